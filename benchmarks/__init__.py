@@ -1,0 +1,1 @@
+"""Side-by-side timings: each runs as ``python -m benchmarks.NAME [--json]``."""

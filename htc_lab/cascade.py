@@ -1,0 +1,223 @@
+"""The cascade: the heads of all stages, run at test time and trained, by the four ideas of ``stages/``."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from htc_lab.config import ModelConfig, Toggles
+from htc_lab.errors import InputError
+from htc_lab.layers.box_head import BoxHead
+from htc_lab.layers.detection import detect
+from htc_lab.layers.mask_head import MaskHead
+from htc_lab.layers.mask_targets import mask_targets
+from htc_lab.layers.roi_pooling import pool, pool_pyramid
+from htc_lab.layers.sampling import StageSamples, sample_rois
+from htc_lab.stages import interleaved, mask_flow, plain_cascade, semantic
+from htc_lab.structures import Features, Proposals, RoIs, Targets
+from htc_lab.trace import StageRecord, StageTrace
+
+
+class Cascade(nn.Module):
+    """Box heads, mask heads and the semantic branch (``roi_head`` in the reference's weight names)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, channels, toggles = config.cascade, config.fpn.channels, config.toggles
+        stages = range(toggles.stages)
+        self.bbox_head = nn.ModuleList(
+            BoxHead(channels, c.box_size, c.fc_channels, config.classes) for _ in stages
+        )
+        self.mask_head = nn.ModuleList(
+            MaskHead(channels, c.mask_channels, c.mask_convs, config.classes, toggles.mask_flow and t > 0)
+            for t in stages
+        )
+        self.semantic_head = None
+        if toggles.semantic:
+            self.semantic_head = semantic.SemanticBranch(channels, config.fpn.levels, config.semantic)
+
+    def check(self, toggles: Toggles) -> None:
+        """Refuse toggles these weights can't serve.
+
+        Raises:
+            InputError: names the toggle and the mend.
+        """
+        have = self.config.toggles
+        if toggles.stages > have.stages:
+            raise InputError(
+                f"Toggles.stages={toggles.stages}: model '{self.config.name}' has {have.stages} stages; ask for fewer"
+            )
+        if toggles.mask_flow and not have.mask_flow:
+            raise InputError(
+                f"Toggles.mask_flow: model '{self.config.name}' was built without the mask information flow; "
+                "switch it off, or load a model trained with it"
+            )
+        if toggles.semantic and self.semantic_head is None:
+            name = "semantic_box" if toggles.semantic_box else "semantic_mask"
+            raise InputError(
+                f"Toggles.{name}: model '{self.config.name}' was built without the semantic branch; "
+                "switch it off, or load a model trained with it"
+            )
+
+    def _box_heads(self, toggles: Toggles) -> Sequence[BoxHead]:
+        return cast(Sequence[BoxHead], self.bbox_head[: toggles.stages])
+
+    def _mask_heads(self, stages: int) -> Sequence[MaskHead]:
+        return cast(Sequence[MaskHead], self.mask_head[:stages])
+
+    def _context(self, features: Features, rois: RoIs) -> Tensor:
+        assert features.semantic_feature is not None
+        c = self.config.cascade
+        stride = self.config.fpn.strides[self.config.semantic.level]
+        return pool(features.semantic_feature, rois, c.mask_size, stride, c.sampling_ratio)
+
+    def _pool(self, features: Features, rois: RoIs, size: int, with_context: bool) -> Tensor:
+        """P(x, r), and with the semantic branch P(x, r) + P(S(x), r)."""
+        c = self.config.cascade
+        levels, strides = features.levels[: c.pooled_levels], self.config.fpn.strides[: c.pooled_levels]
+        pooled = pool_pyramid(levels, strides, rois, size, c.finest_scale, c.sampling_ratio)
+        return semantic.fuse(pooled, self._context(features, rois)) if with_context else pooled
+
+    def box_features(self, features: Features, rois: RoIs, toggles: Toggles) -> Float[Tensor, "N C h w"]:
+        """x^box of eq. 6 (of eq. 1 with ``semantic_box`` off)."""
+        return self._pool(features, rois, self.config.cascade.box_size, toggles.semantic_box)
+
+    def mask_features(self, features: Features, rois: RoIs, toggles: Toggles) -> Float[Tensor, "N C h w"]:
+        """x^mask of eq. 6 (of eq. 2 with ``semantic_mask`` off)."""
+        return self._pool(features, rois, self.config.cascade.mask_size, toggles.semantic_mask)
+
+    def all_masks(
+        self, x_mask: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"], toggles: Toggles
+    ) -> list[Float[Tensor, "N side side"]]:
+        """Every stage's mask logits on the same RoI features, the channel of each RoI's class."""
+        run = mask_flow.masks_with_flow if toggles.mask_flow else plain_cascade.masks_in_parallel
+        logits = run(self._mask_heads(toggles.stages), x_mask)
+        which = torch.arange(len(labels), device=labels.device)
+        return [m[which, labels] for m in logits]
+
+    def forward(
+        self,
+        features: Features,
+        proposals: Proposals,
+        toggles: Toggles,
+        per_stage_view: bool = True,
+        keep_features: bool = False,
+    ) -> StageTrace:
+        """Test time: boxes refined stage by stage, then every stage's masks on the final boxes.
+
+        Args:
+            features, proposals: of a batch.
+            toggles: any the weights can serve.
+            per_stage_view: also take each stage's masks on the boxes it had at its turn; without it, the
+                trace's ``mask_boxes`` are the final boxes.
+            keep_features: keep the pooled RoI features in the trace.
+
+        Raises:
+            InputError: the weights can't serve the toggles.
+        """
+        self.check(toggles)
+        c = self.config.cascade
+        outputs, boxes = plain_cascade.run_box_cascade(
+            self._box_heads(toggles),
+            c.stages[: toggles.stages],
+            lambda rois: self.box_features(features, rois, toggles),
+            proposals.rois,
+            features.sizes,
+        )
+        probabilities = plain_cascade.class_probabilities(outputs)
+        detected, labels, scores = detect(boxes[-1], probabilities, len(features.sizes), c)
+        final = boxes[-1].select(detected)
+        final_features = self.mask_features(features, final, toggles)
+        final_masks = self.all_masks(final_features, labels, toggles)
+
+        records = []
+        for t, output in enumerate(outputs):
+            view_rois, view_features, view_masks = final, final_features, final_masks[t]
+            if per_stage_view:
+                view_rois = interleaved.mask_rois(boxes[t], boxes[t + 1], toggles.interleaved).select(
+                    detected
+                )
+                view_features = self.mask_features(features, view_rois, toggles)
+                view_masks = self.all_masks(view_features, labels, toggles)[t]
+            records.append(
+                StageRecord(
+                    output.rois.boxes,
+                    output.class_logits,
+                    output.deltas,
+                    boxes[t + 1].boxes,
+                    view_rois.boxes,
+                    view_masks,
+                    final_masks[t],
+                    box_features=output.features if keep_features else None,
+                    mask_features=view_features if keep_features else None,
+                )
+            )
+        averaged = final_masks if toggles.average_masks else final_masks[-1:]
+        mean = torch.stack([m.sigmoid() for m in averaged]).mean(dim=0)
+        return StageTrace(
+            toggles,
+            features.sizes,
+            proposals,
+            tuple(records),
+            detected,
+            labels,
+            scores,
+            final.boxes,
+            mean,
+        )
+
+    def losses(
+        self,
+        features: Features,
+        rois: RoIs,
+        targets: list[Targets],
+        toggles: Toggles,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """L_cls, L_reg and L_mask of each stage, weighted by alpha_t (eq. 7): ``s0.loss_cls`` and so on.
+
+        ``s0.acc`` and the like are the share of sampled RoIs classified right, in percent, without gradient.
+        """
+        self.check(toggles)
+        c, classes = self.config.cascade, self.config.classes
+        losses: dict[str, Tensor] = {}
+        for t, stage in enumerate(c.stages[: toggles.stages]):
+            samples = sample_rois(rois, targets, stage, c, classes, generator)
+            output = plain_cascade.look_at_boxes(
+                self._box_heads(toggles)[t], lambda r: self.box_features(features, r, toggles), samples.rois
+            )
+            cls_loss, box_loss = plain_cascade.box_losses(output, samples, stage, c.smooth_l1_beta)
+            refined = plain_cascade.refine(output, stage, features.sizes)
+            rois = interleaved.refined_samples(samples, refined)
+            on = interleaved.samples_for_masks(
+                samples, rois, targets, stage, c, classes, toggles.interleaved, generator
+            )
+            mask_loss = self._mask_loss(features, on, targets, t, toggles)
+            losses[f"s{t}.loss_cls"] = stage.loss_weight * cls_loss
+            losses[f"s{t}.loss_bbox"] = stage.loss_weight * box_loss
+            losses[f"s{t}.loss_mask"] = stage.loss_weight * mask_loss
+            right = output.class_logits.detach().argmax(dim=1) == samples.labels
+            losses[f"s{t}.acc"] = 100 * right.float().mean() if len(right) else right.float().sum()
+        return losses
+
+    def _mask_loss(
+        self, features: Features, samples: StageSamples, targets: list[Targets], t: int, toggles: Toggles
+    ) -> Tensor:
+        x_mask = self.mask_features(features, samples.rois, toggles)
+        heads = self._mask_heads(t + 1)
+        if toggles.mask_flow:
+            logits = mask_flow.last_mask_with_flow(heads, x_mask)
+        else:
+            logits = plain_cascade.masks_in_parallel(heads[-1:], x_mask)[0]
+        wanted = []
+        for i, target in enumerate(targets):
+            here = samples.rois.image == i
+            wanted.append(
+                mask_targets(
+                    target.masks, samples.truth[here], samples.rois.boxes[here], logits.shape[-1]
+                ).to(logits.dtype)
+            )
+        return plain_cascade.mask_loss(logits, samples.labels, torch.cat(wanted))

@@ -1,0 +1,394 @@
+"""Every number of the model, the four toggles, and the presets: frozen dataclasses and plain constants.
+
+The full-size defaults are those of the reference implementation (mmdet 3.3.0, ``configs/htc``).
+Derive a variant with ``dataclasses.replace(config, ...)``.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from htc_lab.errors import InputError
+
+
+@dataclass(frozen=True)
+class Toggles:
+    """The ideas of the paper as switches. Any combination is legal.
+
+    Attributes:
+        interleaved: masks of stage t are taken on the boxes stage t has just refined (eq. 2). It is an
+            idea about training: at test time final masks always come from the final boxes, and the
+            switch decides only which boxes the per-stage view uses.
+        mask_flow: the mask head of stage t also sees the mask feature of stage t - 1 (eqs. 3-5).
+        semantic_box: the semantic feature is added to the box features (eq. 6).
+        semantic_mask: the semantic feature is added to the mask features (eq. 6).
+        average_masks: at test time, the mean of the stages' mask probabilities; off: the last stage's alone.
+        stages: how many stages of the cascade run, 1 to 3.
+    """
+
+    interleaved: bool = True
+    mask_flow: bool = True
+    semantic_box: bool = True
+    semantic_mask: bool = True
+    average_masks: bool = True
+    stages: int = 3
+
+    def __post_init__(self) -> None:
+        for name in SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"Toggles.{name} is {getattr(self, name)!r}; give True or False")
+        if isinstance(self.stages, bool) or self.stages not in (1, 2, 3):
+            raise InputError(f"Toggles.stages is {self.stages!r}; give 1, 2 or 3")
+
+    @property
+    def semantic(self) -> bool:
+        """Whether the semantic branch is needed at all."""
+        return self.semantic_box or self.semantic_mask
+
+
+SWITCHES = ("interleaved", "mask_flow", "semantic_box", "semantic_mask", "average_masks")
+
+PLAIN_CASCADE = Toggles(interleaved=False, mask_flow=False, semantic_box=False, semantic_mask=False)
+INTERLEAVED = dataclasses.replace(PLAIN_CASCADE, interleaved=True)
+MASK_FLOW = dataclasses.replace(INTERLEAVED, mask_flow=True)
+HTC = Toggles()
+
+# The ladder of the paper's table 2, from the bottom up.
+RUNGS: dict[str, Toggles] = {
+    "plain_cascade": PLAIN_CASCADE,
+    "interleaved": INTERLEAVED,
+    "mask_flow": MASK_FLOW,
+    "htc": HTC,
+}
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """How a picture becomes a tensor.
+
+    Attributes:
+        mean, std: RGB, on the scale 0..255.
+        short, long: test size: the short side becomes ``short`` px unless the long one would pass ``long``.
+        train_short, train_long: the same in training; the short side is drawn from ``train_short``.
+        flip: probability of a horizontal flip in training.
+        pad: sides are padded with zeros (after normalising) to a multiple of this, for the strides.
+    """
+
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    short: int = 800
+    long: int = 1333
+    train_short: tuple[int, ...] = (800,)
+    train_long: int = 1333
+    flip: float = 0.5
+    pad: int = 32
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """A ResNet or ResNeXt.
+
+    Attributes:
+        depth: 18, 34, 50, 101 or 152.
+        width: channels of the stem (64 in the paper; the classroom model is narrower).
+        groups, group_width: ResNeXt's cardinality and width, e.g. 64 and 4 for "64x4d".
+        frozen_stages: the stem and this many layers get no gradient.
+        frozen_norm: batch norm uses its stored statistics in training too (its scale stays trainable).
+        deformable: the layers (2..4) whose 3x3 convolutions are deformable, c3-c5 in the paper.
+        pretrained: training starts from torchvision's ImageNet weights.
+    """
+
+    depth: int = 50
+    width: int = 64
+    groups: int = 1
+    group_width: int = 64
+    frozen_stages: int = 1
+    frozen_norm: bool = True
+    deformable: tuple[int, ...] = ()
+    pretrained: bool = True
+
+
+@dataclass(frozen=True)
+class FPNConfig:
+    """Feature pyramid: ``channels`` of every level, levels P2.. with strides 4, 8, ..."""
+
+    channels: int = 256
+    levels: int = 5
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Stride of each level in px."""
+        return tuple(4 * 2**i for i in range(self.levels))
+
+
+@dataclass(frozen=True)
+class RPNConfig:
+    """Anchors, their matching and sampling, the losses, and how many proposals are kept."""
+
+    anchor_scale: float = 8.0
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    positive_iou: float = 0.7
+    negative_iou: float = 0.3
+    low_quality_iou: float = 0.3
+    samples: int = 256
+    positive_fraction: float = 0.5
+    allowed_border: int = 0
+    smooth_l1_beta: float = 1.0 / 9.0
+    nms_iou: float = 0.7
+    train_before_nms: int = 2000
+    train_after_nms: int = 2000
+    test_before_nms: int = 1000
+    test_after_nms: int = 1000
+    stds: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of the cascade: IoU threshold, scale of the box deltas, weight of its losses (alpha_t, eq. 7)."""
+
+    iou: float
+    stds: tuple[float, float, float, float]
+    loss_weight: float
+
+
+PAPER_STAGES = (
+    StageConfig(iou=0.5, stds=(0.1, 0.1, 0.2, 0.2), loss_weight=1.0),
+    StageConfig(iou=0.6, stds=(0.05, 0.05, 0.1, 0.1), loss_weight=0.5),
+    StageConfig(iou=0.7, stds=(0.033, 0.033, 0.067, 0.067), loss_weight=0.25),
+)
+
+
+@dataclass(frozen=True)
+class CascadeConfig:
+    """The box and mask heads of all stages.
+
+    Attributes:
+        finest_scale: RoIs of sqrt(area) below twice this (px) are pooled from P2, and so on by octaves.
+        sampling_ratio: points per bin side of RoIAlign; 0 takes as many as the bin has feature cells.
+        samples, positive_fraction: RoIs kept per image and stage for the losses.
+        low_quality_matches: a ground truth's best RoI may be matched to it although it overlaps another
+            more (the reference: on for HTC, off for Cascade Mask R-CNN).
+    """
+
+    stages: tuple[StageConfig, ...] = PAPER_STAGES
+    box_size: int = 7
+    mask_size: int = 14
+    finest_scale: int = 56
+    pooled_levels: int = 4
+    sampling_ratio: int = 0
+    fc_channels: int = 1024
+    mask_channels: int = 256
+    mask_convs: int = 4
+    samples: int = 512
+    positive_fraction: float = 0.25
+    low_quality_matches: bool = True
+    smooth_l1_beta: float = 1.0
+    score_threshold: float = 0.001
+    nms_iou: float = 0.5
+    max_detections: int = 100
+    mask_threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class SemanticConfig:
+    """The semantic branch (section 3.3 of the paper).
+
+    Attributes:
+        classes: S, thing and stuff classes of the semantic maps; 183 for COCO's stuffthingmaps.
+        level: the FPN level all others are resized to; 1 is stride 8.
+        loss_weight: beta of eq. 7. The paper says 1, the reference's configs 0.2.
+        mean_over_valid: divide the loss by the labelled pixels alone; the reference divides by all.
+    """
+
+    classes: int = 183
+    channels: int = 256
+    convs: int = 4
+    level: int = 1
+    loss_weight: float = 0.2
+    mean_over_valid: bool = False
+
+
+REFERENCE_SEMANTIC = SemanticConfig()
+PAPER_SEMANTIC = SemanticConfig(loss_weight=1.0, mean_over_valid=True)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the network's shape and arithmetic.
+
+    Attributes:
+        name: for people; appears in files and figures.
+        classes: K, thing classes.
+        toggles: the parts the model has and is trained with.
+    """
+
+    name: str
+    classes: int = 80
+    toggles: Toggles = HTC
+    image: ImageConfig = field(default_factory=ImageConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    fpn: FPNConfig = field(default_factory=FPNConfig)
+    rpn: RPNConfig = field(default_factory=RPNConfig)
+    cascade: CascadeConfig = field(default_factory=CascadeConfig)
+    semantic: SemanticConfig = field(default_factory=SemanticConfig)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a model is trained.
+
+    Attributes:
+        epochs: passes over the data; ``steps``, where set, counts optimiser steps instead.
+        batch: images per step; ``lr`` belongs to ``lr_batch`` images and is scaled with the batch.
+        decay_at: fractions of the training after which the learning rate is divided by ten.
+        warmup_steps: linear rise from a thousandth of the learning rate.
+        clip_norm: largest gradient norm; 0 leaves gradients alone.
+        min_size: images whose shorter side is below this (px), and images without objects, are left out.
+    """
+
+    epochs: int = 12
+    steps: int | None = None
+    batch: int = 16
+    lr: float = 0.02
+    lr_batch: int = 16
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    decay_at: tuple[float, ...] = (8 / 12, 11 / 12)
+    warmup_steps: int = 500
+    clip_norm: float = 0.0
+    min_size: int = 32
+
+
+ONE_X = Schedule()
+TWENTY_EPOCHS = Schedule(epochs=20, decay_at=(16 / 20, 19 / 20))
+
+_R50 = BackboneConfig()
+_R101 = BackboneConfig(depth=101)
+_X101_32 = BackboneConfig(depth=101, groups=32, group_width=4)
+_X101_64 = BackboneConfig(depth=101, groups=64, group_width=4)
+_CASCADE_TEST = CascadeConfig(low_quality_matches=False, score_threshold=0.05)
+
+
+def _cascade_mask_rcnn(name: str, backbone: BackboneConfig) -> ModelConfig:
+    return ModelConfig(name, toggles=PLAIN_CASCADE, backbone=backbone, cascade=_CASCADE_TEST)
+
+
+# A cascade for 128-px scenes that a laptop trains in minutes: the same wiring, every part narrower. Two thirds
+# of its arithmetic are mask heads, so these are the ones to keep small.
+CLASSROOM = ModelConfig(
+    "classroom",
+    classes=6,
+    image=ImageConfig(short=128, long=192, train_short=(128,), train_long=192),
+    backbone=BackboneConfig(depth=18, width=32, frozen_stages=-1, frozen_norm=False, pretrained=False),
+    fpn=FPNConfig(channels=64, levels=4),
+    rpn=RPNConfig(
+        anchor_scale=4.0,
+        samples=64,
+        train_before_nms=200,
+        train_after_nms=200,
+        test_before_nms=200,
+        test_after_nms=100,
+    ),
+    cascade=CascadeConfig(
+        finest_scale=28,
+        pooled_levels=3,
+        sampling_ratio=2,
+        fc_channels=256,
+        mask_channels=64,
+        mask_convs=2,
+        samples=64,
+        max_detections=50,
+        score_threshold=0.01,
+    ),
+    semantic=SemanticConfig(classes=12, channels=64, convs=2, level=0, loss_weight=0.2, mean_over_valid=True),
+)
+
+CLASSROOM_SCHEDULE = Schedule(
+    steps=600, batch=8, lr=0.02, lr_batch=8, decay_at=(0.7, 0.9), warmup_steps=50, clip_norm=10.0, min_size=16
+)
+
+PRESETS: dict[str, ModelConfig] = {
+    "classroom": CLASSROOM,
+    "cascade_r50_1x": _cascade_mask_rcnn("cascade_r50_1x", _R50),
+    "cascade_r50_20e": _cascade_mask_rcnn("cascade_r50_20e", _R50),
+    "cascade_r101_20e": _cascade_mask_rcnn("cascade_r101_20e", _R101),
+    "cascade_x101_32x4d_20e": _cascade_mask_rcnn("cascade_x101_32x4d_20e", _X101_32),
+    "cascade_x101_64x4d_20e": _cascade_mask_rcnn("cascade_x101_64x4d_20e", _X101_64),
+    "htc_without_semantic_r50_1x": ModelConfig("htc_without_semantic_r50_1x", toggles=MASK_FLOW),
+    "htc_r50_1x": ModelConfig("htc_r50_1x"),
+    "htc_r50_20e": ModelConfig("htc_r50_20e"),
+    "htc_r101_20e": ModelConfig("htc_r101_20e", backbone=_R101),
+    "htc_x101_32x4d_20e": ModelConfig("htc_x101_32x4d_20e", backbone=_X101_32),
+    "htc_x101_64x4d_20e": ModelConfig("htc_x101_64x4d_20e", backbone=_X101_64),
+    "htc_x101_64x4d_dcn_ms_20e": ModelConfig(
+        "htc_x101_64x4d_dcn_ms_20e",
+        image=ImageConfig(train_short=tuple(range(400, 1401)), train_long=1600),
+        backbone=dataclasses.replace(_X101_64, deformable=(2, 3, 4)),
+    ),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """The preset of that name.
+
+    Raises:
+        InputError: no such preset; the message lists them.
+    """
+    if name not in PRESETS:
+        raise InputError(f"--preset {name}: no such preset; take one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def schedule_of(preset_name: str) -> Schedule:
+    """The schedule a preset is trained with."""
+    if preset_name == "classroom":
+        return CLASSROOM_SCHEDULE
+    return ONE_X if preset_name.endswith("1x") else TWENTY_EPOCHS
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as plain JSON values (tuples become lists)."""
+    return dataclasses.asdict(config)
+
+
+def _build(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: expected an object, found {type(values).__name__}; write the config anew")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for name in values:
+        if name not in fields:
+            raise InputError(f"{where}.{name}: no such field; fields are {', '.join(fields)}")
+    built = {}
+    for name, value in values.items():
+        nested = fields[name].type
+        if isinstance(nested, type) and dataclasses.is_dataclass(nested):
+            value = _build(nested, value, f"{where}.{name}")
+        elif name == "stages" and kind is CascadeConfig:
+            value = tuple(_build(StageConfig, v, f"{where}.{name}[{i}]") for i, v in enumerate(value))
+        elif isinstance(value, list):
+            value = tuple(value)
+        built[name] = value
+    try:
+        return kind(**built)
+    except TypeError as error:
+        raise InputError(f"{where}: {error}; write the config anew") from None
+
+
+def model_config_from_dict(values: dict[str, Any], where: str = "config") -> ModelConfig:
+    """The inverse of :func:`to_dict` for a :class:`ModelConfig`.
+
+    Args:
+        values: plain JSON values.
+        where: what error messages call the source, e.g. a file name.
+
+    Raises:
+        InputError: an unknown or malformed field, named.
+    """
+    config: ModelConfig = _build(ModelConfig, values, where)
+    return config
+
+
+def schedule_from_dict(values: dict[str, Any], where: str = "schedule") -> Schedule:
+    """The inverse of :func:`to_dict` for a :class:`Schedule`; raises InputError like its sibling."""
+    schedule: Schedule = _build(Schedule, values, where)
+    return schedule

@@ -1,0 +1,221 @@
+"""COCO instance annotations: read once, checked fully, so that nothing fails in the middle of training."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from htc_lab.data.rle import decode_segmentation, segmentation_fault
+from htc_lab.errors import InputError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CocoData:
+    """The content of one annotation file.
+
+    Attributes:
+        path: the file.
+        images: COCO image entries, in the file's order.
+        annotations_by_image: annotations of every image id (an empty list where there are none); each has
+            ``iscrowd`` and ``area``, filled in where the file leaves them out.
+        categories: sorted by id.
+        class_names: in the order of ``categories``.
+        label_of: category id -> contiguous label 0..K-1.
+    """
+
+    path: Path
+    images: list[Row]
+    annotations_by_image: dict[int, list[Row]]
+    categories: list[Row]
+    class_names: tuple[str, ...]
+    label_of: dict[int, int]
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Category id of each label."""
+        return tuple(self.label_of)
+
+    def subset(self, image_ids: Iterable[int]) -> "CocoData":
+        """The same data with these images only (in the file's order).
+
+        Raises:
+            InputError: an id is not in the file.
+        """
+        wanted = set(image_ids)
+        missing = sorted(wanted - self.annotations_by_image.keys())
+        if missing:
+            raise InputError(f"{self.path}: no image with id {missing[0]}; choose ids from its images")
+        return CocoData(
+            path=self.path,
+            images=[image for image in self.images if image["id"] in wanted],
+            annotations_by_image={i: rows for i, rows in self.annotations_by_image.items() if i in wanted},
+            categories=self.categories,
+            class_names=self.class_names,
+            label_of=self.label_of,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """A COCO dictionary, as evaluation takes it."""
+        rows = [row for image in self.images for row in self.annotations_by_image[image["id"]]]
+        return {"info": {}, "images": self.images, "annotations": rows, "categories": self.categories}
+
+
+def decode_mask(annotation: Row, height: int, width: int) -> np.ndarray:
+    """Pixels of an annotation: (height, width) uint8, from polygons or a run-length encoding."""
+    return decode_segmentation(annotation["segmentation"], height, width)
+
+
+def read_coco(path: Path) -> CocoData:
+    """Read and check an annotation file.
+
+    Raises:
+        InputError: the file is missing, is no JSON, or an entry is wrong; names the entry and the mend.
+    """
+    path = Path(path)
+    tree = _read_json(path)
+    tables = {key: _table(path, tree, key) for key in ("images", "annotations", "categories")}
+    categories = _check_categories(path, tables["categories"])
+    images = _check_images(path, tables["images"])
+    by_image: dict[int, list[Row]] = {image["id"]: [] for image in images}
+    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
+    category_ids = {category["id"] for category in categories}
+    seen: set[int] = set()
+    for i, row in enumerate(tables["annotations"]):
+        fault = _annotation_fault(row, sizes, category_ids, seen)
+        if fault:
+            raise InputError(f"{path}: annotations[{i}]{_with_id(row)}{fault}")
+        seen.add(row["id"])
+        row = {"iscrowd": 0} | row
+        if "area" not in row:
+            row["area"] = int(decode_mask(row, *sizes[row["image_id"]]).sum())
+        by_image[row["image_id"]].append(row)
+    return CocoData(
+        path=path,
+        images=images,
+        annotations_by_image=by_image,
+        categories=categories,
+        class_names=tuple(category["name"] for category in categories),
+        label_of={category["id"]: label for label, category in enumerate(categories)},
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such annotation file; check the path") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name a COCO instances JSON") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"{path}: broken JSON at {place} ({error.msg}); export or download it again") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text at byte {error.start}; save it as UTF-8 JSON") from None
+    if not isinstance(tree, dict):
+        raise InputError(
+            f"{path}: holds a {type(tree).__name__}, not an object with images, annotations and categories; "
+            "name a COCO instances JSON (a list is a results file)"
+        )
+    return tree
+
+
+def _table(path: Path, tree: dict[str, Any], key: str) -> list[Row]:
+    if key not in tree:
+        raise InputError(f"{path}: field '{key}' is missing; a COCO instances JSON has it")
+    if not isinstance(tree[key], list):
+        raise InputError(f"{path}: field '{key}' is a {type(tree[key]).__name__}; it must be a list")
+    for i, row in enumerate(tree[key]):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}: {key}[{i}] is a {type(row).__name__}; it must be an object")
+    return tree[key]
+
+
+def _with_id(row: Row) -> str:
+    return f" (id {row['id']})" if _is_int(row.get("id")) else ""
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _field_fault(row: Row, field: str, good: bool, wanted: str) -> str | None:
+    if field not in row:
+        return f".{field}: is missing; it must be {wanted}"
+    return None if good else f".{field}: is {row[field]!r:.60}; it must be {wanted}"
+
+
+def _check_categories(path: Path, rows: list[Row]) -> list[Row]:
+    if not rows:
+        raise InputError(f"{path}: field 'categories' is empty; name at least one class")
+    seen: set[int] = set()
+    for i, row in enumerate(rows):
+        name = row.get("name")
+        fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer") or _field_fault(
+            row, "name", isinstance(name, str) and bool(name), "a name"
+        )
+        if not fault and row["id"] in seen:
+            fault = f".id: {row['id']} is there twice; give every category its own id"
+        if fault:
+            raise InputError(f"{path}: categories[{i}]{fault}")
+        seen.add(row["id"])
+    return sorted(rows, key=lambda row: row["id"])
+
+
+def _check_images(path: Path, rows: list[Row]) -> list[Row]:
+    if not rows:
+        raise InputError(f"{path}: field 'images' is empty; there is nothing to read")
+    seen: set[int] = set()
+    for i, row in enumerate(rows):
+        name = row.get("file_name")
+        faults = [
+            _field_fault(row, "id", _is_int(row.get("id")), "an integer"),
+            _field_fault(row, "file_name", isinstance(name, str) and bool(name), "the name of the image file"),
+        ]
+        for side in ("height", "width"):
+            good = _is_int(row.get(side)) and row[side] > 0
+            faults.append(_field_fault(row, side, good, "a positive integer, px"))
+        if row.get("id") in seen:
+            faults.append(f".id: {row['id']} is there twice; give every image its own id")
+        for fault in filter(None, faults):
+            raise InputError(f"{path}: images[{i}]{_with_id(row)}{fault}")
+        seen.add(row["id"])
+    return rows
+
+
+def _annotation_fault(
+    row: Row, sizes: dict[int, tuple[int, int]], category_ids: set[int], seen: set[int]
+) -> str | None:
+    """What is wrong with an annotation: ".field: what; mend", or None."""
+    for field in ("id", "image_id", "category_id"):
+        fault = _field_fault(row, field, _is_int(row.get(field)), "an integer")
+        if fault:
+            return fault
+    if row["id"] in seen:
+        return f".id: {row['id']} is there twice; give every annotation its own id"
+    if row["image_id"] not in sizes:
+        return f".image_id: {row['image_id']} is not among the images; add the image or drop the annotation"
+    if row["category_id"] not in category_ids:
+        return f".category_id: {row['category_id']} is not among the categories; add it there or correct it"
+    box = row.get("bbox")
+    good = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and min(box[2:]) >= 0
+    fault = _field_fault(row, "bbox", good, "[x, y, width, height], finite, no negative size")
+    if fault:
+        return fault
+    if "iscrowd" in row and row["iscrowd"] not in (0, 1):
+        return f".iscrowd: is {row['iscrowd']!r:.60}; it must be 0 or 1"
+    if "area" in row and not (_is_number(row["area"]) and row["area"] >= 0):
+        return f".area: is {row['area']!r:.60}; it must be a number, 0 or more"
+    if "segmentation" not in row:
+        return ".segmentation: is missing; give polygons or a run-length encoding"
+    fault = segmentation_fault(row["segmentation"], *sizes[row["image_id"]])
+    return f".segmentation{fault}" if fault else None

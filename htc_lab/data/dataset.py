@@ -1,0 +1,205 @@
+"""A split of a data set as torch samples: image, targets, id."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from htc_lab.data.coco import decode_mask
+from htc_lab.data.layout import Split, map_name
+from htc_lab.data.semantic import SemanticClasses, read_semantic_map, semantic_from_instances
+from htc_lab.errors import InputError
+from htc_lab.structures import Targets
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its truth.
+
+    Attributes:
+        image: (3, H, W) uint8 RGB.
+        targets: at the size of ``image``.
+        image_id: COCO id.
+        original_size: (H, W) px of the file, before any transform.
+    """
+
+    image: UInt8[Tensor, "3 H W"]
+    targets: Targets
+    image_id: int
+    original_size: tuple[int, int]
+
+
+Transform = Callable[[Sample, torch.Generator], Sample]
+
+
+def _as_rgb(picture: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8; 16-bit grey is brought to 8 bits, CMYK and palettes are converted, alpha is dropped."""
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        grey = (values >> 8 if values.max() > 255 else values).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.array(picture.convert("RGB"))
+
+
+def read_image(path: Path, height: int | None = None, width: int | None = None) -> UInt8[Tensor, "3 H W"]:
+    """Read a picture file as (3, H, W) uint8 RGB.
+
+    Where a size is given, the file's pixels are taken as they lie if they have that size (COCO's convention);
+    if they have it only after turning by their EXIF orientation, they are turned. Without a size they are
+    turned as the EXIF orientation says.
+
+    Raises:
+        InputError: the file is missing, unreadable or of another size.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as picture:
+            turned = picture
+            if height is None or picture.size != (width, height):
+                turned = ImageOps.exif_transpose(picture)
+            pixels = _as_rgb(turned)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image; put it there, or drop it from the annotations") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be read as a picture ({error}); replace the file") from None
+    if height is not None and pixels.shape[:2] != (height, width):
+        raise InputError(
+            f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} px (width x height), but the annotations say "
+            f"{width}x{height}; correct width and height there, or replace the file"
+        )
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+class CocoDataset(Dataset[Sample]):
+    """The images of a split with their truth.
+
+    Indexing gives samples without randomness; ``get`` applies the transform. Crowd annotations are left out,
+    boxes are clipped to the image, and objects without pixels or with a box under 1 px are dropped.
+
+    Attributes:
+        split: where the samples come from.
+        images: the COCO image entries, in order.
+        class_names: of the labels 0..K-1.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        semantic: SemanticClasses | None = None,
+        *,
+        keep_empty: bool = True,
+        min_size: int = 0,
+        transform: Transform | None = None,
+        cache: bool = False,
+    ) -> None:
+        """See the class.
+
+        Args:
+            split: a part of ``find_data``'s result.
+            semantic: meaning of the semantic maps; None gives samples without maps.
+            keep_empty: keep images without any object.
+            min_size: leave out images whose shorter side is below, px.
+            transform: applied by ``get``.
+            cache: keep decoded samples in memory.
+
+        Raises:
+            InputError: no image is left.
+        """
+        self.split = split
+        self.semantic = semantic
+        self.class_names = split.coco.class_names
+        self.transform = transform
+        self._cache: dict[int, Sample] | None = {} if cache else None
+        rows = split.coco.annotations_by_image
+        self.images: list[dict[str, Any]] = [
+            image
+            for image in split.coco.images
+            if min(image["height"], image["width"]) >= min_size
+            and (keep_empty or any(_usable(row, image) for row in rows[image["id"]]))
+        ]
+        if not self.images:
+            raise InputError(f"{split.coco.path}: no image of {split.name} has an object to learn from; add some")
+
+    @property
+    def image_ids(self) -> list[int]:
+        """COCO id of each sample."""
+        return [image["id"] for image in self.images]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Sample:
+        """Sample ``i``, untransformed.
+
+        Raises:
+            InputError: the image or its semantic map is missing, unreadable or of the wrong size.
+        """
+        if self._cache is not None and i in self._cache:
+            return self._cache[i]
+        sample = self._read(self.images[i])
+        if self._cache is not None:
+            self._cache[i] = sample
+        return sample
+
+    def get(self, i: int, generator: torch.Generator) -> Sample:
+        """Sample ``i``, transformed; all randomness comes from ``generator``."""
+        sample = self[i]
+        return sample if self.transform is None else self.transform(sample, generator)
+
+    def _read(self, image: dict[str, Any]) -> Sample:
+        height, width = image["height"], image["width"]
+        pixels = read_image(self.split.images / image["file_name"], height, width)
+        boxes: list[tuple[float, float, float, float]] = []
+        labels: list[int] = []
+        masks: list[np.ndarray] = []
+        for row in self.split.coco.annotations_by_image[image["id"]]:
+            if not _usable(row, image):
+                continue
+            mask = decode_mask(row, height, width)
+            if mask.any():
+                boxes.append(_clipped(row, image))
+                labels.append(self.split.coco.label_of[row["category_id"]])
+                masks.append(mask)
+        stacked = np.stack(masks) if masks else np.zeros((0, height, width), dtype=np.uint8)
+        targets = Targets(
+            boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            labels=torch.tensor(labels, dtype=torch.int64),
+            masks=torch.from_numpy(stacked),
+            semantic=self._semantic(image, stacked, np.asarray(labels, dtype=np.int64)),
+        )
+        return Sample(pixels, targets, image["id"], (height, width))
+
+    def _semantic(self, image: dict[str, Any], masks: np.ndarray, labels: np.ndarray) -> Tensor | None:
+        if self.semantic is None:
+            return None
+        if self.semantic.from_instances:
+            return torch.from_numpy(semantic_from_instances(masks, labels, self.semantic.count - 1))
+        if self.split.semantic is None:
+            return None
+        path = self.split.semantic / map_name(image["file_name"])
+        return torch.from_numpy(read_semantic_map(path, image["height"], image["width"], self.semantic.lookup))
+
+
+def _clipped(row: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float]:
+    """The annotation's box inside the image, xyxy px."""
+    x, y, width, height = row["bbox"]
+    right, bottom = float(image["width"]), float(image["height"])
+    x1, y1 = min(max(x, 0.0), right), min(max(y, 0.0), bottom)
+    return x1, y1, max(min(x + width, right), x1), max(min(y + height, bottom), y1)
+
+
+def _usable(row: dict[str, Any], image: dict[str, Any]) -> bool:
+    x1, y1, x2, y2 = _clipped(row, image)
+    return row["iscrowd"] == 0 and x2 - x1 >= 1.0 and y2 - y1 >= 1.0
+
+
+def collate(samples: list[Sample]) -> list[Sample]:
+    """Keep a batch as a list: images differ in size, and the model pads them."""
+    return samples

@@ -1,0 +1,98 @@
+"""Segmentations of COCO: polygons, uncompressed and compressed run-length encodings (RLE).
+
+An RLE lists how many pixels are outside, inside, outside, ... going down the columns. Compressed, each count
+(from the fourth on, its difference to the one two before) is written in 5-bit groups, low ones first, one
+character a group: 48 + group, plus 32 where more groups follow.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from htc_lab.errors import InputError
+
+
+def rle_counts(text: str) -> list[int]:
+    """Counts of a compressed RLE.
+
+    Raises:
+        ValueError: a character outside the code, or a text that ends within a number.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64:
+            raise ValueError(f"character {character!r} is no part of the code")
+        value |= (code & 31) << shift
+        shift += 5
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("the text ends within a number")
+    return counts
+
+
+def _polygon_fault(polygon: Any) -> str | None:
+    if not isinstance(polygon, list):
+        return f": is a {type(polygon).__name__}; it must be a list x1, y1, x2, y2, ..."
+    if len(polygon) < 6 or len(polygon) % 2:
+        return f": has {len(polygon)} numbers; it must have x and y of at least three points"
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in polygon):
+        return ": must hold finite numbers only"
+    return None
+
+
+def segmentation_fault(segmentation: Any, height: int, width: int) -> str | None:
+    """What is wrong with a segmentation of a height × width image: ": what; mend", or None."""
+    if isinstance(segmentation, list):
+        if not segmentation:
+            return ": is empty; give at least one polygon, or drop the annotation"
+        for i, polygon in enumerate(segmentation):
+            fault = _polygon_fault(polygon)
+            if fault:
+                return f"[{i}]{fault}"
+        return None
+    if not isinstance(segmentation, dict):
+        return f": is a {type(segmentation).__name__}; it must be a list of polygons or an RLE object"
+    if segmentation.get("size") != [height, width]:
+        size = segmentation.get("size")
+        return f".size: is {size!r:.60}, but the image's [height, width] is {[height, width]}; make them agree"
+    counts = segmentation.get("counts")
+    if isinstance(counts, str):
+        try:
+            counts = rle_counts(counts)
+        except ValueError as error:
+            return f".counts: {error}; encode the mask again"
+    if not isinstance(counts, list) or not all(isinstance(n, int) and n >= 0 for n in counts):
+        return ".counts: must be an RLE text or a list of integers, 0 or more; encode the mask again"
+    if sum(counts) != height * width:
+        return f".counts: cover {sum(counts)} px, but the image has {height * width}; encode the mask again"
+    return None
+
+
+def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """Pixels: (height, width) uint8, 1 inside. Several polygons are parts of one object.
+
+    Raises:
+        InputError: the segmentation is wrong or does not fit the size.
+    """
+    if isinstance(segmentation, list):
+        fault = segmentation_fault(segmentation, height, width)
+        if fault:
+            raise InputError(f"segmentation{fault}")
+        parts = coco_mask.frPyObjects(segmentation, height, width)
+        return np.ascontiguousarray(coco_mask.decode(coco_mask.merge(parts)))
+    fault = segmentation_fault(segmentation, height, width)
+    if fault:
+        raise InputError(f"segmentation{fault}")
+    counts = segmentation["counts"]
+    runs = rle_counts(counts) if isinstance(counts, str) else counts
+    inside = np.arange(len(runs), dtype=np.uint8) % 2
+    return np.ascontiguousarray(np.repeat(inside, runs).reshape(width, height).T)

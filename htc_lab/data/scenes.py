@@ -1,0 +1,249 @@
+"""Classroom scenes: real HTC situations, drawn, with exact instance and semantic truth.
+
+Each thing class has a home among the stuff (``things.HOME``). The same outline on any other stuff is a
+decoy, which is background: only the context tells them apart. Objects overlap, touch, have holes and thin
+parts, and come in sizes from 8 px to most of a 128-px image. A scene is a function of its seed alone.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from htc_lab.data.placing import MIN_VISIBLE, Placed, find_places, hidden_share, visible_masks, window
+from htc_lab.data.scenery import Scenery, lay_out
+from htc_lab.data.sprites import draw_sprite
+from htc_lab.data.stuff import SCENE_STUFF, Array, Rng
+from htc_lab.data.things import HOME, SCENE_THINGS
+
+__all__ = ["MIN_VISIBLE", "SCENE_STUFF", "SCENE_THINGS", "Decoy", "Scene", "SceneConfig", "make_scene"]
+
+_LEAST_SHARE = {"boat": 0.06, "kite": 0.09, "starfish": 0.055, "bicycle": 0.10, "can": 0.075, "wreath": 0.065}
+"""Smallest length of each class as a share of the image's side: below, nothing of it can be recognised."""
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """What the scenes are like.
+
+    Attributes:
+        size: height and width of the image, px.
+        min_objects, max_objects: things asked for (a crowded scene may hold fewer).
+        decoys: look-alikes for each thing.
+        largest: longest side of an object as a share of ``size``.
+        groups: probability that a thing brings touching ones of its class along.
+        blur: largest standard deviation of the blur, px at 128 px.
+        noise: largest standard deviation of the noise, grey levels.
+    """
+
+    size: int = 128
+    min_objects: int = 3
+    max_objects: int = 8
+    decoys: float = 0.4
+    largest: float = 0.85
+    groups: float = 0.35
+    blur: float = 0.7
+    noise: float = 5.0
+
+
+@dataclass(frozen=True)
+class Decoy:
+    """A look-alike that is background.
+
+    Attributes:
+        looks_like: name of the class whose outline it has.
+        stuff: name of the stuff it stands on.
+        box: xyxy px around its visible pixels.
+    """
+
+    looks_like: str
+    stuff: str
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture and its truth.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (n, 4) float32 xyxy px, tight around the masks.
+        labels: (n,) int64, index into ``SCENE_THINGS``.
+        masks: (n, H, W) uint8, 1 on the visible pixels.
+        semantic: (H, W) uint8: things 0..K-1, stuff K..K+S-1.
+        decoys: the look-alikes.
+        attributes: for each object ``occluded`` (share hidden by others), ``thin``, ``small``, ``touching``
+            (another object of its class is next to it), ``holes``, ``truncated`` (reaches the border).
+    """
+
+    image: Array
+    boxes: Array
+    labels: Array
+    masks: Array
+    semantic: Array
+    decoys: tuple[Decoy, ...]
+    attributes: tuple[dict[str, float | bool], ...]
+
+
+def _length(rng: Rng, name: str, config: SceneConfig) -> float:
+    """Longer side in px: log-triangular, so that every scale occurs and middle ones most."""
+    low, high = np.log(_LEAST_SHARE[name]), np.log(config.largest)
+    return float(np.exp(rng.triangular(low, np.log(0.24), high)) * config.size)
+
+
+def _try_to_place(
+    rng: Rng, scenery: Scenery, placed: list[Placed], name: str, length: float, light: float, decoy: bool
+) -> Placed | None:
+    """One object on its home stuff (a decoy: on another one), not hiding the others too much."""
+    home = scenery.stuff == SCENE_STUFF.index(HOME[name])
+    on = HOME[name]
+    if decoy:
+        there = [s for i, s in enumerate(SCENE_STUFF) if s != HOME[name] and (scenery.stuff == i).mean() > 0.05]
+        on = there[rng.integers(len(there))]
+    region = scenery.stuff == SCENE_STUFF.index(on)
+    sprite = draw_sprite(rng, name, length, light)
+    most = 0.45 if rng.random() < 0.4 else 0.12
+    need = 0.85 if decoy else 0.72
+    for left, top in find_places(rng, region, home if decoy else None, sprite, need, 6):
+        candidate = Placed(sprite, left, top, decoy, on)
+        if hidden_share(candidate, placed, scenery.size) <= most:
+            return candidate
+    return None
+
+
+def _companion(rng: Rng, scenery: Scenery, placed: list[Placed], first: Placed, light: float) -> Placed | None:
+    """Another object of the same class and about the same size that touches or overlaps ``first``."""
+    tall, wide = first.sprite.cover.shape
+    sprite = draw_sprite(rng, first.sprite.name, max(tall, wide) * rng.uniform(0.75, 0.95), light)
+    home = scenery.stuff == SCENE_STUFF.index(first.stuff)
+    for _ in range(6):
+        side = 1 if rng.random() < 0.5 else -1
+        left = first.left + side * int(wide * rng.uniform(0.55, 0.95))
+        top = first.top + int(tall * rng.uniform(-0.25, 0.25))
+        candidate = Placed(sprite, left, top, False, first.stuff)
+        outer, _ = window(candidate, scenery.size)
+        ground = home[outer]
+        if ground.size < 0.75 * sprite.cover.size or ground.mean() < 0.72:
+            continue
+        if hidden_share(candidate, placed, scenery.size) <= 0.5:
+            return candidate
+    return None
+
+
+def _populate(rng: Rng, scenery: Scenery, config: SceneConfig, light: float) -> list[Placed]:
+    """Things on their homes, groups, and decoys elsewhere; in painting order, far to near."""
+    placed: list[Placed] = []
+    share = {s: float((scenery.stuff == i).mean()) for i, s in enumerate(SCENE_STUFF)}
+    at_home = [name for name in SCENE_THINGS if share[HOME[name]] > 0.04]
+    wanted = int(rng.integers(config.min_objects, config.max_objects + 1))
+    for _ in range(3 * wanted):
+        if len(placed) >= wanted:
+            break
+        name = at_home[rng.integers(len(at_home))]
+        length = _length(rng, name, config)
+        found = _try_to_place(rng, scenery, placed, name, length, light, decoy=False)
+        if found is None:
+            continue
+        placed.append(found)
+        if rng.random() < config.groups:
+            for _ in range(int(rng.integers(1, 4))):
+                other = _companion(rng, scenery, placed, placed[-1], light)
+                if other is not None and len(placed) < wanted:
+                    placed.append(other)
+    decoys = int(np.floor(config.decoys * len(placed) + rng.random()))
+    for _ in range(4 * decoys):
+        if sum(p.decoy for p in placed) >= decoys:
+            break
+        name = SCENE_THINGS[rng.integers(len(SCENE_THINGS))]
+        found = _try_to_place(rng, scenery, placed, name, 0.9 * _length(rng, name, config), light, decoy=True)
+        if found is not None:
+            placed.append(found)
+    return sorted(placed, key=lambda p: p.foot)
+
+
+def _paint(scenery: Scenery, objects: list[Placed], light: float) -> None:
+    """Objects over the stuff, each with a soft shadow away from the light."""
+    size, picture = scenery.size, scenery.picture
+    for placed in objects:
+        tall, wide = placed.sprite.cover.shape
+        shift = 0.05 * max(tall, wide)
+        fade = cv2.blur(placed.sprite.cover, (2 * int(shift) + 1, 2 * int(shift) + 1))
+        left = placed.left - round(shift * float(np.cos(light)))
+        shadow = Placed(placed.sprite, left, placed.top + round(shift), placed.decoy, placed.stuff)
+        outer, inner = window(shadow, size)
+        picture[outer] *= (1.0 - (0.10 if placed.stuff == "sky" else 0.32) * fade[inner])[..., None]
+        outer, inner = window(placed, size)
+        cover = placed.sprite.cover[inner][..., None]
+        picture[outer] += (placed.sprite.colour[inner] - picture[outer]) * cover
+
+
+def _finish(rng: Rng, picture: Array, config: SceneConfig) -> Array:
+    """Light, tint, vignette, blur and noise; uint8."""
+    size = config.size
+    axis = np.linspace(-1.0, 1.0, size, dtype=np.float32)
+    slope = rng.normal(0.0, 0.07, 2).astype(np.float32)
+    light = np.float32(rng.uniform(0.78, 1.12)) + slope[0] * axis[:, None] + slope[1] * axis[None, :]
+    light = light - np.float32(rng.uniform(0.0, 0.14)) * (axis[:, None] ** 2 + axis[None, :] ** 2) / 2
+    picture = picture * light[..., None] * rng.normal(1.0, 0.03, 3).astype(np.float32)
+    spread = rng.uniform(0.0, config.blur) * size / 128
+    if spread > 0.25:
+        picture = cv2.GaussianBlur(picture, (0, 0), spread)
+    grain = rng.standard_normal(picture.shape, dtype=np.float32)
+    picture = picture + np.float32(rng.uniform(0.0, config.noise)) * grain
+    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+
+
+def _attributes(objects: list[Placed], masks: list[Array], hidden: list[float]) -> list[dict[str, float | bool]]:
+    """See ``Scene.attributes``."""
+    square = np.ones((3, 3), dtype=np.uint8)
+    rows = []
+    for i, (placed, mask) in enumerate(zip(objects, masks, strict=True)):
+        seen = mask.astype(np.uint8)
+        area = int(seen.sum())
+        opened = int(cv2.morphologyEx(seen, cv2.MORPH_OPEN, square).sum())
+        grown = cv2.dilate(seen, square) > 0
+        same = [m for o, m in zip(objects, masks, strict=True) if o.sprite.name == placed.sprite.name]
+        ys, xs = np.nonzero(mask)
+        longest = max(int(ys.max() - ys.min()), int(xs.max() - xs.min())) + 1
+        outside, _ = cv2.connectedComponents(np.pad(1 - seen, 1, constant_values=1), connectivity=4)
+        rows.append(
+            {
+                "occluded": round(hidden[i], 4),
+                "thin": bool(opened < 0.7 * area),
+                "small": longest < 0.1875 * mask.shape[0],
+                "touching": any(bool((grown & m).any()) for m in same if m is not mask),
+                "holes": outside > 2,
+                "truncated": bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()),
+            }
+        )
+    return rows
+
+
+def _box(mask: Array) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def make_scene(seed: int, config: SceneConfig = SceneConfig()) -> Scene:
+    """Draw one scene. The same seed and config give the same bytes."""
+    rng = np.random.default_rng(seed)
+    scenery = lay_out(rng, config.size)
+    light = float(rng.uniform(-0.85, -0.15) * np.pi)
+    objects, seen, hidden = visible_masks(_populate(rng, scenery, config, light), config.size)
+    _paint(scenery, objects, light)
+    semantic = scenery.stuff + np.uint8(len(SCENE_THINGS))
+    real = [i for i, placed in enumerate(objects) if not placed.decoy]
+    things, masks = [objects[i] for i in real], [seen[i] for i in real]
+    labels = np.asarray([SCENE_THINGS.index(p.sprite.name) for p in things], dtype=np.int64)
+    for label, mask in zip(labels, masks, strict=True):
+        semantic[mask] = label
+    lures = [(p, m) for p, m in zip(objects, seen, strict=True) if p.decoy]
+    return Scene(
+        image=_finish(rng, scenery.picture, config),
+        boxes=np.asarray([_box(m) for m in masks], dtype=np.float32).reshape(-1, 4),
+        labels=labels,
+        masks=np.asarray(masks, dtype=np.uint8).reshape(-1, config.size, config.size),
+        semantic=semantic,
+        decoys=tuple(Decoy(p.sprite.name, p.stuff, _box(m)) for p, m in lures),
+        attributes=tuple(_attributes(things, masks, [hidden[i] for i in real])),
+    )

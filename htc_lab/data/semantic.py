@@ -1,0 +1,189 @@
+"""Semantic maps: reading them, and making them where a person has none.
+
+A map is (H, W) uint8: class indices 0..S-1, 255 ignored. On disk it is a PNG of one channel (or a palette
+PNG, whose indices count), whose values a lookup table turns into indices.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from tqdm.auto import tqdm
+
+from htc_lab.data.layout import DataFolder, Split, map_name
+from htc_lab.errors import InputError
+
+IGNORED = 255
+UNKNOWN = 254
+"""In a lookup table: a value that no map of the set may hold."""
+
+_COCO_THINGS, _COCO_STUFF_CLASSES = 80, 183
+
+
+@dataclass(frozen=True)
+class SemanticClasses:
+    """What the values of a data set's maps mean.
+
+    Attributes:
+        count: S, number of classes.
+        lookup: (256,) uint8, value in the file -> class index; 255 ignored, 254 not allowed.
+        source: where this is known from, for people.
+        names: of the S classes, where they are known.
+        from_instances: maps are made from the instance masks.
+    """
+
+    count: int
+    lookup: np.ndarray
+    source: str
+    names: tuple[str, ...] = ()
+    from_instances: bool = False
+
+
+def semantic_from_instances(masks: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """A map of the things alone: pixels of class k -> k, all others -> K. Small objects lie over large ones.
+
+    Args:
+        masks: (n, H, W) uint8.
+        labels: (n,) int, 0..K-1.
+        num_classes: K, at most 253.
+
+    Returns:
+        (H, W) uint8.
+    """
+    semantic = np.full(masks.shape[1:], num_classes, dtype=np.uint8)
+    areas = masks.reshape(len(masks), -1).sum(axis=1, dtype=np.int64) if len(masks) else np.zeros(0)
+    for i in np.argsort(-areas, kind="stable"):
+        semantic[masks[i] > 0] = labels[i]
+    return semantic
+
+
+def _read_values(path: Path) -> np.ndarray:
+    """Values in the file: (H, W) uint8."""
+    try:
+        with Image.open(path) as picture:
+            values = np.asarray(picture)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such semantic map; add it, or remove the folder to do without maps") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InputError(f"{path}: cannot be read as a PNG ({error}); write the map again") from None
+    if values.ndim == 3:
+        if values.shape[2] < 3 or (values[..., :1] != values[..., 1:3]).any():
+            raise InputError(
+                f"{path}: is a colour picture, not a map of class indices; save one channel whose values are "
+                "the indices (a palette PNG will do)"
+            )
+        values = values[..., 0]
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if values.min() < 0 or values.max() > IGNORED:
+        raise InputError(f"{path}: holds values up to {values.max()}; class indices must be 0..253, ignored is 255")
+    return values.astype(np.uint8)
+
+
+def read_semantic_map(path: Path, height: int, width: int, lookup: np.ndarray | None) -> np.ndarray:
+    """Read a map: (height, width) uint8 class indices, 255 ignored.
+
+    Args:
+        lookup: (256,) uint8, value -> index; None leaves the values as they are.
+
+    Raises:
+        InputError: no such file, no single channel, another size, or a value the set doesn't have.
+    """
+    path = Path(path)
+    values = _read_values(path)
+    if values.shape != (height, width):
+        raise InputError(
+            f"{path}: is {values.shape[1]}x{values.shape[0]} px (width x height), but its image is "
+            f"{width}x{height}; make the map at the image's size"
+        )
+    if lookup is None:
+        return values
+    indices = lookup[values]
+    if (indices == UNKNOWN).any():
+        wrong = int(values[indices == UNKNOWN].min())
+        raise InputError(
+            f"{path}: holds the value {wrong}, which is no class of this data set; correct the map, or list the "
+            "class in semantic_classes.json (255 means ignored)"
+        )
+    return indices
+
+
+def _identity(count: int) -> np.ndarray:
+    lookup = np.full(256, UNKNOWN, dtype=np.uint8)
+    lookup[:count] = np.arange(count)
+    lookup[IGNORED] = IGNORED
+    return lookup
+
+
+def _named_classes(root: Path) -> SemanticClasses | None:
+    """From ``semantic_classes.json``: {"semantic_classes": [name of value 0, name of value 1, ...]}."""
+    for path in (root / "semantic_classes.json", root / "annotations" / "semantic_classes.json"):
+        if not path.is_file():
+            continue
+        try:
+            tree = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise InputError(f"{path}: broken JSON ({error}); correct it") from None
+        names = tree.get("semantic_classes") if isinstance(tree, dict) else None
+        good = isinstance(names, list) and 1 <= len(names) <= 254 and all(isinstance(n, str) for n in names)
+        if not good:
+            raise InputError(f"{path}: field 'semantic_classes' must be a list of 1 to 254 names, one for each value")
+        return SemanticClasses(len(names), _identity(len(names)), f"{len(names)} classes of {path}", tuple(names))
+    return None
+
+
+def _all_maps_there(split: Split) -> None:
+    if split.semantic is None:
+        return
+    for image in split.coco.images:
+        path = split.semantic / map_name(image["file_name"])
+        if not path.is_file():
+            raise InputError(
+                f"{path}: no such semantic map, while other images of {split.name} have one; add it, or remove "
+                f"the folder to have the maps made from the instance masks"
+            )
+
+
+def _scan(split: Split, folder: Path) -> SemanticClasses:
+    """Number the values present in the maps of a split, in order; values met elsewhere only are ignored."""
+    present = np.zeros(256, dtype=bool)
+    for image in tqdm(split.coco.images, desc="semantic maps", unit="map", leave=False):
+        present[_read_values(folder / map_name(image["file_name"]))] = True
+    present[IGNORED] = False
+    values = np.flatnonzero(present)
+    if not 1 <= len(values) <= 254:
+        raise InputError(f"{folder}: the maps hold {len(values)} different values; 1 to 254 classes are possible")
+    lookup = np.full(256, IGNORED, dtype=np.uint8)
+    lookup[values] = np.arange(len(values))
+    return SemanticClasses(len(values), lookup, f"{len(values)} values present in the training maps {folder}")
+
+
+def semantic_classes(data: DataFolder) -> SemanticClasses:
+    """What the maps of a data set mean; how they are made where it has none.
+
+    In this order: ``semantic_classes.json``; COCO-Stuff's own maps (80 classes, ``stuffthingmaps/train2017``):
+    its 183 classes; else the values present in the training maps. Without training maps: the K things and the
+    background.
+
+    Raises:
+        InputError: a map is missing while others of its split exist, or is broken.
+    """
+    for split in (data.train, data.val, data.test):
+        _all_maps_there(split)
+    folder = data.train.semantic
+    things = len(data.class_names)
+    if folder is None:
+        if things > 253:
+            raise InputError(f"{data.train.coco.path}: {things} classes; maps from masks hold 253 at most")
+        names = (*data.class_names, "background")
+        source = f"made from the instance masks: {things} classes and background"
+        return SemanticClasses(things + 1, _identity(things + 1), source, names, from_instances=True)
+    named = _named_classes(data.root)
+    if named is not None:
+        return named
+    if things == _COCO_THINGS and folder.parent.name == "stuffthingmaps" and folder.name == "train2017":
+        source = f"COCO-Stuff: {_COCO_STUFF_CLASSES} classes, {folder}"
+        return SemanticClasses(_COCO_STUFF_CLASSES, _identity(_COCO_STUFF_CLASSES), source)
+    return _scan(data.train, folder)

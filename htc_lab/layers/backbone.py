@@ -1,0 +1,142 @@
+"""The backbone: torchvision's residual blocks, stacked so that width, groups and deformable layers can vary."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.ops import deform_conv2d
+
+from htc_lab.config import BackboneConfig
+from htc_lab.errors import InputError
+
+_BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}
+
+
+class DeformConv(nn.Module):
+    """A 3x3 convolution whose sampling points are moved by offsets it predicts (DCN v1)."""
+
+    def __init__(self, plain: nn.Conv2d) -> None:
+        super().__init__()
+        self.stride, self.groups = plain.stride[0], plain.groups
+        self.weight = nn.Parameter(plain.weight.detach().clone())
+        self.conv_offset = nn.Conv2d(plain.in_channels, 18, 3, self.stride, 1)
+        # Zero offsets: training starts from the plain convolution.
+        nn.init.zeros_(self.conv_offset.weight)
+        nn.init.zeros_(self.conv_offset.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        """Same shapes as the convolution it replaces."""
+        out: Tensor = deform_conv2d(x, self.conv_offset(x), self.weight, stride=self.stride, padding=1)
+        return out
+
+
+class Backbone(nn.Module):
+    """ResNet or ResNeXt; its weights carry torchvision's names.
+
+    ``forward`` takes normalised images (B, 3, H, W) and returns C2..C5, of strides 4, 8, 16, 32 px.
+    """
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        if config.depth not in _BLOCKS:
+            raise InputError(f"backbone.depth {config.depth}: take one of {', '.join(map(str, _BLOCKS))}")
+        self.config = config
+        block, counts = _BLOCKS[config.depth]
+        width = config.width
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        channels = width
+        self.out_channels: list[int] = []
+        for level, count in enumerate(counts):
+            planes = width * 2**level
+            layer = _layer(block, channels, planes, count, 1 if level == 0 else 2, config)
+            if level + 1 in config.deformable:
+                for unit in layer:
+                    unit.conv2 = DeformConv(unit.conv2)  # type: ignore[assignment, arg-type]
+            self.add_module(f"layer{level + 1}", layer)
+            channels = planes * block.expansion
+            self.out_channels.append(channels)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._freeze()
+
+    def _freeze(self) -> None:
+        frozen: list[nn.Module] = [self.conv1, self.bn1] if self.config.frozen_stages >= 0 else []
+        frozen += [self.get_submodule(f"layer{i}") for i in range(1, self.config.frozen_stages + 1)]
+        for module in frozen:
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """As ``nn.Module.train``, but batch norm keeps its stored statistics where the config says so."""
+        super().train(mode)
+        if mode and self.config.frozen_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """C2..C5."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        levels = []
+        for i in range(1, 5):
+            x = self.get_submodule(f"layer{i}")(x)
+            levels.append(x)
+        return levels
+
+
+def _layer(
+    block: type[BasicBlock | Bottleneck],
+    channels: int,
+    planes: int,
+    count: int,
+    stride: int,
+    config: BackboneConfig,
+) -> nn.Sequential:
+    out = planes * block.expansion
+    downsample = None
+    if stride != 1 or channels != out:
+        downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+    units = [
+        block(
+            channels if i == 0 else out,
+            planes,
+            stride if i == 0 else 1,
+            downsample if i == 0 else None,
+            config.groups,
+            config.group_width,
+        )
+        for i in range(count)
+    ]
+    return nn.Sequential(*units)
+
+
+def imagenet_weights(config: BackboneConfig) -> dict[str, Tensor]:
+    """torchvision's ImageNet weights for this backbone (downloaded once, by torchvision).
+
+    Raises:
+        InputError: torchvision has none for this shape.
+    """
+    from torchvision import models
+
+    named = {
+        (50, 1, 64): models.ResNet50_Weights.IMAGENET1K_V1,
+        (101, 1, 64): models.ResNet101_Weights.IMAGENET1K_V1,
+        (101, 64, 4): models.ResNeXt101_64X4D_Weights.IMAGENET1K_V1,
+    }
+    key = (config.depth, config.groups, config.group_width)
+    if config.width != 64 or key not in named:
+        raise InputError(
+            f"backbone {key}: torchvision has no ImageNet weights for it; start from a checkpoint with --init"
+        )
+    state: dict[str, torch.Tensor] = named[key].get_state_dict(progress=True, check_hash=True)
+    return {name: value for name, value in state.items() if not name.startswith("fc.")}

@@ -1,0 +1,32 @@
+"""The box head B_t: class logits and one set of deltas for each RoI."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class BoxHead(nn.Module):
+    """Two fully connected layers, then K + 1 class logits (background last) and 4 class-agnostic deltas."""
+
+    def __init__(self, channels: int, size: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.shared_fcs = nn.ModuleList(
+            [nn.Linear(channels * size * size, hidden), nn.Linear(hidden, hidden)]
+        )
+        self.fc_cls = nn.Linear(hidden, classes + 1)
+        self.fc_reg = nn.Linear(hidden, 4)
+        for layer in self.shared_fcs:
+            nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
+        nn.init.normal_(self.fc_cls.weight, std=0.01)
+        nn.init.normal_(self.fc_reg.weight, std=0.001)
+        for layer in (*self.shared_fcs, self.fc_cls, self.fc_reg):
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self, features: Float[Tensor, "N C size size"]
+    ) -> tuple[Float[Tensor, "N classes"], Float[Tensor, "N 4"]]:
+        """Class logits (N, K + 1) and deltas (N, 4)."""
+        x = features.flatten(1)
+        for layer in self.shared_fcs:
+            x = F.relu(layer(x))
+        return self.fc_cls(x), self.fc_reg(x)

@@ -1,0 +1,38 @@
+"""The mask head M_t, in its two halves: the trunk M-_t, whose output the information flow hands on, and the logits."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from htc_lab.layers.conv import conv_relu
+
+
+class MaskHead(nn.Module):
+    """Convolutions on the 14x14 RoI feature, a deconvolution to 28x28, one logit a class and pixel.
+
+    ``conv_res`` is G_t of eq. 4 (a 1x1 convolution, followed by a ReLU as in the reference). A stage
+    that gets no flow, the first one and every one of a model without the flow, has none.
+    """
+
+    def __init__(self, channels_in: int, channels: int, convs: int, classes: int, takes_flow: bool) -> None:
+        super().__init__()
+        self.conv_res = conv_relu(channels, channels_in, 1) if takes_flow else None
+        self.convs = nn.ModuleList(
+            conv_relu(channels_in if i == 0 else channels, channels, 3) for i in range(convs)
+        )
+        self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.conv_logits = nn.Conv2d(channels, classes, 1)
+        for layer in (self.upsample, self.conv_logits):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def trunk(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N D h w"]:
+        """M-_t: the mask feature just before the deconvolution."""
+        for layer in self.convs:
+            x = layer(x)
+        return x
+
+    def logits(self, feature: Float[Tensor, "N D h w"]) -> Float[Tensor, "N K twice_h twice_w"]:
+        """Mask logits of every class, at twice the resolution."""
+        out: Tensor = self.conv_logits(F.relu(self.upsample(feature)))
+        return out

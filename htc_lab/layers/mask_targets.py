@@ -1,0 +1,23 @@
+"""Mask targets: the ground truth's mask seen through a RoI, on the mask head's grid."""
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torchvision.ops import roi_align
+
+
+def mask_targets(
+    masks: UInt8[Tensor, "n H W"], index: Int[Tensor, " p"], boxes: Float[Tensor, "p 4"], size: int
+) -> Float[Tensor, "p size size"]:
+    """Crop mask ``index[i]`` to box ``i`` and bring it to size x size, values 0 or 1.
+
+    Boxes (xyxy px) are first clipped to the image. A cell is 1 where at least half of it is object.
+    """
+    height, width = masks.shape[-2:]
+    limit = boxes.new_tensor([width, height, width, height])
+    clipped = torch.minimum(boxes.clamp(min=0), limit)
+    # Masks are cropped as the images of a batch: only those some box asks for are turned to float.
+    used, place = index.unique(return_inverse=True)
+    rois = torch.cat([place[:, None].to(clipped), clipped], dim=1)
+    soft = roi_align(masks[used, None].to(boxes.dtype), rois, (size, size), 1.0, 0, aligned=True)
+    return (soft.squeeze(1) >= 0.5).to(boxes.dtype)

@@ -1,0 +1,80 @@
+"""Which ground truth does a box stand for, and which boxes does the loss look at."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from htc_lab.layers.boxes import pairwise_iou
+
+BACKGROUND = -1
+IGNORED = -2
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The verdict on each of n boxes.
+
+    Attributes:
+        index: (n,) int64: the matched ground truth, BACKGROUND (-1) or IGNORED (-2).
+        iou: (n,) float32: the best overlap with any ground truth.
+    """
+
+    index: Int[Tensor, " n"]
+    iou: Float[Tensor, " n"]
+
+
+def match(
+    boxes: Float[Tensor, "n 4"],
+    truth: Float[Tensor, "g 4"],
+    positive_iou: float,
+    negative_iou: float,
+    low_quality_iou: float | None,
+) -> Matches:
+    """Match boxes to ground truth by overlap.
+
+    Boxes at or above ``positive_iou`` take the ground truth they overlap most, boxes below
+    ``negative_iou`` are background, those between are ignored. With ``low_quality_iou``, each ground
+    truth whose best overlap reaches it also takes every box that has just that overlap, so that no
+    object goes without; a later ground truth takes precedence over an earlier one.
+    """
+    if len(truth) == 0 or len(boxes) == 0:
+        index = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
+        return Matches(index, boxes.new_zeros(len(boxes)))
+    iou = pairwise_iou(boxes, truth)
+    best, best_truth = iou.max(dim=1)
+    index = torch.full_like(best_truth, IGNORED)
+    index[best < negative_iou] = BACKGROUND
+    index = torch.where(best >= positive_iou, best_truth, index)
+    if low_quality_iou is not None:
+        best_of_truth = iou.max(dim=0).values
+        takes = (iou == best_of_truth) & (best_of_truth >= low_quality_iou)
+        order = torch.arange(1, len(truth) + 1, device=boxes.device)
+        last_taker = (takes * order).max(dim=1).values - 1
+        index = torch.where(last_taker >= 0, last_taker, index)
+    return Matches(index, best)
+
+
+def sample(
+    matches: Matches, count: int, positive_fraction: float, generator: torch.Generator | None = None
+) -> tuple[Int[Tensor, " p"], Int[Tensor, " q"]]:
+    """Draw the boxes that enter the loss: at most ``count``, at most a fraction of them positive.
+
+    Returns:
+        Indices of the positives and of the background boxes, each in rising order. Nothing is drawn
+        where everything fits.
+    """
+    positive = torch.nonzero(matches.index >= 0).squeeze(1)
+    negative = torch.nonzero(matches.index == BACKGROUND).squeeze(1)
+    positive = _draw(positive, int(count * positive_fraction), generator)
+    negative = _draw(negative, count - len(positive), generator)
+    return positive, negative
+
+
+def _draw(indices: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    if len(indices) <= count:
+        return indices
+    # Drawn on the CPU, so that one seed gives one sequence on every device.
+    chosen = torch.randperm(len(indices), generator=generator)[:count].to(indices.device)
+    return indices[chosen].sort().values

@@ -1,0 +1,54 @@
+"""RoI pooling: a fixed grid of features for a box of any size (RoIAlign, half-pixel aligned)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torchvision.ops import roi_align
+
+from htc_lab.structures import RoIs
+
+
+def pool(
+    feature: Float[Tensor, "B C H W"], rois: RoIs, size: int, stride: int, sampling_ratio: int = 0
+) -> Float[Tensor, "N C size size"]:
+    """RoIAlign on one map.
+
+    Args:
+        feature: the map.
+        rois: boxes in px of the network's input.
+        size: cells of the output along each side.
+        stride: px per cell of the map.
+        sampling_ratio: points per output cell and side; 0: as many as it has map cells, rounded up.
+    """
+    boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
+    out: Tensor = roi_align(
+        feature, boxes.to(feature.dtype), (size, size), 1.0 / stride, sampling_ratio, aligned=True
+    )
+    return out
+
+
+def level_of(boxes: Float[Tensor, "N 4"], levels: int, finest_scale: int) -> Int[Tensor, " N"]:
+    """The pyramid level a box is pooled from: 0 below twice ``finest_scale`` px, one more each octave."""
+    scale = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=0).sqrt()
+    return torch.floor(torch.log2(scale / finest_scale + 1e-6)).clamp(0, levels - 1).long()
+
+
+def pool_pyramid(
+    levels: list[Tensor],
+    strides: tuple[int, ...],
+    rois: RoIs,
+    size: int,
+    finest_scale: int,
+    sampling_ratio: int = 0,
+) -> Float[Tensor, "N C size size"]:
+    """RoIAlign on the pyramid, each RoI from the level that suits its size.
+
+    ``levels`` and ``strides`` are the pooled levels, finest first; other arguments as for :func:`pool`.
+    """
+    which = level_of(rois.boxes, len(levels), finest_scale)
+    pooled, places = [], []
+    for i, (feature, stride) in enumerate(zip(levels, strides, strict=True)):
+        place = torch.nonzero(which == i).squeeze(1)
+        pooled.append(pool(feature, rois.select(place), size, stride, sampling_ratio))
+        places.append(place)
+    return torch.cat(pooled)[torch.cat(places).argsort()]

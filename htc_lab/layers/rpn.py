@@ -1,0 +1,146 @@
+"""Region proposal network: anchors, the head, proposals, and its two losses."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from htc_lab.config import RPNConfig
+from htc_lab.layers.boxes import decode_deltas, encode_deltas
+from htc_lab.layers.matching import match, sample
+from htc_lab.structures import Proposals, RoIs, Targets
+
+
+def anchor_grid(
+    height: int, width: int, stride: int, config: RPNConfig, device: torch.device
+) -> Float[Tensor, "n 4"]:
+    """Anchors (xyxy px) of one level: cell by cell in rows, for each cell one anchor a ratio.
+
+    Each is centred on its cell's top left corner and has the area (scale * stride)^2; the ratio is
+    height over width.
+    """
+    ratios = torch.tensor(config.anchor_ratios, device=device)
+    side = config.anchor_scale * stride
+    half_w = side / ratios.sqrt() / 2
+    half_h = side * ratios.sqrt() / 2
+    base = torch.stack([-half_w, -half_h, half_w, half_h], dim=1)
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device) * stride, torch.arange(width, device=device) * stride, indexing="ij"
+    )
+    corner = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
+    return (corner + base).reshape(-1, 4)
+
+
+class RPN(nn.Module):
+    """Objectness and box deltas for every anchor of every FPN level."""
+
+    def __init__(self, channels: int, strides: tuple[int, ...], config: RPNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.strides = strides
+        anchors = len(config.anchor_ratios)
+        self.rpn_conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.rpn_cls = nn.Conv2d(channels, anchors, 1)
+        self.rpn_reg = nn.Conv2d(channels, anchors * 4, 1)
+        for layer in (self.rpn_conv, self.rpn_cls, self.rpn_reg):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Per level: objectness logits (B, n), deltas (B, n, 4), anchors (n, 4) xyxy px."""
+        logits, deltas, anchors = [], [], []
+        for x, stride in zip(levels, self.strides, strict=True):
+            hidden = F.relu(self.rpn_conv(x))
+            batch, _, height, width = x.shape
+            logits.append(self.rpn_cls(hidden).permute(0, 2, 3, 1).reshape(batch, -1))
+            deltas.append(self.rpn_reg(hidden).permute(0, 2, 3, 1).reshape(batch, -1, 4))
+            anchors.append(anchor_grid(height, width, stride, self.config, x.device))
+        return logits, deltas, anchors
+
+    @torch.no_grad()
+    def propose(
+        self,
+        outputs: tuple[list[Tensor], list[Tensor], list[Tensor]],
+        sizes: list[tuple[int, int]],
+        training: bool = False,
+    ) -> Proposals:
+        """The best boxes of each image after NMS within a level.
+
+        Args:
+            outputs: what ``forward`` returned.
+            sizes: (height, width) px of each image.
+            training: keep the training's number of boxes, which is larger.
+        """
+        config = self.config
+        before = config.train_before_nms if training else config.test_before_nms
+        after = config.train_after_nms if training else config.test_after_nms
+        boxes_of, scores_of = [], []
+        for i, (height, width) in enumerate(sizes):
+            boxes, scores, level_of = [], [], []
+            for level, (logits, deltas, anchors) in enumerate(zip(*outputs, strict=True)):
+                score = logits[i].sigmoid()
+                if len(score) > before:
+                    score, best = score.sort(descending=True)
+                    score, best = score[:before], best[:before]
+                else:
+                    best = torch.arange(len(score), device=score.device)
+                limits = anchors.new_tensor([[width, height]]).expand(len(best), 2)
+                boxes.append(decode_deltas(anchors[best], deltas[i][best], config.stds, limits))
+                scores.append(score)
+                level_of.append(torch.full_like(best, level))
+            box, score, level_index = torch.cat(boxes), torch.cat(scores), torch.cat(level_of)
+            solid = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
+            box, score, level_index = box[solid], score[solid], level_index[solid]
+            keep = batched_nms(box, score, level_index, config.nms_iou)[:after]
+            boxes_of.append(box[keep])
+            scores_of.append(score[keep])
+        return Proposals(RoIs.of(boxes_of), torch.cat(scores_of))
+
+    def losses(
+        self,
+        outputs: tuple[list[Tensor], list[Tensor], list[Tensor]],
+        sizes: list[tuple[int, int]],
+        targets: list[Targets],
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Binary cross-entropy and smooth L1 over the sampled anchors, both divided by their number."""
+        config = self.config
+        logits, deltas = torch.cat(outputs[0], dim=1), torch.cat(outputs[1], dim=1)
+        anchors = torch.cat(outputs[2])
+        cls_loss, box_loss, count = logits.new_zeros(()), logits.new_zeros(()), 0
+        for i, (target, (height, width)) in enumerate(zip(targets, sizes, strict=True)):
+            usable = torch.nonzero(_inside(anchors, height, width, config.allowed_border)).squeeze(1)
+            matches = match(
+                anchors[usable],
+                target.boxes,
+                config.positive_iou,
+                config.negative_iou,
+                config.low_quality_iou,
+            )
+            positive, negative = sample(matches, config.samples, config.positive_fraction, generator)
+            matched = target.boxes[matches.index[positive]]
+            positive, negative = usable[positive], usable[negative]
+            drawn = torch.cat([positive, negative])
+            is_object = torch.zeros_like(drawn, dtype=logits.dtype)
+            is_object[: len(positive)] = 1
+            cls_loss = cls_loss + F.binary_cross_entropy_with_logits(
+                logits[i][drawn], is_object, reduction="sum"
+            )
+            wanted = encode_deltas(anchors[positive], matched, config.stds)
+            box_loss = box_loss + F.smooth_l1_loss(
+                deltas[i][positive], wanted, reduction="sum", beta=config.smooth_l1_beta
+            )
+            count += len(drawn)
+        return {"loss_rpn_cls": cls_loss / max(count, 1), "loss_rpn_bbox": box_loss / max(count, 1)}
+
+
+def _inside(anchors: Tensor, height: int, width: int, border: int) -> Tensor:
+    if border < 0:
+        return torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
+    return (
+        (anchors[:, 0] >= -border)
+        & (anchors[:, 1] >= -border)
+        & (anchors[:, 2] < width + border)
+        & (anchors[:, 3] < height + border)
+    )

@@ -1,0 +1,212 @@
+"""The whole network: backbone, FPN, RPN, cascade. ``build_model`` is where numbers become modules."""
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from htc_lab.cascade import Cascade
+from htc_lab.config import HTC, ModelConfig, Toggles
+from htc_lab.errors import InputError
+from htc_lab.layers.backbone import Backbone
+from htc_lab.layers.fpn import FPN
+from htc_lab.layers.pasting import paste
+from htc_lab.layers.rpn import RPN
+from htc_lab.stages.semantic import IGNORED_PIXEL, semantic_loss
+from htc_lab.structures import Detections, Features, Proposals, Targets
+from htc_lab.trace import StageTrace
+
+
+class HybridTaskCascade(nn.Module):
+    """Images in, boxes and masks out; with the toggles off, a Cascade Mask R-CNN.
+
+    ``encode`` is heavy and done once an image, ``propose`` is light, ``cascade`` is run once a toggle.
+    Images are uint8 or float RGB tensors (3, H, W) on the scale 0..255; a batch may mix sizes.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config.backbone)
+        self.neck = FPN(self.backbone.out_channels, config.fpn)
+        self.rpn_head = RPN(config.fpn.channels, config.fpn.strides, config.rpn)
+        self.roi_head = Cascade(config)
+        self.class_names: tuple[str, ...] = tuple(f"class {k}" for k in range(config.classes))
+        self.register_buffer("mean", torch.tensor(config.image.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.image.std).view(3, 1, 1), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def encode(self, images: list[Tensor]) -> Features:
+        """Backbone, FPN and semantic branch.
+
+        Args:
+            images: (3, H, W) each, used at the size they have; see ``predict`` for resizing.
+
+        Returns:
+            The features of the batch, padded at the right and bottom with zeros to a common size.
+        """
+        sizes, batch = self._batch(images)
+        levels = self.neck(self.backbone(batch))
+        logits = feature = None
+        if self.roi_head.semantic_head is not None:
+            logits, feature = self.roi_head.semantic_head(levels)
+        return Features(levels, logits, feature, sizes)
+
+    def _batch(self, images: list[Tensor]) -> tuple[list[tuple[int, int]], Tensor]:
+        if not images:
+            raise InputError("encode: the list of images is empty; give at least one (3, H, W) tensor")
+        for i, image in enumerate(images):
+            if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+                raise InputError(
+                    f"encode: image {i} has shape {tuple(image.shape)}; give RGB tensors (3, H, W), not empty"
+                )
+        pad = self.config.image.pad
+        sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
+        height = -(-max(h for h, _ in sizes) // pad) * pad
+        width = -(-max(w for _, w in sizes) // pad) * pad
+        batch = self.mean.new_zeros((len(images), 3, height, width))  # type: ignore[operator]
+        for i, image in enumerate(images):
+            h, w = sizes[i]
+            batch[i, :, :h, :w] = (image.to(self.device, torch.float32) - self.mean) / self.std
+        return sizes, batch
+
+    def propose(self, features: Features) -> Proposals:
+        """The RPN's boxes at test time, at most ``config.rpn.test_after_nms`` an image."""
+        return self.rpn_head.propose(self.rpn_head(features.levels), features.sizes)
+
+    @torch.no_grad()
+    def cascade(
+        self,
+        features: Features,
+        proposals: Proposals,
+        toggles: Toggles | None = None,
+        per_stage_view: bool = True,
+        keep_features: bool = False,
+    ) -> StageTrace:
+        """Run the stages and say everything they saw and said.
+
+        Args:
+            features, proposals: from ``encode`` and ``propose``, or proposals of your own.
+            toggles: default: what the model was trained with.
+            per_stage_view: also take each stage's masks on the boxes it had at its turn.
+            keep_features: keep the pooled RoI features in the trace.
+
+        Raises:
+            InputError: the weights can't serve the toggles.
+        """
+        trace: StageTrace = self.roi_head(
+            features, proposals, toggles or self.config.toggles, per_stage_view, keep_features
+        )
+        return trace
+
+    @torch.no_grad()
+    def predict(self, images: list[Tensor], toggles: Toggles | None = None) -> list[Detections]:
+        """Detections for images of any size.
+
+        Each image is brought to the config's test size (keeping its aspect), and boxes and masks come
+        back in the pixels of the image that was given. Batch norm uses its stored statistics whatever
+        mode the model is in.
+        """
+        from htc_lab.data.transforms import resize_image
+
+        was_training = self.training
+        self.eval()
+        try:
+            size = self.config.image
+            resized = [resize_image(image, size.short, size.long) for image in images]
+            features = self.encode([image for image, _, _ in resized])
+            trace = self.cascade(features, self.propose(features), toggles, per_stage_view=False)
+        finally:
+            self.train(was_training)
+        found = []
+        for i, (image, (_, scale_x, scale_y)) in enumerate(zip(images, resized, strict=True)):
+            here = trace.image == i
+            boxes = trace.boxes[here] / trace.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+            height, width = int(image.shape[1]), int(image.shape[2])
+            threshold = self.config.cascade.mask_threshold
+            masks = paste(trace.mask_probabilities[here], boxes, height, width, threshold)
+            found.append(Detections(boxes, trace.scores[here], trace.labels[here], masks))
+        return found
+
+    def losses(
+        self,
+        images: list[Tensor],
+        targets: list[Targets],
+        toggles: Toggles | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """All training losses as named scalars: RPN, semantic, and three a stage (eq. 7).
+
+        Args:
+            images: (3, H, W) each, used at the size they have.
+            targets: one an image, at the same size.
+            toggles: default: the config's.
+            generator: draws the samples (on the CPU); the global one where None.
+
+        Returns:
+            ``loss_rpn_cls``, ``loss_rpn_bbox``, ``loss_semantic_seg``, ``s0.loss_cls``, ``s0.loss_bbox``,
+            ``s0.loss_mask``, ... and the accuracies ``s0.acc``, ...: train on the sum of those with "loss" in
+            their name (:func:`total_loss`).
+
+        Raises:
+            InputError: the weights can't serve the toggles, or a target has no semantic map where
+                the branch needs one.
+        """
+        toggles = toggles or self.config.toggles
+        features = self.encode(images)
+        targets = [target.to(self.device) for target in targets]
+        outputs = self.rpn_head(features.levels)
+        losses = self.rpn_head.losses(outputs, features.sizes, targets, generator)
+        if toggles.semantic:
+            self.roi_head.check(toggles)
+            losses["loss_semantic_seg"] = self._semantic_loss(features, targets)
+        rois = self.rpn_head.propose(outputs, features.sizes, training=True).rois
+        losses.update(self.roi_head.losses(features, rois, targets, toggles, generator))
+        return losses
+
+    def _semantic_loss(self, features: Features, targets: list[Targets]) -> Tensor:
+        assert features.semantic_logits is not None
+        config = self.config.semantic
+        stride = self.config.fpn.strides[config.level]
+        height, width = (side * stride for side in features.semantic_logits.shape[-2:])
+        maps = []
+        for i, target in enumerate(targets):
+            if target.semantic is None:
+                raise InputError(
+                    f"targets[{i}].semantic is None, but the semantic branch is on: give a map "
+                    "(htc_lab.data.semantic.semantic_from_instances makes one) or switch the branch off"
+                )
+            h, w = target.semantic.shape
+            maps.append(F.pad(target.semantic, (0, width - w, 0, height - h), value=IGNORED_PIXEL))
+        return semantic_loss(features.semantic_logits, torch.stack(maps), stride, config)
+
+
+def total_loss(losses: dict[str, Tensor]) -> Tensor:
+    """The sum of all losses in the dict; accuracies are left out."""
+    return torch.stack([value for name, value in losses.items() if "loss" in name]).sum()
+
+
+def build_model(config: ModelConfig, seed: int | None = None) -> HybridTaskCascade:
+    """The network of ``config`` with fresh weights.
+
+    Args:
+        config: a preset, or one made from it with ``dataclasses.replace``.
+        seed: makes the weights reproducible without touching torch's global generator. Two configs that
+            differ only in their toggles then start from the same weights wherever they share a part.
+    """
+    if seed is None:
+        return HybridTaskCascade(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        whole = HybridTaskCascade(dataclasses.replace(config, toggles=HTC))
+        if config.toggles == HTC:
+            return whole
+        model = HybridTaskCascade(config)
+    shared = whole.state_dict()
+    model.load_state_dict({name: shared[name] for name in model.state_dict()})
+    return model

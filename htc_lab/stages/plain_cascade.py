@@ -1,0 +1,124 @@
+r"""The plain cascade: box and mask heads in T stages, in parallel (eq. 1).
+
+.. math::
+    x^{box}_t &= P(x, r_{t-1}),  & r_t &= B_t(x^{box}_t) \\
+    x^{mask}_t &= P(x, r_{t-1}), & m_t &= M_t(x^{mask}_t)
+
+x are the backbone's features, r_t the boxes after stage t (r_0 the proposals), P the RoI pooling,
+B_t and M_t the heads. Why a cascade: a head trained on boxes of IoU 0.5 and more is good at boxes of
+about that quality and can't use better ones. So each stage hands better boxes to a head that was
+trained on better boxes (IoU 0.5, 0.6, 0.7). Why that is not enough: within a stage, box and mask
+branch take the same boxes r_{t-1} and never meet; and from stage to stage the masks hand on nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from htc_lab.config import StageConfig
+from htc_lab.layers.box_head import BoxHead
+from htc_lab.layers.boxes import decode_deltas, encode_deltas
+from htc_lab.layers.mask_head import MaskHead
+from htc_lab.layers.sampling import StageSamples
+from htc_lab.structures import RoIs
+
+# P(x, .): from RoIs to features (N, C, size, size).
+Pool = Callable[[RoIs], Tensor]
+
+
+@dataclass(frozen=True)
+class BoxOutput:
+    """What the box head of one stage says of N RoIs.
+
+    Attributes:
+        rois: r_{t-1}, the boxes it looked at.
+        class_logits: (N, K + 1), background last.
+        deltas: (N, 4), in units of the stage's stds.
+        features: (N, C, size, size), what was pooled for it.
+    """
+
+    rois: RoIs
+    class_logits: Float[Tensor, "N classes"]
+    deltas: Float[Tensor, "N 4"]
+    features: Float[Tensor, "N C size size"]
+
+
+def look_at_boxes(head: BoxHead, pool: Pool, rois: RoIs) -> BoxOutput:
+    """x_t^box = P(x, r_{t-1}), then B_t: class logits and deltas."""
+    features = pool(rois)
+    class_logits, deltas = head(features)
+    return BoxOutput(rois, class_logits, deltas, features)
+
+
+@torch.no_grad()
+def refine(output: BoxOutput, stage: StageConfig, sizes: list[tuple[int, int]]) -> RoIs:
+    """r_t: the RoIs moved by the deltas and clipped to their image.
+
+    No gradient flows through a box. Stage t + 1 takes r_t as a given place to look at; through it the
+    later losses would pull at the earlier regression, which has its own loss.
+    """
+    rois = output.rois
+    return rois.with_boxes(decode_deltas(rois.boxes, output.deltas, stage.stds, rois.limits(sizes)))
+
+
+def run_box_cascade(
+    heads: Sequence[BoxHead],
+    stages: Sequence[StageConfig],
+    pool: Pool,
+    proposals: RoIs,
+    sizes: list[tuple[int, int]],
+) -> tuple[list[BoxOutput], list[RoIs]]:
+    """The box half of the cascade at test time.
+
+    Returns:
+        Each stage's output, and r_0, r_1, ..., r_T. RoI i is the same object throughout: none is dropped
+        on the way, or the stages' scores could not be averaged.
+    """
+    outputs, boxes = [], [proposals]
+    for head, stage in zip(heads, stages, strict=True):
+        outputs.append(look_at_boxes(head, pool, boxes[-1]))
+        boxes.append(refine(outputs[-1], stage, sizes))
+    return outputs, boxes
+
+
+def class_probabilities(outputs: Sequence[BoxOutput]) -> Float[Tensor, "N K"]:
+    """Softmax of the mean of the stages' class logits, without the background's column."""
+    mean = sum(o.class_logits for o in outputs[1:]) + outputs[0].class_logits
+    return (mean / len(outputs)).softmax(dim=1)[:, :-1]
+
+
+def masks_in_parallel(
+    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"]
+) -> list[Float[Tensor, "N K hh ww"]]:
+    """m_t = M_t(x_t^mask) for each stage: every head sees the RoI feature and nothing of the others."""
+    return [head.logits(head.trunk(features)) for head in heads]
+
+
+def box_losses(
+    output: BoxOutput, samples: StageSamples, stage: StageConfig, beta: float
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy over all samples and smooth L1 over the positives (L_cls and L_reg of eq. 7).
+
+    Both are divided by the number of samples, so that an image with few objects gives a small L_reg.
+    """
+    count = max(len(samples.rois), 1)
+    cls_loss = F.cross_entropy(output.class_logits, samples.labels, reduction="sum") / count
+    positive = samples.positive
+    wanted = encode_deltas(samples.rois.boxes[positive], samples.boxes[positive], stage.stds)
+    box_loss = F.smooth_l1_loss(output.deltas[positive], wanted, reduction="sum", beta=beta) / count
+    return cls_loss, box_loss
+
+
+def mask_loss(
+    logits: Float[Tensor, "p K h w"], labels: Int[Tensor, " p"], targets: Float[Tensor, "p h w"]
+) -> Tensor:
+    """Binary cross-entropy of the true class's channel, mean over positives and pixels (L_mask of eq. 7)."""
+    if len(labels) == 0:
+        # Zero, but attached: every process of a distributed training needs a gradient for every weight.
+        return logits.sum()
+    chosen = logits[torch.arange(len(labels), device=labels.device), labels]
+    return F.binary_cross_entropy_with_logits(chosen, targets)

@@ -1,0 +1,128 @@
+"""What goes in and out of the model: targets, features, detections.
+
+Shape names used throughout the package:
+
+    B  images in a batch            N  RoIs (or boxes) of one image or of the batch
+    C  feature channels             K  thing classes (background is one more, the last)
+    H, W  height and width in px    S  semantic classes (255 in a map means "ignored")
+    T  stages of the cascade (3)
+
+Boxes are float32, ``(x1, y1, x2, y2)`` in pixels, with ``x2 - x1`` the width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The ground truth of one image.
+
+    Attributes:
+        boxes: (n, 4) float32, xyxy px.
+        labels: (n,) int64, contiguous class indices 0..K-1.
+        masks: (n, H, W) uint8, 1 inside the object.
+        semantic: (H, W) uint8 class indices, 255 ignored; None where there is no map.
+    """
+
+    boxes: Float[Tensor, "n 4"]
+    labels: Int[Tensor, " n"]
+    masks: UInt8[Tensor, "n H W"]
+    semantic: UInt8[Tensor, "H W"] | None = None
+
+    def to(self, device: torch.device | str) -> "Targets":
+        """The same targets on another device."""
+        semantic = None if self.semantic is None else self.semantic.to(device)
+        return Targets(self.boxes.to(device), self.labels.to(device), self.masks.to(device), semantic)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What the model found in one image, best first.
+
+    Attributes:
+        boxes: (n, 4) float32, xyxy px of the image that was given.
+        scores: (n,) float32 in 0..1.
+        labels: (n,) int64, 0..K-1.
+        masks: (n, H, W) bool, at the image's size.
+    """
+
+    boxes: Float[Tensor, "n 4"]
+    scores: Float[Tensor, " n"]
+    labels: Int[Tensor, " n"]
+    masks: Bool[Tensor, "n H W"]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class RoIs:
+    """Boxes of a whole batch and the image each lies in.
+
+    Attributes:
+        boxes: (N, 4) float32, xyxy px of the network's input.
+        image: (N,) int64, index into the batch; boxes of one image stand together, images in order.
+    """
+
+    boxes: Float[Tensor, "N 4"]
+    image: Int[Tensor, " N"]
+
+    @classmethod
+    def of(cls, boxes: list[Tensor]) -> "RoIs":
+        """From one (n_i, 4) tensor an image."""
+        image = [torch.full((len(b),), i, device=b.device) for i, b in enumerate(boxes)]
+        return cls(torch.cat(boxes), torch.cat(image))
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def with_boxes(self, boxes: Float[Tensor, "N 4"]) -> "RoIs":
+        """The same RoIs, moved."""
+        return RoIs(boxes, self.image)
+
+    def select(self, which: Tensor) -> "RoIs":
+        """Those at ``which`` (indices or a boolean mask)."""
+        return RoIs(self.boxes[which], self.image[which])
+
+    def of_image(self, i: int) -> Float[Tensor, "n 4"]:
+        """The boxes of image ``i``."""
+        return self.boxes[self.image == i]
+
+    def limits(self, sizes: list[tuple[int, int]]) -> Float[Tensor, "N 2"]:
+        """(width, height) in px of the image each RoI lies in, from the images' (height, width)."""
+        table = self.boxes.new_tensor([(w, h) for h, w in sizes]).reshape(-1, 2)
+        return table[self.image]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """The RPN's boxes for a batch, best first within an image.
+
+    Attributes:
+        rois: where they are.
+        scores: (N,) float32 objectness in 0..1.
+    """
+
+    rois: RoIs
+    scores: Float[Tensor, " N"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the heavy part of the network says about a batch, computed once an image.
+
+    Attributes:
+        levels: FPN maps (B, C, H/4, W/4), (B, C, H/8, W/8), ... of the padded batch.
+        semantic_logits: (B, S, h, w) float32 at the branch's stride; None without the branch.
+        semantic_feature: (B, C, h, w) float32, what is fused into the RoI features (S(x) of eq. 6).
+        sizes: (height, width) in px of each image before padding.
+    """
+
+    levels: list[Tensor]
+    semantic_logits: Tensor | None
+    semantic_feature: Tensor | None
+    sizes: list[tuple[int, int]]
