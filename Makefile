@@ -45,13 +45,16 @@ $(STAMP): constraints.txt pyproject.toml $(if $(MOVED)$(BROKEN),FORCE)
 	        uv venv --quiet --python "$$python" .venv; \
 	    elif "$$python" -c 'import ensurepip' 2>/dev/null; then \
 	        "$$python" -m venv .venv; \
-	        $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv; \
 	    else \
 	        echo "error: $$python cannot make virtual environments; install its venv package (Debian: apt install python3-venv) or uv" >&2; \
 	        exit 1; \
 	    fi; \
 	fi; \
-	if uv --version >/dev/null 2>&1; then uv=uv; else uv=.venv/bin/uv; fi; \
+	uv=uv; \
+	if ! uv --version >/dev/null 2>&1; then \
+	    uv=.venv/bin/uv; \
+	    [ -x $$uv ] || $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv; \
+	fi; \
 	$$uv pip install --python $(VENV_PYTHON) --no-deps -r constraints.txt; \
 	$$uv pip install --python $(VENV_PYTHON) --no-deps --no-build-isolation --quiet --editable .; \
 	mkdir -p .venv/share/jupyter/lab/settings; \
@@ -81,5 +84,5 @@ test: lint data
 # Resolves the pins anew, for every supported Python and platform at once.
 lock: install
 	@uv=$$(uv --version >/dev/null 2>&1 && echo uv || echo .venv/bin/uv); \
-	$$uv pip compile --universal --python-version 3.11 --upgrade --extra test --extra install --no-annotate \
+	$$uv pip compile --universal --fork-strategy fewest --python-version 3.11 --upgrade --extra test --extra install --no-annotate \
 	    --custom-compile-command "make lock" --quiet --output-file constraints.txt pyproject.toml

@@ -63,10 +63,10 @@ class Cascade(nn.Module):
             )
 
     def _box_heads(self, toggles: Toggles) -> Sequence[BoxHead]:
-        return cast(Sequence[BoxHead], self.bbox_head[: toggles.stages])
+        return cast(list[BoxHead], list(self.bbox_head)[: toggles.stages])
 
     def _mask_heads(self, stages: int) -> Sequence[MaskHead]:
-        return cast(Sequence[MaskHead], self.mask_head[:stages])
+        return cast(list[MaskHead], list(self.mask_head)[:stages])
 
     def _context(self, features: Features, rois: RoIs) -> Tensor:
         assert features.semantic_feature is not None

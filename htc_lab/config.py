@@ -37,7 +37,7 @@ class Toggles:
         for name in SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"Toggles.{name} is {getattr(self, name)!r}; give True or False")
-        if isinstance(self.stages, bool) or self.stages not in (1, 2, 3):
+        if type(self.stages) is not int or self.stages not in (1, 2, 3):
             raise InputError(f"Toggles.stages is {self.stages!r}; give 1, 2 or 3")
 
     @property
@@ -364,6 +364,9 @@ def _build(kind: type, values: Any, where: str) -> Any:
         if isinstance(nested, type) and dataclasses.is_dataclass(nested):
             value = _build(nested, value, f"{where}.{name}")
         elif name == "stages" and kind is CascadeConfig:
+            if not isinstance(value, (list, tuple)):
+                found = type(value).__name__
+                raise InputError(f"{where}.{name}: expected a list, found {found}; write the config anew")
             value = tuple(_build(StageConfig, v, f"{where}.{name}[{i}]") for i, v in enumerate(value))
         elif isinstance(value, list):
             value = tuple(value)

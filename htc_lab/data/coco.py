@@ -114,7 +114,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a COCO instances JSON") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"{path}: broken JSON at {place} ({error.msg}); export or download it again") from None
+        raise InputError(
+            f"{path}: broken JSON at {place} ({error.msg}); export or download it again"
+        ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text at byte {error.start}; save it as UTF-8 JSON") from None
     if not isinstance(tree, dict):
@@ -179,7 +181,9 @@ def _check_images(path: Path, rows: list[Row]) -> list[Row]:
         name = row.get("file_name")
         faults = [
             _field_fault(row, "id", _is_int(row.get("id")), "an integer"),
-            _field_fault(row, "file_name", isinstance(name, str) and bool(name), "the name of the image file"),
+            _field_fault(
+                row, "file_name", isinstance(name, str) and bool(name), "the name of the image file"
+            ),
         ]
         for side in ("height", "width"):
             good = _is_int(row.get(side)) and row[side] > 0

@@ -19,7 +19,7 @@ from htc_lab.errors import InputError
 from htc_lab.structures import Targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One image and its truth.
 
@@ -40,7 +40,7 @@ Transform = Callable[[Sample, torch.Generator], Sample]
 
 
 def _as_rgb(picture: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8; 16-bit grey is brought to 8 bits, CMYK and palettes are converted, alpha is dropped."""
+    """(H, W, 3) uint8; 16-bit grey becomes 8-bit, CMYK and palettes are converted, alpha is dropped."""
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
         grey = (values >> 8 if values.max() > 255 else values).astype(np.uint8)
@@ -61,7 +61,7 @@ def read_image(path: Path, height: int | None = None, width: int | None = None) 
     path = Path(path)
     try:
         with Image.open(path) as picture:
-            turned = picture
+            turned: Image.Image = picture
             if height is None or picture.size != (width, height):
                 turned = ImageOps.exif_transpose(picture)
             pixels = _as_rgb(turned)
@@ -125,7 +125,9 @@ class CocoDataset(Dataset[Sample]):
             and (keep_empty or any(_usable(row, image) for row in rows[image["id"]]))
         ]
         if not self.images:
-            raise InputError(f"{split.coco.path}: no image of {split.name} has an object to learn from; add some")
+            raise InputError(
+                f"{split.coco.path}: no image of {split.name} has an object to learn from; add some"
+            )
 
     @property
     def image_ids(self) -> list[int]:
@@ -184,12 +186,14 @@ class CocoDataset(Dataset[Sample]):
         if self.split.semantic is None:
             return None
         path = self.split.semantic / map_name(image["file_name"])
-        return torch.from_numpy(read_semantic_map(path, image["height"], image["width"], self.semantic.lookup))
+        return torch.from_numpy(
+            read_semantic_map(path, image["height"], image["width"], self.semantic.lookup)
+        )
 
 
 def _clipped(row: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float]:
     """The annotation's box inside the image, xyxy px."""
-    x, y, width, height = row["bbox"]
+    x, y, width, height = (float(v) for v in row["bbox"])
     right, bottom = float(image["width"]), float(image["height"])
     x1, y1 = min(max(x, 0.0), right), min(max(y, 0.0), bottom)
     return x1, y1, max(min(x + width, right), x1), max(min(y + height, bottom), y1)

@@ -56,7 +56,9 @@ class DataFolder:
         lines = [f"{self.root}: {len(self.class_names)} classes ({shown})"]
         for split in (self.train, self.val, self.test):
             objects = sum(len(rows) for rows in split.coco.annotations_by_image.values())
-            maps = f"semantic maps {split.semantic}" if split.semantic else "no semantic maps (made from masks)"
+            maps = (
+                f"semantic maps {split.semantic}" if split.semantic else "no semantic maps (made from masks)"
+            )
             counts = f"{len(split.coco.images)} images, {objects} objects"
             lines.append(f"  {split.name}: {counts}; {split.coco.path}; images {split.images}; {maps}")
         return "\n".join(lines + [f"  {note}" for note in self.notes])
@@ -102,7 +104,9 @@ def find_data(
     notes: list[str] = []
     if "val" not in data:
         data["train"], data["val"] = split_images(data["train"], split_seed, val_fraction)
-        notes.append(f"{jsons['train'].name} was split by seed {split_seed}: {val_fraction:.0%} of its images are val")
+        notes.append(
+            f"{jsons['train'].name} was split by seed {split_seed}: {val_fraction:.0%} of its images are val"
+        )
     if "test" not in data:
         notes.append("there is no test split: test = val")
     folders = {"train": train_images or images, "val": val_images or images, "test": images}
@@ -175,7 +179,9 @@ def _single_json(root: Path) -> Path:
         candidates = [path for path in candidates if _looks_like_coco(path)]
     if len(candidates) == 1:
         return candidates[0]
-    looked = "annotations/instances_{train,val}[YEAR].json, {train,val}/_annotations.coco.json and one single *.json"
+    looked = (
+        "annotations/instances_{train,val}[YEAR].json, {train,val}/_annotations.coco.json, one single *.json"
+    )
     names = ", ".join(str(path.relative_to(root)) for path in candidates or everything) or "no JSON at all"
     kind = "several" if len(candidates) > 1 else "none that fits"
     raise InputError(f"{root}: looked for {looked}; found {kind}: {names}; say which by {FLAGS}")
@@ -188,8 +194,8 @@ def _same_categories(train: CocoData, other: CocoData) -> None:
         differs = sorted(dict(ours.items() ^ theirs.items()))
         here, there = ours.get(differs[0], "not there"), theirs.get(differs[0], "not there")
         raise InputError(
-            f"{other.path}: field 'categories' differs from {train.path}: id {differs[0]} is {there!r} here and "
-            f"{here!r} there; give all splits the same categories"
+            f"{other.path}: field 'categories' differs from {train.path}: id {differs[0]} is {there!r} here "
+            f"and {here!r} there; give all splits the same categories"
         )
 
 
@@ -239,11 +245,17 @@ def map_name(file_name: str) -> str:
 
 def _map_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Path | None:
     bases = [Path(given)] if given is not None else [root / name for name in _MAP_FOLDERS]
-    candidates = [folder for base in bases for folder in [*(base / n for n in _folder_names(split, coco)), base]]
+    candidates = [
+        folder for base in bases for folder in [*(base / n for n in _folder_names(split, coco)), base]
+    ]
     for folder in candidates:
-        if folder.is_dir() and any((folder / map_name(image["file_name"])).is_file() for image in coco.images):
+        if folder.is_dir() and any(
+            (folder / map_name(image["file_name"])).is_file() for image in coco.images
+        ):
             return folder
     if given is not None:
         first = map_name(coco.images[0]["file_name"])
-        raise InputError(f"{given}: holds no semantic map of the {split} images (such as {first}); see --semantic")
+        raise InputError(
+            f"{given}: holds no semantic map of the {split} images (such as {first}); see --semantic"
+        )
     return None

@@ -12,7 +12,7 @@ MIN_VISIBLE = 20
 """Objects that show fewer px are taken out of the scene."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Placed:
     """A sprite at a position.
 
@@ -46,9 +46,7 @@ def window(placed: Placed, size: int) -> tuple[tuple[slice, slice], tuple[slice,
 
 def _share(region: Array, tall: int, wide: int, border: int) -> Array:
     """Share of each tall × wide box that lies in ``region``; boxes may reach ``border`` px outside."""
-    padded = cv2.copyMakeBorder(
-        region.astype(np.uint8), border, border, border, border, cv2.BORDER_REPLICATE
-    )
+    padded = cv2.copyMakeBorder(region.astype(np.uint8), border, border, border, border, cv2.BORDER_REPLICATE)
     if tall > padded.shape[0] or wide > padded.shape[1]:
         return np.zeros((0, 0), dtype=np.float32)
     total = cv2.integral(padded)
@@ -57,9 +55,9 @@ def _share(region: Array, tall: int, wide: int, border: int) -> Array:
 
 
 def find_places(
-    rng: Rng, region: Array, avoid: Array | None, sprite: Sprite, need: float, tries: int
+    rng: Rng, region: Array, avoid: Array | None, tall: int, wide: int, need: float, tries: int
 ) -> list[tuple[int, int]]:
-    """Random (left, top) where at least ``need`` of the sprite's box lies in ``region``.
+    """Random (left, top) where at least ``need`` of a tall × wide px box lies in ``region``.
 
     Args:
         region: (size, size) bool, the stuff to stand on.
@@ -67,7 +65,6 @@ def find_places(
         need: share 0..1.
         tries: how many places to draw (fewer where there are fewer).
     """
-    tall, wide = sprite.cover.shape
     border = max(2, min(tall, wide) // 4)
     good = _share(region, tall, wide, border) >= need
     if avoid is not None:

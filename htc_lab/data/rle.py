@@ -63,7 +63,9 @@ def segmentation_fault(segmentation: Any, height: int, width: int) -> str | None
         return f": is a {type(segmentation).__name__}; it must be a list of polygons or an RLE object"
     if segmentation.get("size") != [height, width]:
         size = segmentation.get("size")
-        return f".size: is {size!r:.60}, but the image's [height, width] is {[height, width]}; make them agree"
+        return (
+            f".size: is {size!r:.60}, but the image's [height, width] is {[height, width]}; make them agree"
+        )
     counts = segmentation.get("counts")
     if isinstance(counts, str):
         try:
@@ -83,15 +85,12 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     Raises:
         InputError: the segmentation is wrong or does not fit the size.
     """
-    if isinstance(segmentation, list):
-        fault = segmentation_fault(segmentation, height, width)
-        if fault:
-            raise InputError(f"segmentation{fault}")
-        parts = coco_mask.frPyObjects(segmentation, height, width)
-        return np.ascontiguousarray(coco_mask.decode(coco_mask.merge(parts)))
     fault = segmentation_fault(segmentation, height, width)
     if fault:
         raise InputError(f"segmentation{fault}")
+    if isinstance(segmentation, list):
+        parts = coco_mask.frPyObjects(segmentation, height, width)
+        return np.ascontiguousarray(coco_mask.decode(coco_mask.merge(parts)))
     counts = segmentation["counts"]
     runs = rle_counts(counts) if isinstance(counts, str) else counts
     inside = np.arange(len(runs), dtype=np.uint8) % 2

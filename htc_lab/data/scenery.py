@@ -46,6 +46,11 @@ class Scenery:
         self.picture += (texture - self.picture) * cover[..., None]
         self.stuff[cover >= 0.5] = SCENE_STUFF.index(name)
 
+    def shares(self) -> dict[str, float]:
+        """Share of the picture that each stuff has."""
+        counts = np.bincount(self.stuff.reshape(-1), minlength=len(SCENE_STUFF)) / self.stuff.size
+        return dict(zip(SCENE_STUFF, counts.tolist(), strict=True))
+
     def darken(self, inside: Array, amount: float) -> None:
         """Multiply the picture by ``1 - amount`` where ``inside`` is 1 (soft edges allowed)."""
         self.picture *= (1.0 - amount * np.clip(inside, 0.0, 1.0))[..., None]

@@ -12,7 +12,7 @@ import numpy as np
 
 from htc_lab.data.placing import MIN_VISIBLE, Placed, find_places, hidden_share, visible_masks, window
 from htc_lab.data.scenery import Scenery, lay_out
-from htc_lab.data.sprites import draw_sprite
+from htc_lab.data.sprites import draw_sprite, make_outline
 from htc_lab.data.stuff import SCENE_STUFF, Array, Rng
 from htc_lab.data.things import HOME, SCENE_THINGS
 
@@ -61,7 +61,7 @@ class Decoy:
     box: tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A picture and its truth.
 
@@ -96,35 +96,45 @@ def _try_to_place(
 ) -> Placed | None:
     """One object on its home stuff (a decoy: on another one), not hiding the others too much."""
     home = scenery.stuff == SCENE_STUFF.index(HOME[name])
-    on = HOME[name]
+    on, region = HOME[name], home
     if decoy:
-        there = [s for i, s in enumerate(SCENE_STUFF) if s != HOME[name] and (scenery.stuff == i).mean() > 0.05]
+        there = [stuff for stuff, share in scenery.shares().items() if stuff != HOME[name] and share > 0.05]
         on = there[rng.integers(len(there))]
-    region = scenery.stuff == SCENE_STUFF.index(on)
-    sprite = draw_sprite(rng, name, length, light)
+        region = scenery.stuff == SCENE_STUFF.index(on)
+    outline = make_outline(rng, name, length)
+    need, avoid = (0.85, home) if decoy else (0.72, None)
+    places = find_places(rng, region, avoid, outline.tall, outline.wide, need, 6)
+    if not places:
+        return None
+    sprite = draw_sprite(outline, light)
     most = 0.45 if rng.random() < 0.4 else 0.12
-    need = 0.85 if decoy else 0.72
-    for left, top in find_places(rng, region, home if decoy else None, sprite, need, 6):
+    for left, top in places:
         candidate = Placed(sprite, left, top, decoy, on)
         if hidden_share(candidate, placed, scenery.size) <= most:
             return candidate
     return None
 
 
-def _companion(rng: Rng, scenery: Scenery, placed: list[Placed], first: Placed, light: float) -> Placed | None:
+def _companion(
+    rng: Rng, scenery: Scenery, placed: list[Placed], first: Placed, light: float
+) -> Placed | None:
     """Another object of the same class and about the same size that touches or overlaps ``first``."""
     tall, wide = first.sprite.cover.shape
-    sprite = draw_sprite(rng, first.sprite.name, max(tall, wide) * rng.uniform(0.75, 0.95), light)
+    outline = make_outline(rng, first.sprite.name, max(tall, wide) * rng.uniform(0.75, 0.95))
     home = scenery.stuff == SCENE_STUFF.index(first.stuff)
+    places = []
     for _ in range(6):
         side = 1 if rng.random() < 0.5 else -1
         left = first.left + side * int(wide * rng.uniform(0.55, 0.95))
         top = first.top + int(tall * rng.uniform(-0.25, 0.25))
+        ground = home[max(top, 0) : max(top + outline.tall, 0), max(left, 0) : max(left + outline.wide, 0)]
+        if ground.size >= 0.75 * outline.tall * outline.wide and ground.mean() >= 0.72:
+            places.append((left, top))
+    if not places:
+        return None
+    sprite = draw_sprite(outline, light)
+    for left, top in places:
         candidate = Placed(sprite, left, top, False, first.stuff)
-        outer, _ = window(candidate, scenery.size)
-        ground = home[outer]
-        if ground.size < 0.75 * sprite.cover.size or ground.mean() < 0.72:
-            continue
         if hidden_share(candidate, placed, scenery.size) <= 0.5:
             return candidate
     return None
@@ -133,7 +143,7 @@ def _companion(rng: Rng, scenery: Scenery, placed: list[Placed], first: Placed, 
 def _populate(rng: Rng, scenery: Scenery, config: SceneConfig, light: float) -> list[Placed]:
     """Things on their homes, groups, and decoys elsewhere; in painting order, far to near."""
     placed: list[Placed] = []
-    share = {s: float((scenery.stuff == i).mean()) for i, s in enumerate(SCENE_STUFF)}
+    share = scenery.shares()
     at_home = [name for name in SCENE_THINGS if share[HOME[name]] > 0.04]
     wanted = int(rng.integers(config.min_objects, config.max_objects + 1))
     for _ in range(3 * wanted):
@@ -193,7 +203,9 @@ def _finish(rng: Rng, picture: Array, config: SceneConfig) -> Array:
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
-def _attributes(objects: list[Placed], masks: list[Array], hidden: list[float]) -> list[dict[str, float | bool]]:
+def _attributes(
+    objects: list[Placed], masks: list[Array], hidden: list[float]
+) -> list[dict[str, float | bool]]:
     """See ``Scene.attributes``."""
     square = np.ones((3, 3), dtype=np.uint8)
     rows = []

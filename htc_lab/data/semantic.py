@@ -5,7 +5,7 @@ PNG, whose indices count), whose values a lookup table turns into indices.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ UNKNOWN = 254
 _COCO_THINGS, _COCO_STUFF_CLASSES = 80, 183
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SemanticClasses:
     """What the values of a data set's maps mean.
 
@@ -35,7 +35,7 @@ class SemanticClasses:
     """
 
     count: int
-    lookup: np.ndarray
+    lookup: np.ndarray = field(repr=False)
     source: str
     names: tuple[str, ...] = ()
     from_instances: bool = False
@@ -65,7 +65,9 @@ def _read_values(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             values = np.asarray(picture)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such semantic map; add it, or remove the folder to do without maps") from None
+        raise InputError(
+            f"{path}: no such semantic map; add it, or remove the folder to do without maps"
+        ) from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InputError(f"{path}: cannot be read as a PNG ({error}); write the map again") from None
     if values.ndim == 3:
@@ -78,7 +80,9 @@ def _read_values(path: Path) -> np.ndarray:
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if values.min() < 0 or values.max() > IGNORED:
-        raise InputError(f"{path}: holds values up to {values.max()}; class indices must be 0..253, ignored is 255")
+        raise InputError(
+            f"{path}: holds values up to {values.max()}; class indices must be 0..253, ignored is 255"
+        )
     return values.astype(np.uint8)
 
 
@@ -104,8 +108,8 @@ def read_semantic_map(path: Path, height: int, width: int, lookup: np.ndarray | 
     if (indices == UNKNOWN).any():
         wrong = int(values[indices == UNKNOWN].min())
         raise InputError(
-            f"{path}: holds the value {wrong}, which is no class of this data set; correct the map, or list the "
-            "class in semantic_classes.json (255 means ignored)"
+            f"{path}: holds the value {wrong}, which is no class of this data set; correct the map, or list "
+            "the class in semantic_classes.json (255 means ignored)"
         )
     return indices
 
@@ -117,9 +121,10 @@ def _identity(count: int) -> np.ndarray:
     return lookup
 
 
-def _named_classes(root: Path) -> SemanticClasses | None:
+def _named_classes(root: Path, maps: Path) -> SemanticClasses | None:
     """From ``semantic_classes.json``: {"semantic_classes": [name of value 0, name of value 1, ...]}."""
-    for path in (root / "semantic_classes.json", root / "annotations" / "semantic_classes.json"):
+    for folder in (root, root / "annotations", maps, maps.parent):
+        path = folder / "semantic_classes.json"
         if not path.is_file():
             continue
         try:
@@ -127,10 +132,15 @@ def _named_classes(root: Path) -> SemanticClasses | None:
         except ValueError as error:
             raise InputError(f"{path}: broken JSON ({error}); correct it") from None
         names = tree.get("semantic_classes") if isinstance(tree, dict) else None
-        good = isinstance(names, list) and 1 <= len(names) <= 254 and all(isinstance(n, str) for n in names)
-        if not good:
-            raise InputError(f"{path}: field 'semantic_classes' must be a list of 1 to 254 names, one for each value")
-        return SemanticClasses(len(names), _identity(len(names)), f"{len(names)} classes of {path}", tuple(names))
+        if not (
+            isinstance(names, list) and 1 <= len(names) <= 254 and all(isinstance(n, str) for n in names)
+        ):
+            raise InputError(
+                f"{path}: field 'semantic_classes' must be a list of 1 to 254 names, one for each value"
+            )
+        return SemanticClasses(
+            len(names), _identity(len(names)), f"{len(names)} classes of {path}", tuple(names)
+        )
     return None
 
 
@@ -141,8 +151,8 @@ def _all_maps_there(split: Split) -> None:
         path = split.semantic / map_name(image["file_name"])
         if not path.is_file():
             raise InputError(
-                f"{path}: no such semantic map, while other images of {split.name} have one; add it, or remove "
-                f"the folder to have the maps made from the instance masks"
+                f"{path}: no such semantic map, while other images of {split.name} have one; add it, or "
+                "remove the folder to have the maps made from the instance masks"
             )
 
 
@@ -154,7 +164,9 @@ def _scan(split: Split, folder: Path) -> SemanticClasses:
     present[IGNORED] = False
     values = np.flatnonzero(present)
     if not 1 <= len(values) <= 254:
-        raise InputError(f"{folder}: the maps hold {len(values)} different values; 1 to 254 classes are possible")
+        raise InputError(
+            f"{folder}: the maps hold {len(values)} different values; 1 to 254 classes are possible"
+        )
     lookup = np.full(256, IGNORED, dtype=np.uint8)
     lookup[values] = np.arange(len(values))
     return SemanticClasses(len(values), lookup, f"{len(values)} values present in the training maps {folder}")
@@ -163,9 +175,9 @@ def _scan(split: Split, folder: Path) -> SemanticClasses:
 def semantic_classes(data: DataFolder) -> SemanticClasses:
     """What the maps of a data set mean; how they are made where it has none.
 
-    In this order: ``semantic_classes.json``; COCO-Stuff's own maps (80 classes, ``stuffthingmaps/train2017``):
-    its 183 classes; else the values present in the training maps. Without training maps: the K things and the
-    background.
+    In this order: ``semantic_classes.json``; COCO-Stuff's own maps (80 things, ``stuffthingmaps/train2017``)
+    with its 183 classes; else the values present in the training maps. Without training maps: the K things
+    and the background.
 
     Raises:
         InputError: a map is missing while others of its split exist, or is broken.
@@ -180,7 +192,7 @@ def semantic_classes(data: DataFolder) -> SemanticClasses:
         names = (*data.class_names, "background")
         source = f"made from the instance masks: {things} classes and background"
         return SemanticClasses(things + 1, _identity(things + 1), source, names, from_instances=True)
-    named = _named_classes(data.root)
+    named = _named_classes(data.root, folder)
     if named is not None:
         return named
     if things == _COCO_THINGS and folder.parent.name == "stuffthingmaps" and folder.name == "train2017":

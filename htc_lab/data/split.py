@@ -16,7 +16,9 @@ def split_images(coco: CocoData, seed: int, val_fraction: float) -> tuple[CocoDa
     """
     ids = [image["id"] for image in coco.images]
     if len(ids) < 2:
-        raise InputError(f"{coco.path}: has {len(ids)} image; splitting needs two; give --train-json and --val-json")
+        raise InputError(
+            f"{coco.path}: has {len(ids)} image; splitting needs two; give --train-json and --val-json"
+        )
     order = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
     holders: dict[int, list[int]] = {}
     for image_id in order:

@@ -25,7 +25,7 @@ HOME: dict[str, str] = {
 """The stuff on which a look-alike is the thing itself; anywhere else it is a decoy."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """A filled polygon, or a line where ``width`` is given.
 
@@ -75,7 +75,9 @@ def boat(rng: Rng) -> list[Part]:
         Part(_points((mast, -0.5), (mast, deck + 0.12)), 0.55 * hull, width=0.045),
         Part(np.concatenate([rim, bottom]), hull),
         Part(stripe, 0.5 * hull + 120.0, width=0.03),
-        Part(_points((mast + 0.05, -0.46), (mast + 0.05, boom), (mast + rng.uniform(0.26, 0.36), boom)), sail),
+        Part(
+            _points((mast + 0.05, -0.46), (mast + 0.05, boom), (mast + rng.uniform(0.26, 0.36), boom)), sail
+        ),
     ]
     if rng.random() < 0.7:
         jib = _points((mast - 0.05, -0.36), (mast - 0.05, boom), (mast - rng.uniform(0.2, 0.3), boom))

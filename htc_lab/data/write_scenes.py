@@ -78,7 +78,11 @@ def _write_one(root: Path, seed: int, config: SceneConfig, job: tuple[str, int])
     _write_png(root / split / name, scene.image[..., ::-1])
     _write_png(root / "stuffthingmaps" / split / name, scene.semantic)
     decoys = [
-        {"looks_like": d.looks_like, "stuff": d.stuff, "bbox": [*d.box[:2], d.box[2] - d.box[0], d.box[3] - d.box[1]]}
+        {
+            "looks_like": d.looks_like,
+            "stuff": d.stuff,
+            "bbox": [*d.box[:2], d.box[2] - d.box[0], d.box[3] - d.box[1]],
+        }
         for d in scene.decoys
     ]
     image = {"id": index + 1, "file_name": name, "width": config.size, "height": config.size}
@@ -90,7 +94,9 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _written(root: Path, seed: int, config: SceneConfig, jobs: list[tuple[str, int]], workers: int) -> Iterator[Any]:
+def _written(
+    root: Path, seed: int, config: SceneConfig, jobs: list[tuple[str, int]], workers: int
+) -> Iterator[Any]:
     """The entries in the order of ``jobs``, whatever the number of workers."""
     write = partial(_write_one, root, seed, config)
     if workers == 1:
@@ -114,7 +120,9 @@ def _sidecar(counts: dict[str, int], config: SceneConfig, seed: int) -> dict[str
     }
 
 
-def _fill(root: Path, counts: dict[str, int], config: SceneConfig, seed: int, workers: int, progress: bool) -> None:
+def _fill(
+    root: Path, counts: dict[str, int], config: SceneConfig, seed: int, workers: int, progress: bool
+) -> None:
     """Everything of the tree, into the existing folder ``root``."""
     (root / "annotations").mkdir()
     for split in SPLITS:

@@ -124,8 +124,7 @@ def evaluate(
         InputError: if an entry names an image or category the truth does not list, or lacks a field, or has a
             mask of the wrong size.
     """
-    if engine not in get_args(Engine):
-        raise InputError(f"engine: {engine!r} is unknown; choose one of {', '.join(get_args(Engine))}")
+    _one_of("engine", engine, get_args(Engine))
     truth, results = _plain_truth(truth, kind), _plain_results(truth, results, kind)
     statistics = (
         _by_hotcoco(truth, results, kind) if engine == "hotcoco" else _by_pycocotools(truth, results, kind)
@@ -208,8 +207,7 @@ def _by_pycocotools(truth: dict[str, Any], results: list[dict[str, Any]], kind: 
 
 def _plain_truth(truth: dict[str, Any], kind: Kind) -> dict[str, Any]:
     """The ground truth with exactly the fields the evaluation of this kind reads, in fresh dicts."""
-    if kind not in get_args(Kind):
-        raise InputError(f"kind: {kind!r} is unknown; choose one of {', '.join(get_args(Kind))}")
+    _one_of("kind", kind, get_args(Kind))
     for field in ("images", "annotations", "categories"):
         if field not in truth:
             raise InputError(f"ground truth: the list '{field}' is missing; give a COCO instances data set")
@@ -251,6 +249,11 @@ def _plain_results(truth: dict[str, Any], results: list[dict[str, Any]], kind: K
                     f"{sizes[entry['image_id']]} (height, width); give masks at the image's size"
                 )
     return plain
+
+
+def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{flag}: {value!r} is unknown; choose one of {', '.join(choices)}")
 
 
 def _pick(entries: list[dict[str, Any]], fields: tuple[str, ...], where: str) -> list[dict[str, Any]]:

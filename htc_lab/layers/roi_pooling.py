@@ -5,7 +5,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from htc_lab.layers.separable_pooling import pool_separably
 from htc_lab.structures import RoIs
+
+# Cells of a map up to which two matrix products beat the gathering kernel on a CPU.
+_SMALL_MAP = 64 * 64
 
 
 def pool(
@@ -20,6 +24,8 @@ def pool(
         stride: px per cell of the map.
         sampling_ratio: points per output cell and side; 0: as many as it has map cells, rounded up.
     """
+    if feature.device.type == "cpu" and feature.shape[-2] * feature.shape[-1] <= _SMALL_MAP:
+        return pool_separably(feature, rois, size, stride, sampling_ratio)
     boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
     out: Tensor = roi_align(
         feature, boxes.to(feature.dtype), (size, size), 1.0 / stride, sampling_ratio, aligned=True

@@ -1,0 +1,222 @@
+"""StageView: the stages of the cascade under live switches, built of ipywidgets alone."""
+
+import dataclasses
+import html
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets as widgets
+
+from htc_lab.config import SWITCHES, Toggles
+from htc_lab.explorer.stage_session import (
+    PROPOSALS,
+    RESULT,
+    SWITCH_WORDS,
+    Pictures,
+    StageSession,
+    ViewState,
+)
+from htc_lab.explorer.stage_words import describe, remark
+from htc_lab.model import HybridTaskCascade
+from htc_lab.plots.palette import QUIET, rung_words
+
+_HINTS = {
+    "interleaved": "Masks use this stage's refined boxes (eq. 2)",
+    "mask_flow": "Each mask head also sees the one before (eqs. 3-5)",
+    "semantic_box": "Scene context feeds the box heads (eq. 6)",
+    "semantic_mask": "Scene context feeds the mask heads (eq. 6)",
+    "average_masks": "The result is the mean of the stages' masks",
+}
+_LAYERS = {"masks": "Masks", "boxes": "Boxes", "labels": "Labels", "truth": "Truth"}
+_SIDE = 512
+
+
+class StageView:
+    """A picture with the boxes and masks of a stage; every switch re-runs only the cascade.
+
+    Attributes:
+        widget: the ipywidget, for a layout of your own; in a notebook the view itself is shown.
+        switches: the checkboxes of the toggles, by the names of ``Toggles``.
+        stage: the stage buttons; values 0 (proposals), 1, 2, 3 and 4 (result).
+        image: the picture, a JPEG.
+    """
+
+    def __init__(
+        self,
+        models: HybridTaskCascade | Mapping[str, HybridTaskCascade],
+        pictures: Pictures,
+        *,
+        threshold: float = 0.3,
+    ) -> None:
+        """See the class.
+
+        Args:
+            models: one model, or several by name; the names of the ladder's rungs are put in words.
+            pictures: samples, images (3, H, W) uint8, paths, or a data set. Those with truth can show it.
+            threshold: score from which an object is shown at first.
+
+        Raises:
+            InputError: there is no model or no picture.
+        """
+        by_name = models if isinstance(models, Mapping) else {models.config.name: models}
+        self.session = StageSession(by_name, pictures)
+        first = next(iter(self.session.models))
+        self._quiet = False
+
+        names = [(rung_words(name), name) for name in self.session.models]
+        self.model = widgets.Dropdown(options=names, value=first, description="Model")
+        self.picture = widgets.BoundedIntText(value=1, min=1, max=len(pictures), description="Picture")
+        for chooser in (self.model, self.picture):
+            chooser.style.description_width = "52px"
+            chooser.layout.width = "100%"
+        self.switches = {
+            name: widgets.Checkbox(
+                description=SWITCH_WORDS[name], indent=False, layout=widgets.Layout(width="auto", margin="6px 0 0 0")
+            )
+            for name in SWITCHES
+        }
+        self._hints = {name: widgets.HTML(layout=widgets.Layout(margin="-6px 0 0 20px")) for name in SWITCHES}
+        self.stages = widgets.ToggleButtons(
+            options=[1, 2, 3], description="Stages run", style={"button_width": "40px", "description_width": "76px"}
+        )
+        self.stage = widgets.ToggleButtons(
+            options=self._stage_options(3), value=RESULT, style={"button_width": "94px"}
+        )
+        self.layers = {
+            name: widgets.Checkbox(
+                value=name != "truth", description=words, indent=False, layout=widgets.Layout(width="76px")
+            )
+            for name, words in _LAYERS.items()
+        }
+        self.threshold = widgets.FloatSlider(
+            value=threshold,
+            min=0.05,
+            max=0.95,
+            step=0.05,
+            description="score ≥",
+            style={"description_width": "52px"},
+            layout=widgets.Layout(width="220px"),
+        )
+        self.image = widgets.Image(format="jpeg", layout=widgets.Layout(max_width="100%", align_self="flex-start"))
+        self.sentence = widgets.HTML(layout=widgets.Layout(max_width=f"{_SIDE + 60}px", min_height="72px"))
+        self.widget = self._arranged(choose_model=len(self.session.models) > 1, choose_picture=len(pictures) > 1)
+        self._take_toggles_of_model()
+        self.update()
+        self._watch()
+
+    def _arranged(self, choose_model: bool, choose_picture: bool) -> widgets.Box:
+        choosers = [self.model] * choose_model + [self.picture] * choose_picture
+        ideas = [part for name in SWITCHES for part in (self.switches[name], self._hints[name])]
+        side = widgets.VBox([*choosers, *ideas, self.stages], layout=widgets.Layout(width="270px", flex="0 0 auto"))
+        layers = widgets.HBox([*self.layers.values(), self.threshold], layout=widgets.Layout(flex_flow="row wrap"))
+        main = widgets.VBox(
+            [self.stage, self.image, layers, self.sentence], layout=widgets.Layout(flex="1 1 540px", min_width="0")
+        )
+        view = widgets.Box([side, main], layout=widgets.Layout(flex_flow="row wrap", grid_gap="24px"))
+        view.add_class("htc-lab-stage-view")
+        return view
+
+    def _watch(self) -> None:
+        self.model.observe(self._model_changed, "value")
+        self.stages.observe(self._stages_changed, "value")
+        parts = [self.picture, self.stage, self.threshold, *self.switches.values(), *self.layers.values()]
+        for part in parts:
+            part.observe(self._changed, "value")
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        """Several settings change as one."""
+        was, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = was
+
+    def _changed(self, _: Any) -> None:
+        if not self._quiet:
+            self.update()
+
+    def _model_changed(self, _: Any) -> None:
+        with self._silence():
+            self._take_toggles_of_model()
+        self.update()
+
+    def _stages_changed(self, _: Any) -> None:
+        if not self._quiet:
+            with self._silence():
+                self._offer_stages()
+            self.update()
+
+    def _stage_options(self, count: int) -> list[tuple[str, int]]:
+        stages = [(f"Stage {t}", t) for t in range(1, count + 1)]
+        return [("Proposals", PROPOSALS), *stages, ("Mean", RESULT)]
+
+    def _offer_stages(self) -> None:
+        """Buttons for the stages that run; the chosen one stays where it is still there."""
+        options = self._stage_options(self.stages.value)
+        wanted = self.stage.value if self.stage.value in dict(options).values() else RESULT
+        if options != list(self.stage.options):
+            self.stage.options = options
+        self.stage.value = wanted
+
+    def _take_toggles_of_model(self) -> None:
+        """Set the switches as the model was trained, and disable those its weights can't serve."""
+        trained = self.session.models[self.model.value].config.toggles
+        refusals = self.session.refusals(self.model.value)
+        for name, switch in self.switches.items():
+            switch.value = getattr(trained, name)
+            switch.disabled = name in refusals
+            hint = f"Not available: {refusals[name]}" if name in refusals else _HINTS[name]
+            self._hints[name].value = _small(hint)
+        self.stages.options = list(range(1, trained.stages + 1))
+        self.stages.value = trained.stages
+        self._offer_stages()
+
+    @property
+    def state(self) -> ViewState:
+        """What is set now."""
+        switches = {name: switch.value for name, switch in self.switches.items()}
+        return ViewState(
+            model=self.model.value,
+            toggles=Toggles(**switches, stages=self.stages.value),
+            picture=self.picture.value - 1,
+            stage=self.stage.value,
+            threshold=self.threshold.value,
+            **{name: layer.value for name, layer in self.layers.items()},
+        )
+
+    def update(self) -> None:
+        """Show what is set now."""
+        state = self.state
+        for name, layer in self.layers.items():
+            layer.disabled = (state.stage == PROPOSALS and name != "truth") or (
+                name == "truth" and self.session.picture(state.model, state.picture)[1] is None
+            )
+        self.image.value = self.session.jpeg(state, _SIDE)
+        words, more = describe(self.session, state), remark(self.session, state)
+        self.sentence.value = (
+            f'<div role="status" aria-live="polite" style="line-height:1.45">{html.escape(words)} '
+            f'<span style="color:{QUIET}">{html.escape(more)}</span></div>'
+        )
+
+    def set(self, **changes: Any) -> None:
+        """Set fields of ``Toggles`` or of ``ViewState`` by name, e.g. ``view.set(mask_flow=False, stage=3)``.
+
+        Raises:
+            KeyError: no such field.
+        """
+        parts = {**self.switches, **self.layers, "stages": self.stages, "stage": self.stage}
+        parts |= {"model": self.model, "threshold": self.threshold, "picture": self.picture}
+        for name, value in changes.items():
+            parts[name].value = value + 1 if name == "picture" else value
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """The widget, and for readers without a kernel the picture as it stands."""
+        shown: dict[str, Any] = self.widget._repr_mimebundle_(**options)
+        state = dataclasses.asdict(self.state)
+        return {**shown, "image/jpeg": self.image.value, "text/plain": f"StageView({state})"}
+
+
+def _small(words: str) -> str:
+    return f'<span style="font-size:12px;line-height:1.3;display:block;opacity:0.75">{html.escape(words)}</span>'

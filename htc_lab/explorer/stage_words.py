@@ -1,0 +1,65 @@
+"""The sentences under a stage view: what is seen, in words."""
+
+import dataclasses
+
+from htc_lab.config import Toggles
+from htc_lab.explorer.stage_session import PROPOSALS, RESULT, SWITCH_WORDS, StageSession, ViewState
+from htc_lab.layers.boxes import pairwise_iou
+from htc_lab.plots.objects import compare_with_truth
+from htc_lab.structures import Targets
+
+
+def describe(session: StageSession, state: ViewState) -> str:
+    """What this picture shows: objects found, mean IoU with the truth, and the same as the model was trained."""
+    _, targets = session.picture(state.model, state.picture)
+    if state.stage == PROPOSALS:
+        return _proposals(session, state, targets)
+    found = session.shown(state)
+    where = "Mean of the stages" if state.toggles.average_masks else "Last stage alone"
+    where = where if state.stage == RESULT else f"Stage {state.stage}"
+    if targets is None:
+        return f"{where}: {len(found)} objects scoring at least {state.threshold:.2f}."
+    comparison = compare_with_truth(found, targets)
+    words = f"{where}: {comparison.found} of {len(targets.boxes)} objects found, {comparison.false} false"
+    iou = session.mean_iou(state)
+    if iou is None:
+        return words + "."
+    words += f"; mean mask IoU with the truth {iou:.2f} in this picture"
+    trained = session.models[state.model].config.toggles
+    if state.toggles != trained:
+        before = session.mean_iou(dataclasses.replace(state, toggles=trained))
+        if before is not None:
+            words += f", {iou - before:+.2f} against the model as it was trained"
+    return words + ". A missed object counts 0."
+
+
+def _proposals(session: StageSession, state: ViewState, targets: Targets | None) -> str:
+    boxes = session.trace(state).proposals.rois.boxes
+    words = f"{len(boxes)} proposals, boxes without a class or a mask; those that end as objects are in colour"
+    if targets is None or len(targets.boxes) == 0 or len(boxes) == 0:
+        return words + "."
+    best = pairwise_iou(targets.boxes, boxes).max(dim=1).values
+    return words + f". The nearest proposal to each true object has a mean box IoU of {float(best.mean()):.2f} with it."
+
+
+def remark(session: StageSession, state: ViewState) -> str:
+    """What to keep in mind when reading this state, or nothing."""
+    trained = session.models[state.model].config.toggles
+    if state.toggles.interleaved != trained.interleaved:
+        if state.stage == RESULT:
+            return (
+                "Interleaving is an idea about training: at test time the final masks always come from the final "
+                "boxes, so this switch changes only the view of stages 1 to 3."
+            )
+        if state.stage != PROPOSALS:
+            boxes = "it has just refined" if state.toggles.interleaved else "it received"
+            return f"Stage {state.stage} now takes its masks on the boxes {boxes}; the result stays the same."
+    off = [name for name in ("mask_flow", "semantic_box", "semantic_mask") if _cut_out(state.toggles, trained, name)]
+    if off:
+        names = " and ".join(SWITCH_WORDS[name] for name in off)
+        return f"{names}: switched off in a model trained with it. A model trained without it can be better than this."
+    return ""
+
+
+def _cut_out(now: Toggles, trained: Toggles, name: str) -> bool:
+    return bool(getattr(trained, name)) and not getattr(now, name)

@@ -1,0 +1,149 @@
+"""Detections, proposals and truth drawn into a picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from htc_lab.plots.canvas import Canvas
+from htc_lab.plots.palette import FILL, OBJECT_COLOURS, WHITE, colour_of, is_dashed
+from htc_lab.structures import Detections, Targets
+
+MOST_LABELS = 12
+
+
+def draw_detections(
+    image: Tensor | np.ndarray,
+    detections: Detections,
+    class_names: Sequence[str],
+    *,
+    numbers: Sequence[int] | None = None,
+    false: Sequence[bool] | None = None,
+    truth: Targets | None = None,
+    missed: Sequence[int] = (),
+    masks: bool = True,
+    boxes: bool = True,
+    labels: bool = True,
+    side: int = 640,
+    weight: float = 1.0,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Masks, boxes and labels over the picture.
+
+    Args:
+        image: (3, H, W) tensor or (H, W, 3) array, uint8 RGB.
+        detections: at the size of ``image``, best first.
+        class_names: of the labels 0..K-1.
+        numbers: of the objects, from which their colours follow; default: their places.
+        false: which detections to mark as false: hatched, and the word in the label.
+        truth: drawn as white dashes on black where given.
+        missed: the ground truths to label as missed.
+        masks, boxes, labels: what to draw. Of more than 12 objects only the 12 best are labelled.
+        side: a smaller picture is enlarged, by a whole number, to about this many px on its longer side.
+        weight: makes lines and labels thicker, for pictures that are shown small.
+
+    Returns:
+        RGB, a whole multiple of the picture's size.
+    """
+    numbers = range(len(detections)) if numbers is None else numbers
+    false = [False] * len(detections) if false is None else false
+    canvas = Canvas(image, side, weight)
+    pixels = detections.masks.cpu().numpy()
+    where = detections.boxes.tolist()
+    # Worst first, so that the best lies on top.
+    for i in reversed(range(len(detections))):
+        colour, dashed = colour_of(numbers[i]), is_dashed(numbers[i])
+        if masks:
+            canvas.fill(pixels[i], colour, FILL, hatched=false[i])
+            canvas.outline(pixels[i], colour, dashed)
+        if boxes:
+            canvas.box(where[i], colour, dashed)
+    if truth is not None:
+        _draw_truth(canvas, truth)
+    if labels:
+        best = range(min(len(detections), MOST_LABELS))
+        texts = [
+            f"{class_names[int(detections.labels[i])]} {float(detections.scores[i]):.2f}" + " false" * false[i]
+            for i in best
+        ]
+        places = [where[i] for i in best]
+        colours = [colour_of(numbers[i]) for i in best]
+        if truth is not None:
+            texts += [f"{class_names[int(truth.labels[k])]} missed" for k in missed]
+            places += [truth.boxes[k].tolist() for k in missed]
+            colours += [WHITE] * len(missed)
+        canvas.labels(texts, places, colours)
+    return canvas.pixels
+
+
+def draw_boxes(
+    image: Tensor | np.ndarray,
+    others: Float[Tensor, "m 4"],
+    boxes: Float[Tensor, "n 4"],
+    texts: Sequence[str],
+    *,
+    numbers: Sequence[int] | None = None,
+    truth: Targets | None = None,
+    side: int = 640,
+    weight: float = 1.0,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Boxes alone, as the proposals are: ``boxes`` in the colours of their objects above thin white ``others``.
+
+    Args:
+        image: (3, H, W) tensor or (H, W, 3) array, uint8 RGB.
+        others: xyxy px.
+        boxes: xyxy px.
+        texts: a label for each of ``boxes``, or none at all.
+        numbers, truth, side, weight: as in :func:`draw_detections`.
+    """
+    numbers = range(len(boxes)) if numbers is None else numbers
+    canvas = Canvas(image, side, weight)
+    for box in others.tolist():
+        canvas.box(box, WHITE, thickness=0.5)
+    for i in reversed(range(len(boxes))):
+        canvas.box(boxes[i].tolist(), colour_of(numbers[i]), is_dashed(numbers[i]), thickness=1.6)
+    if truth is not None:
+        _draw_truth(canvas, truth)
+    shown = list(texts)[:MOST_LABELS]
+    if shown:
+        canvas.labels(shown, boxes.tolist()[: len(shown)], [colour_of(k) for k in list(numbers)[: len(shown)]])
+    return canvas.pixels
+
+
+def draw_truth(
+    image: Tensor | np.ndarray,
+    targets: Targets,
+    class_names: Sequence[str],
+    *,
+    side: int = 640,
+    weight: float = 1.0,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The true masks and boxes, each object in its colour, with its class."""
+    canvas = Canvas(image, side, weight)
+    order = range(len(targets.boxes))
+    for k in order:
+        mask = targets.masks[k].cpu().numpy()
+        canvas.fill(mask, colour_of(k), FILL)
+        canvas.outline(mask, colour_of(k), is_dashed(k))
+    for k in order:
+        canvas.box(targets.boxes[k].tolist(), colour_of(k), is_dashed(k))
+    names = [class_names[int(label)] for label in targets.labels]
+    canvas.labels(names, targets.boxes.tolist(), [colour_of(k) for k in order])
+    return canvas.pixels
+
+
+def draw_semantic(semantic: Tensor, side: int = 640) -> UInt8[np.ndarray, "h w 3"]:
+    """A semantic map in colours: (H, W) uint8 class indices, ignored pixels (255) dark grey."""
+    values = semantic.cpu().numpy()
+    table = np.full((256, 3), 0x33, dtype=np.uint8)
+    for k in range(255):
+        # Where the eight colours repeat they grow paler, so that neighbours in the list stay apart.
+        paler = 0.5 ** (k // len(OBJECT_COLOURS))
+        table[k] = [round(255 - (255 - v) * paler) for v in OBJECT_COLOURS[k % len(OBJECT_COLOURS)]]
+    scale = max(1, round(side / max(values.shape)))
+    return np.ascontiguousarray(table[values].repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def _draw_truth(canvas: Canvas, truth: Targets) -> None:
+    for mask in truth.masks.cpu().numpy():
+        canvas.outline(mask, WHITE, dashed=True, thickness=1.0)

@@ -1,0 +1,65 @@
+"""Colours and type shared by all pictures of the lab."""
+
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+from PIL import ImageFont
+
+Colour = tuple[int, int, int]
+
+# Okabe and Ito's colours, told apart with any kind of colour vision; their blue is lightened to show on dark
+# photos, and their black, which would not, is a light grey.
+OBJECT_COLOURS: tuple[Colour, ...] = (
+    (0x56, 0xB4, 0xE9),
+    (0xE6, 0x9F, 0x00),
+    (0xCC, 0x79, 0xA7),
+    (0xF0, 0xE4, 0x42),
+    (0xD5, 0x5E, 0x00),
+    (0x00, 0x9E, 0x73),
+    (0x3B, 0x8E, 0xDB),
+    (0xE3, 0xE3, 0xE3),
+)
+WHITE: Colour = (255, 255, 255)
+BLACK: Colour = (0, 0, 0)
+INK = "#14181c"
+QUIET = "#5d6369"
+RULE = "#dfe1e3"
+FILL = 0.36
+CASING = 0.55
+
+WORDS: dict[str, str] = {
+    "plain_cascade": "Plain cascade",
+    "interleaved": "+ Interleaved",
+    "mask_flow": "+ Mask information flow",
+    "htc": "+ Semantic = HTC",
+}
+"""The rungs of the ladder as people read them."""
+
+
+def colour_of(number: int) -> Colour:
+    """The colour of object ``number``; beyond eight they repeat, with a dashed outline (see ``is_dashed``)."""
+    return OBJECT_COLOURS[number % len(OBJECT_COLOURS)]
+
+
+def is_dashed(number: int) -> bool:
+    """Whether object ``number`` shares its colour with an earlier one and is drawn dashed."""
+    return (number // len(OBJECT_COLOURS)) % 2 == 1
+
+
+def text_on(colour: Colour) -> Colour:
+    """Black or white, whichever reads better on ``colour`` (relative luminance of WCAG)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return BLACK if luminance > 0.179 else WHITE
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans (it comes with matplotlib, so it is there on every machine), ``size`` in px."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+
+
+def rung_words(name: str) -> str:
+    """The rung ``name`` in words; a name that is no rung's is shown as it is."""
+    return WORDS.get(name, name.replace("_", " "))

@@ -1,0 +1,201 @@
+"""Figures of one picture: its truth, what each stage made of it, and several models side by side."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from htc_lab.data.dataset import Sample
+from htc_lab.errors import InputError
+from htc_lab.layers.boxes import pairwise_iou
+from htc_lab.model import HybridTaskCascade
+from htc_lab.plots.drawing import draw_boxes, draw_detections, draw_semantic, draw_truth
+from htc_lab.plots.figure import Picture, row_of_pictures
+from htc_lab.plots.objects import (
+    Comparison,
+    ObjectNumbers,
+    compare_with_truth,
+    follow,
+    select,
+    stage_view,
+)
+from htc_lab.plots.palette import rung_words
+from htc_lab.structures import Detections, Targets
+from htc_lab.trace import StageTrace
+
+_SIDE, _WEIGHT = 512, 1.3
+
+
+def show_sample(sample: Sample, class_names: Sequence[str]) -> Picture:
+    """A sample's picture, its true masks and boxes, and its semantic map where it has one."""
+    targets = sample.targets
+    pictures = [
+        (draw_truth(sample.image, _nothing_of(targets), class_names, side=_SIDE), "Picture", ""),
+        (
+            draw_truth(sample.image, targets, class_names, side=_SIDE),
+            "Truth",
+            f"{len(targets.boxes)} objects",
+        ),
+    ]
+    if targets.semantic is not None:
+        kinds = len(torch.unique(targets.semantic[targets.semantic != 255]))
+        pictures.append((draw_semantic(targets.semantic, _SIDE), "Semantic map", f"{kinds} classes of things and stuff"))
+    return row_of_pictures(pictures)
+
+
+def _nothing_of(targets: Targets) -> Targets:
+    return Targets(targets.boxes[:0], targets.labels[:0], targets.masks[:0])
+
+
+def result_words(trace: StageTrace) -> str:
+    """What the end of the cascade is called: the mean of the masks, or the last stage's."""
+    if trace.toggles.average_masks and len(trace.stages) > 1:
+        return "Mean"
+    return f"Result: stage {len(trace.stages)} alone"
+
+
+def check_size(image: Tensor, trace: StageTrace) -> None:
+    """Refuse a picture that is not the one the trace was made of.
+
+    Raises:
+        InputError: their sizes differ, or the trace is of several pictures.
+    """
+    if len(trace.sizes) != 1:
+        raise InputError(f"trace: holds {len(trace.sizes)} pictures; give trace.of_image(i) of the one to show")
+    if tuple(image.shape[-2:]) != tuple(trace.sizes[0]):
+        raise InputError(
+            f"image: is {tuple(image.shape[-2:])} (H, W), but the trace was made of one of {trace.sizes[0]}; "
+            "give the picture that was encoded"
+        )
+
+
+def _caption(comparison: Comparison, with_masks: bool = True) -> str:
+    """Means over the objects found at the end, or nothing where none was."""
+    if comparison.found == 0:
+        return "no object found"
+    here = comparison.truth >= 0
+    words = f"box IoU {float(comparison.box_iou[here].mean()):.2f}"
+    return words + f" · mask IoU {float(comparison.mask_iou[here].mean()):.2f}" * with_masks
+
+
+def show_stages(
+    image: Tensor,
+    trace: StageTrace,
+    class_names: Sequence[str],
+    targets: Targets | None = None,
+    threshold: float = 0.3,
+    headline: str = "",
+) -> Picture:
+    """One row: proposals, each stage, the result. An object keeps its colour all along.
+
+    Below each picture stands the mean IoU with the truth, over the objects found at the end, so that the
+    figures of a row speak of the same objects.
+
+    Args:
+        image: (3, H, W) uint8, the picture that was encoded.
+        trace: of this one picture.
+        class_names: of the labels 0..K-1.
+        targets: its truth at the same size; without it there are no figures.
+        threshold: objects whose final score is below are left out.
+        headline: above the row; default: how many objects were found.
+
+    Raises:
+        InputError: trace and image don't belong together.
+    """
+    check_size(image, trace)
+    chosen = trace.scores >= threshold
+    result = select(trace.detections(), chosen)
+    numbers = ObjectNumbers(targets).of(result)
+    views = [select(stage_view(trace, t), chosen) for t in range(len(trace.stages))]
+
+    starts = trace.proposals.rois.boxes
+    followed = starts[trace.detected[chosen]]
+    captions = [""] * (len(views) + 2)
+    if targets is not None:
+        end = compare_with_truth(result, targets)
+        start = dataclasses.replace(result, boxes=followed)
+        captions = [_caption(follow(start, targets, end.truth), with_masks=False)]
+        captions += [_caption(follow(view, targets, end.truth)) for view in views] + [_caption(end)]
+        headline = headline or (
+            f"{end.found} of {len(targets.boxes)} objects found, {end.false} false. "
+            "IoU with the truth: mean over the objects found."
+        )
+    pictures = [
+        (
+            draw_boxes(image, starts, followed, (), numbers=numbers, side=_SIDE, weight=_WEIGHT),
+            f"Proposals ({len(starts)})",
+            captions[0],
+        )
+    ]
+    words = [f"Stage {t + 1}" for t in range(len(views))] + [result_words(trace)]
+    for place, (view, title, caption) in enumerate(zip([*views, result], words, captions[1:], strict=True)):
+        drawn = draw_detections(
+            image, view, class_names, numbers=numbers, labels=place == len(views), side=_SIDE, weight=_WEIGHT
+        )
+        pictures.append((drawn, title, caption))
+    return row_of_pictures(pictures, headline)
+
+
+def compare_rungs(
+    image: Tensor,
+    models: Mapping[str, HybridTaskCascade],
+    class_names: Sequence[str],
+    targets: Targets | None = None,
+    threshold: float = 0.3,
+) -> Picture:
+    """The same picture under several models, each with the toggles it was trained with.
+
+    Args:
+        image: (3, H, W) uint8.
+        models: by name; the names of the ladder's rungs are put in words.
+        class_names: of the labels 0..K-1.
+        targets: the truth at the size of ``image``, drawn first and compared with.
+        threshold: detections scoring below are left out.
+    """
+    colours = ObjectNumbers(targets)
+    pictures = []
+    if targets is not None:
+        truth = draw_truth(image, targets, class_names, side=_SIDE, weight=_WEIGHT)
+        pictures.append((truth, "Truth", f"{len(targets.boxes)} objects"))
+    for name, model in models.items():
+        found = model.predict([image])[0]
+        found = select(found, found.scores >= threshold)
+        pictures.append(_one_model(image, name, found, class_names, targets, colours))
+    return row_of_pictures(pictures, columns=3 if len(pictures) in (5, 6) else None)
+
+
+def _one_model(
+    image: Tensor,
+    name: str,
+    found: Detections,
+    class_names: Sequence[str],
+    targets: Targets | None,
+    colours: ObjectNumbers,
+) -> tuple[np.ndarray, str, str]:
+    caption, false, missed = f"{len(found)} objects", None, ()
+    if targets is not None:
+        comparison = compare_with_truth(found, targets)
+        false, missed = (comparison.truth < 0).tolist(), comparison.missed
+        mean = comparison.mean(comparison.mask_iou)
+        caption = f"{comparison.found} found, {comparison.false} false · mask IoU {mean:.2f}"
+    drawn = draw_detections(
+        image,
+        found,
+        class_names,
+        numbers=colours.of(found),
+        false=false,
+        side=_SIDE,
+        weight=_WEIGHT,
+    )
+    return drawn, rung_words(name), caption
+
+
+def best_overlap(boxes: Tensor, targets: Targets) -> tuple[Tensor, Int[Tensor, " n"]]:
+    """For each true object the best IoU any of ``boxes`` has with it, and which box that is (-1 without boxes)."""
+    if len(boxes) == 0 or len(targets.boxes) == 0:
+        return torch.zeros(len(targets.boxes)), torch.full((len(targets.boxes),), -1)
+    best, which = pairwise_iou(targets.boxes, boxes).max(dim=1)
+    return best, which

@@ -1,0 +1,133 @@
+"""Resizing and flipping keep image, boxes, masks and semantic map in step."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from htc_lab.data.dataset import Sample
+from htc_lab.data.transforms import TrainTransform, resize_image
+from htc_lab.structures import Targets
+
+
+def make_sample(height: int, width: int, count: int, seed: int) -> Sample:
+    """Rectangles, each with its own colour and semantic index, later ones over earlier ones."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (), generator=generator))
+
+    owner = torch.zeros((height, width), dtype=torch.uint8)
+    for i in range(count):
+        x, y = draw(0, width - 4), draw(0, height - 4)
+        owner[y : y + draw(3, height), x : x + draw(3, width)] = i + 1
+    shown = [i + 1 for i in range(count) if (owner == i + 1).any()]
+    masks = torch.stack([owner == i for i in shown]).to(torch.uint8) if shown else owner.new_zeros((0, height, width))
+    boxes = torch.stack([tight(m) for m in masks]) if shown else torch.zeros((0, 4))
+    targets = Targets(boxes, torch.tensor(shown, dtype=torch.int64), masks, owner)
+    return Sample((owner * 20).expand(3, -1, -1).contiguous(), targets, 5, (height, width))
+
+
+def tight(mask: Tensor) -> Tensor:
+    ys, xs = torch.nonzero(mask, as_tuple=True)
+    return torch.stack([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]).float()
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+sizes = st.integers(8, 60)
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes, sizes, st.integers(0, 5), st.integers(0, 10_000), st.integers(8, 90), st.sampled_from([0.0, 1.0]))
+def test_the_truth_stays_in_step(height: int, width: int, count: int, seed: int, short: int, flip: float) -> None:
+    before = make_sample(height, width, count, seed)
+    after = TrainTransform((short,), 120, flip)(before, generator(seed))
+    new_height, new_width = after.image.shape[-2:]
+    targets = after.targets
+    assert targets.semantic is not None
+    assert targets.semantic.shape == targets.masks.shape[1:] == (new_height, new_width)
+    assert (after.image_id, after.original_size) == (5, (height, width))
+    assert (targets.boxes >= 0).all()
+    assert (targets.boxes <= torch.tensor([new_width, new_height, new_width, new_height])).all()
+    for box, label, mask in zip(targets.boxes, targets.labels, targets.masks, strict=True):
+        assert (targets.semantic[mask > 0] == label).all()
+        assert (targets.semantic == label).sum() == mask.sum()
+        assert (box - tight(mask)).abs().max() <= 0.5 + 1e-4, "nearest pixel centres: at most half a pixel off"
+    kept = set(targets.labels.tolist())
+    scale = new_width / width
+    for label, mask in zip(before.targets.labels.tolist(), before.targets.masks, strict=True):
+        x1, y1, x2, y2 = tight(mask).tolist()
+        if (x2 - x1) * scale >= 2 and (y2 - y1) * scale >= 2 and mask[int(y1) : int(y2), int(x1) : int(x2)].all():
+            assert label in kept
+
+
+@given(sizes, sizes, st.integers(4, 90), st.integers(4, 120))
+def test_resize_keeps_the_ratio_and_the_limits(height: int, width: int, short: int, long: int) -> None:
+    image = torch.zeros((3, height, width), dtype=torch.uint8)
+    resized, scale_x, scale_y = resize_image(image, short, long)
+    new_height, new_width = resized.shape[-2:]
+    assert (new_width, new_height) == (round(width * scale_x), round(height * scale_y))
+    assert max(new_height, new_width) <= max(long, 1)
+    assert min(new_height, new_width) <= max(short, 1)
+    assert max(new_height, new_width) == long or min(new_height, new_width) == short
+    assert abs(new_height / height * width - new_width) <= 0.5 * (1 + width / height) + 1e-6
+
+
+def test_resize_gives_the_same_tensor_if_nothing_changes() -> None:
+    image = torch.zeros((3, 20, 30), dtype=torch.uint8)
+    resized, scale_x, scale_y = resize_image(image, 20, 60)
+    assert resized is image
+    assert (scale_x, scale_y) == (1.0, 1.0)
+
+
+def test_flip_is_a_mirror() -> None:
+    before = make_sample(20, 30, 3, 1)
+    after = TrainTransform((20,), 60, 1.0)(before, generator(0))
+    assert (after.image == before.image.flip(-1)).all()
+    assert (after.targets.masks == before.targets.masks.flip(-1)).all()
+    expected = before.targets.boxes[:, [2, 1, 0, 3]] * torch.tensor([-1, 1, -1, 1]) + torch.tensor([30, 0, 30, 0])
+    assert (after.targets.boxes == expected).all()
+    assert type(after.image) is type(after.targets.boxes) is type(after.targets.masks) is Tensor
+    again = TrainTransform((20,), 60, 1.0)(after, generator(0))
+    assert (again.image == before.image).all()
+    assert (again.targets.boxes == before.targets.boxes).all()
+
+
+def test_all_randomness_comes_from_the_generator() -> None:
+    before = make_sample(20, 30, 3, 1)
+    transform = TrainTransform((16, 20, 24, 32), 90)
+    outcomes = set()
+    for seed in range(24):
+        torch.manual_seed(seed)
+        first = transform(before, generator(seed))
+        torch.manual_seed(1000 - seed)
+        second = transform(before, generator(seed))
+        assert first.image.equal(second.image)
+        outcomes.add((first.image.shape[-2], bool(first.targets.boxes[0, 0] == second.targets.boxes[0, 0])))
+    assert {height for height, _ in outcomes} == {16, 20, 24, 32}
+
+
+def test_vanishing_objects_are_dropped() -> None:
+    masks = torch.zeros((2, 40, 40), dtype=torch.uint8)
+    masks[0, 5:30, 5:30] = 1
+    masks[1, 1:3, 1:3] = 1
+    boxes = torch.stack([tight(m) for m in masks])
+    sample = Sample(
+        torch.zeros((3, 40, 40), dtype=torch.uint8), Targets(boxes, torch.tensor([1, 0]), masks), 1, (40, 40)
+    )
+    after = TrainTransform((8,), 90, 0.0)(sample, generator(0))
+    assert after.targets.labels.tolist() == [1]
+    assert after.targets.semantic is None
+    assert len(after.targets.masks) == 1
+
+
+@pytest.mark.parametrize("short", [10, 40])
+def test_no_objects(short: int) -> None:
+    before = make_sample(20, 30, 0, 0)
+    after = TrainTransform((short,), 90, 1.0)(before, generator(0))
+    assert after.targets.boxes.shape == (0, 4)
+    assert after.targets.masks.shape == (0, *after.image.shape[-2:])

@@ -1,0 +1,85 @@
+"""A trace made from the truth instead of by a model: boxes come nearer and masks grow sharper stage by stage."""
+
+import torch
+from torch import Tensor
+from torchvision.ops import roi_align
+
+from htc_lab.config import HTC, Toggles
+from htc_lab.data.dataset import Sample
+from htc_lab.data.scenes import SCENE_THINGS, make_scene
+from htc_lab.structures import Proposals, RoIs, Targets
+from htc_lab.trace import StageRecord, StageTrace
+
+CLASS_NAMES = SCENE_THINGS
+
+
+def made_sample(seed: int = 3) -> Sample:
+    """A classroom scene."""
+    scene = make_scene(seed)
+    targets = Targets(
+        torch.from_numpy(scene.boxes),
+        torch.from_numpy(scene.labels),
+        torch.from_numpy(scene.masks),
+        torch.from_numpy(scene.semantic),
+    )
+    image = torch.from_numpy(scene.image.copy()).permute(2, 0, 1).contiguous()
+    return Sample(image, targets, seed, (image.shape[1], image.shape[2]))
+
+
+def _logits(targets: Targets, boxes: Tensor, sharpness: float) -> Tensor:
+    rois = [boxes[i : i + 1] for i in range(len(boxes))]
+    masks = targets.masks[:, None].float()
+    soft = roi_align(masks, rois, 28, sampling_ratio=2, aligned=True)[:, 0]
+    return (soft - 0.5) * sharpness
+
+
+def made_trace(sample: Sample, toggles: Toggles = HTC, extra: int = 20, seed: int = 0) -> StageTrace:
+    """The truth's objects as detections, ``extra`` proposals beside them.
+
+    Args:
+        sample: what the trace is of.
+        toggles: what the trace says was on; ``interleaved`` decides where the per-stage masks lie.
+        extra: proposals that became nothing.
+        seed: of the boxes' errors.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    targets = sample.targets
+    height, width = sample.image.shape[1:]
+    n = len(targets.boxes)
+    corners = torch.rand(extra, 2, generator=generator) * torch.tensor([width, height]) * 0.8
+    others = torch.cat([corners, corners + 5 + torch.rand(extra, 2, generator=generator) * 30], dim=1)
+    error = torch.randn(n, 4, generator=generator) * 0.12
+    sides = (targets.boxes[:, 2:] - targets.boxes[:, :2]).repeat(1, 2)
+    limit = torch.tensor([width, height, width, height])
+    boxes = [
+        torch.cat([(targets.boxes + error * sides * share).clamp(min=0).minimum(limit), others])
+        for share in (1.0, 0.5, 0.2, 0.05)[: toggles.stages + 1]
+    ]
+    records = []
+    for t in range(toggles.stages):
+        logits = torch.zeros(n + extra, len(CLASS_NAMES) + 1)
+        logits[torch.arange(n), targets.labels] = 2.0 + 2 * t
+        view = boxes[t + 1 if toggles.interleaved else t][:n]
+        records.append(
+            StageRecord(
+                boxes[t],
+                logits,
+                torch.zeros(n + extra, 4),
+                boxes[t + 1],
+                view,
+                _logits(targets, view, 4.0 + 4 * t),
+                _logits(targets, boxes[-1][:n], 4.0 + 4 * t),
+            )
+        )
+    final = torch.stack([record.final_mask_logits.sigmoid() for record in records]).mean(dim=0)
+    return StageTrace(
+        toggles,
+        [(height, width)],
+        Proposals(RoIs(boxes[0], torch.zeros(n + extra, dtype=torch.int64)), torch.linspace(1, 0, n + extra)),
+        tuple(records),
+        torch.arange(n),
+        targets.labels,
+        torch.linspace(0.95, 0.35, n),
+        boxes[-1][:n],
+        final,
+    )

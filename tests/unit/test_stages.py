@@ -1,0 +1,158 @@
+"""The four stages against the paper's equations written out by hand."""
+
+import pytest
+import torch
+
+from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, Toggles
+from htc_lab.stages import mask_flow, plain_cascade
+from htc_lab.stages.interleaved import mask_rois, refined_samples, samples_for_masks
+from htc_lab.structures import RoIs
+from tests.unit import by_hand
+from tests.unit.tiny import TINY, generator, lively, picture, truth
+
+# The paper's ladder, and the fusion into one branch alone.
+CASES = {
+    "plain": PLAIN_CASCADE,
+    "interleaved": INTERLEAVED,
+    "flow": MASK_FLOW,
+    "htc": HTC,
+    "context for boxes": Toggles(mask_flow=False, semantic_mask=False),
+    "context for masks": Toggles(mask_flow=False, semantic_box=False),
+    "parallel, all else": Toggles(interleaved=False),
+}
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """A model and what it encodes and proposes for one picture."""
+    model = lively()
+    with torch.no_grad():
+        features = model.encode([picture(3)])
+        return model, features, model.propose(features)
+
+
+def _close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CASES)
+@torch.no_grad()
+def test_the_cascade_is_that_of_the_equations(seen, name):
+    model, features, proposals = seen
+    toggles = CASES[name]
+    trace = model.cascade(features, proposals, toggles)
+    assert len(trace.detected) > 0
+
+    def x_box(r):
+        return by_hand.pooled(model, features, r, 7, toggles.semantic_box)
+
+    def x_mask(r):
+        return by_hand.pooled(model, features, r, 14, toggles.semantic_mask)
+
+    r0 = proposals.rois.boxes
+    cls1, reg1 = by_hand.box_head(model, 0, x_box(r0))
+    r1 = by_hand.moved(model, 0, r0, reg1, (64, 64))
+    cls2, reg2 = by_hand.box_head(model, 1, x_box(r1))
+    r2 = by_hand.moved(model, 1, r1, reg2, (64, 64))
+    cls3, reg3 = by_hand.box_head(model, 2, x_box(r2))
+    r3 = by_hand.moved(model, 2, r2, reg3, (64, 64))
+    for record, rois, cls, reg, boxes in zip(
+        trace.stages, (r0, r1, r2), (cls1, cls2, cls3), (reg1, reg2, reg3), (r1, r2, r3), strict=True
+    ):
+        _close(record.rois, rois)
+        _close(record.class_logits, cls)
+        _close(record.deltas, reg)
+        _close(record.boxes, boxes)
+    found, which = trace.detected, torch.arange(len(trace.detected))
+    _close(trace.boxes, r3[found])
+    _close(trace.scores, ((cls1 + cls2 + cls3) / 3).softmax(dim=1)[found, trace.labels])
+
+    def masks(x):
+        m1 = by_hand.trunk(model, 0, x)
+        m2 = by_hand.trunk(model, 1, x + by_hand.flow(model, 1, m1) if toggles.mask_flow else x)
+        m3 = by_hand.trunk(model, 2, x + by_hand.flow(model, 2, m2) if toggles.mask_flow else x)
+        return [by_hand.mask_logits(model, t, m)[which, trace.labels] for t, m in enumerate((m1, m2, m3))]
+
+    final = masks(x_mask(r3[found]))
+    for t, (record, at_the_end) in enumerate(zip(trace.stages, final, strict=True)):
+        _close(record.final_mask_logits, at_the_end)
+        own = ((r1, r2, r3) if toggles.interleaved else (r0, r1, r2))[t][found]
+        _close(record.mask_boxes, own)
+        _close(record.mask_logits, masks(x_mask(own))[t])
+    _close(trace.mask_probabilities, (final[0].sigmoid() + final[1].sigmoid() + final[2].sigmoid()) / 3)
+
+
+@torch.no_grad()
+def test_the_ideas_make_a_difference(seen):
+    """Or the comparison above would prove little."""
+    model, features, proposals = seen
+    traces = {name: model.cascade(features, proposals, toggles) for name, toggles in CASES.items()}
+    plain, flowing = traces["plain"], traces["flow"]
+    assert (plain.stages[0].boxes - plain.stages[0].rois).abs().max() > 1
+    assert (plain.stages[2].boxes - plain.stages[2].rois).abs().max() > 0.1
+    assert (plain.stages[1].final_mask_logits - flowing.stages[1].final_mask_logits).abs().max() > 1e-2
+    assert torch.equal(plain.stages[0].final_mask_logits, flowing.stages[0].final_mask_logits)
+    context = traces["context for boxes"]
+    assert (context.stages[0].class_logits - plain.stages[0].class_logits).abs().max() > 1e-2
+    assert torch.equal(traces["context for masks"].stages[2].boxes, plain.stages[2].boxes)
+
+
+@torch.no_grad()
+def test_the_last_mask_of_the_training_form_is_that_of_the_test_form(seen):
+    model, features, proposals = seen
+    head = model.roi_head
+    x = head.mask_features(features, proposals.rois, HTC)
+    for t in range(3):
+        heads = list(head.mask_head)[: t + 1]
+        assert torch.equal(mask_flow.last_mask_with_flow(heads, x), mask_flow.masks_with_flow(heads, x)[-1])
+
+
+def test_flow_needs_a_head_that_takes_it():
+    model = lively()
+    with pytest.raises(AssertionError, match="G_t"):
+        mask_flow.fuse(model.roi_head.mask_head[0], torch.zeros(1, 16, 14, 14), torch.zeros(1, 12, 14, 14))
+
+
+def test_which_boxes_the_masks_are_taken_on():
+    received, refined = RoIs.of([torch.zeros(1, 4)]), RoIs.of([torch.ones(1, 4)])
+    assert mask_rois(received, refined, interleaved=True) is refined
+    assert mask_rois(received, refined, interleaved=False) is received
+
+
+@pytest.mark.parametrize("t", [0, 1, 2])
+@torch.no_grad()
+def test_the_boxes_masks_are_trained_on(seen, t):
+    model, features, _ = seen
+    stage, c = TINY.cascade.stages[t], TINY.cascade
+    target = truth(3)
+    jitter = torch.randn(24, 4, generator=generator()) * 3
+    boxes = target.boxes.repeat(8, 1) + jitter
+    samples = plain_cascade_samples(boxes, target, stage)
+    output = plain_cascade.look_at_boxes(
+        model.roi_head.bbox_head[t], lambda r: model.roi_head.box_features(features, r, HTC), samples.rois
+    )
+    refined = refined_samples(samples, plain_cascade.refine(output, stage, features.sizes))
+    assert len(refined) == len(samples.rois) - len(target.boxes)
+    allowed = {tuple(b) for b in (*refined.boxes.tolist(), *target.boxes.tolist())}
+    args = (samples, refined, [target], stage, c, 3)
+    new = samples_for_masks(*args, interleaved=True, generator=generator())
+    old = samples_for_masks(*args, interleaved=False)
+    assert {tuple(b) for b in new.rois.boxes.tolist()} <= allowed
+    assert {tuple(b) for b in new.rois.boxes[~new.from_truth].tolist()} <= {
+        tuple(b) for b in refined.boxes.tolist()
+    }
+    assert torch.equal(old.rois.boxes, samples.rois.boxes[samples.positive])
+    assert not {tuple(b) for b in old.rois.boxes.tolist()} <= allowed
+    assert bool(new.positive.all())
+    assert bool(old.positive.all())
+    assert len(new.rois) > 0
+
+
+def plain_cascade_samples(boxes, target, stage):
+    """What a stage's box head would be trained on, everything drawn that fits."""
+    from htc_lab.layers.sampling import sample_rois
+
+    limit = torch.tensor([64.0, 64, 64, 64])
+    boxes = torch.minimum(boxes.clamp(min=0), limit)
+    boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)]
+    return sample_rois(RoIs.of([boxes]), [target], stage, TINY.cascade, 3, generator())
