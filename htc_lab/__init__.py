@@ -1,0 +1,79 @@
+"""HTC Lab: see, toggle and measure the four ideas of Hybrid Task Cascade.
+
+``import htc_lab`` is quick: torch is loaded with the first name that needs it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from htc_lab.config import (
+    HTC,
+    INTERLEAVED,
+    MASK_FLOW,
+    PLAIN_CASCADE,
+    PRESETS,
+    RUNGS,
+    ModelConfig,
+    Schedule,
+    Toggles,
+    parse_toggles,
+)
+from htc_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from htc_lab.data.dataset import read_image
+    from htc_lab.engine.checkpoint import load, save_model
+    from htc_lab.model import HybridTaskCascade, build_model, total_loss
+    from htc_lab.structures import Detections, Proposals, RoIs, Targets
+    from htc_lab.trace import StageTrace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "HTC",
+    "INTERLEAVED",
+    "MASK_FLOW",
+    "PLAIN_CASCADE",
+    "PRESETS",
+    "RUNGS",
+    "Detections",
+    "HybridTaskCascade",
+    "InputError",
+    "ModelConfig",
+    "Proposals",
+    "RoIs",
+    "Schedule",
+    "StageTrace",
+    "Targets",
+    "Toggles",
+    "build_model",
+    "load",
+    "parse_toggles",
+    "read_image",
+    "save_model",
+    "total_loss",
+]
+
+_HEAVY = {
+    "Detections": "htc_lab.structures",
+    "HybridTaskCascade": "htc_lab.model",
+    "Proposals": "htc_lab.structures",
+    "RoIs": "htc_lab.structures",
+    "StageTrace": "htc_lab.trace",
+    "Targets": "htc_lab.structures",
+    "build_model": "htc_lab.model",
+    "load": "htc_lab.engine.checkpoint",
+    "read_image": "htc_lab.data.dataset",
+    "save_model": "htc_lab.engine.checkpoint",
+    "total_loss": "htc_lab.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HEAVY:
+        raise AttributeError(f"module 'htc_lab' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HEAVY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

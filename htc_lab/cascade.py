@@ -1,5 +1,6 @@
 """The cascade: the heads of all stages, run at test time and trained, by the four ideas of ``stages/``."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import cast
 
@@ -48,7 +49,8 @@ class Cascade(nn.Module):
         have = self.config.toggles
         if toggles.stages > have.stages:
             raise InputError(
-                f"Toggles.stages={toggles.stages}: model '{self.config.name}' has {have.stages} stages; ask for fewer"
+                f"Toggles.stages={toggles.stages}: model '{self.config.name}' has {have.stages} stages; "
+                "ask for fewer"
             )
         if toggles.mask_flow and not have.mask_flow:
             raise InputError(
@@ -141,7 +143,8 @@ class Cascade(nn.Module):
                     detected
                 )
                 view_features = self.mask_features(features, view_rois, toggles)
-                view_masks = self.all_masks(view_features, labels, toggles)[t]
+                up_to_here = dataclasses.replace(toggles, stages=t + 1)
+                view_masks = self.all_masks(view_features, labels, up_to_here)[t]
             records.append(
                 StageRecord(
                     output.rois.boxes,

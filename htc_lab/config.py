@@ -144,7 +144,7 @@ class RPNConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage of the cascade: IoU threshold, scale of the box deltas, weight of its losses (alpha_t, eq. 7)."""
+    """One stage: IoU threshold, scale of the box deltas, weight of its losses (alpha_t of eq. 7)."""
 
     iou: float
     stds: tuple[float, float, float, float]
@@ -187,6 +187,13 @@ class CascadeConfig:
     nms_iou: float = 0.5
     max_detections: int = 100
     mask_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.mask_size % self.box_size:
+            raise InputError(
+                f"cascade.mask_size {self.mask_size} is no multiple of cascade.box_size {self.box_size}: the "
+                "semantic feature is pooled once for both and averaged down; choose e.g. 14 and 7"
+            )
 
 
 @dataclass(frozen=True)
@@ -273,14 +280,14 @@ def _cascade_mask_rcnn(name: str, backbone: BackboneConfig) -> ModelConfig:
     return ModelConfig(name, toggles=PLAIN_CASCADE, backbone=backbone, cascade=_CASCADE_TEST)
 
 
-# A cascade for 128-px scenes that a laptop trains in minutes: the same wiring, every part narrower. Two thirds
-# of its arithmetic are mask heads, so these are the ones to keep small.
+# A cascade for 128-px scenes that a laptop trains in minutes: the same wiring, every part narrower. Most of
+# its arithmetic is mask heads, so these are the ones to keep small.
 CLASSROOM = ModelConfig(
     "classroom",
     classes=6,
     image=ImageConfig(short=128, long=192, train_short=(128,), train_long=192),
     backbone=BackboneConfig(depth=18, width=32, frozen_stages=-1, frozen_norm=False, pretrained=False),
-    fpn=FPNConfig(channels=64, levels=4),
+    fpn=FPNConfig(channels=48, levels=4),
     rpn=RPNConfig(
         anchor_scale=4.0,
         samples=64,
@@ -293,14 +300,14 @@ CLASSROOM = ModelConfig(
         finest_scale=28,
         pooled_levels=3,
         sampling_ratio=2,
-        fc_channels=256,
-        mask_channels=64,
+        fc_channels=128,
+        mask_channels=48,
         mask_convs=2,
-        samples=64,
+        samples=48,
         max_detections=50,
         score_threshold=0.01,
     ),
-    semantic=SemanticConfig(classes=12, channels=64, convs=2, level=0, loss_weight=0.2, mean_over_valid=True),
+    semantic=SemanticConfig(classes=12, channels=48, convs=2, level=0, loss_weight=0.2, mean_over_valid=True),
 )
 
 CLASSROOM_SCHEDULE = Schedule(
@@ -326,6 +333,33 @@ PRESETS: dict[str, ModelConfig] = {
         backbone=dataclasses.replace(_X101_64, deformable=(2, 3, 4)),
     ),
 }
+
+
+def parse_toggles(text: str) -> Toggles:
+    """Toggles from words: a rung's name, or switches joined by "+" ("none" for no switch).
+
+    ``htc``, ``plain_cascade``, ``interleaved+mask_flow``, ``mask_flow+semantic_mask+stages=2``. A sum of
+    switches averages the stages' masks, as the rungs do; add ``last_mask`` for the last stage's alone.
+
+    Raises:
+        InputError: a word that is none of these; the message lists them.
+    """
+    if text in RUNGS:
+        return RUNGS[text]
+    values: dict[str, Any] = dict.fromkeys(SWITCHES, False) | {"average_masks": True}
+    for word in text.split("+"):
+        if word in SWITCHES:
+            values[word] = True
+        elif word.startswith("stages=") and word[7:].isdigit():
+            values["stages"] = int(word[7:])
+        elif word == "last_mask":
+            values["average_masks"] = False
+        elif word != "none":
+            raise InputError(
+                f"--toggles {text}: '{word}' is not a toggle; take one of {', '.join(RUNGS)}, or join "
+                f"{', '.join(SWITCHES)}, stages=N, last_mask with '+'"
+            )
+    return Toggles(**values)
 
 
 def preset(name: str) -> ModelConfig:

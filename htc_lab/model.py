@@ -33,8 +33,6 @@ class HybridTaskCascade(nn.Module):
         self.rpn_head = RPN(config.fpn.channels, config.fpn.strides, config.rpn)
         self.roi_head = Cascade(config)
         self.class_names: tuple[str, ...] = tuple(f"class {k}" for k in range(config.classes))
-        self.register_buffer("mean", torch.tensor(config.image.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.image.std).view(3, 1, 1), persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -69,10 +67,12 @@ class HybridTaskCascade(nn.Module):
         sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
         height = -(-max(h for h, _ in sizes) // pad) * pad
         width = -(-max(w for _, w in sizes) // pad) * pad
-        batch = self.mean.new_zeros((len(images), 3, height, width))  # type: ignore[operator]
+        mean = torch.tensor(self.config.image.mean, device=self.device).view(3, 1, 1)
+        std = torch.tensor(self.config.image.std, device=self.device).view(3, 1, 1)
+        batch = mean.new_zeros((len(images), 3, height, width))
         for i, image in enumerate(images):
             h, w = sizes[i]
-            batch[i, :, :h, :w] = (image.to(self.device, torch.float32) - self.mean) / self.std
+            batch[i, :, :h, :w] = (image.to(self.device, torch.float32) - mean) / std
         return sizes, batch
 
     def propose(self, features: Features) -> Proposals:

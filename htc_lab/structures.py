@@ -58,6 +58,11 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def above(self, score: float) -> "Detections":
+        """Those that score at least ``score``."""
+        keep = self.scores >= score
+        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.masks[keep])
+
 
 @dataclass(frozen=True)
 class RoIs:

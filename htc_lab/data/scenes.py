@@ -156,9 +156,9 @@ def _populate(rng: Rng, scenery: Scenery, config: SceneConfig, light: float) -> 
             continue
         placed.append(found)
         if rng.random() < config.groups:
-            for _ in range(int(rng.integers(1, 4))):
+            for _ in range(min(int(rng.integers(1, 4)), wanted - len(placed))):
                 other = _companion(rng, scenery, placed, placed[-1], light)
-                if other is not None and len(placed) < wanted:
+                if other is not None:
                     placed.append(other)
     decoys = int(np.floor(config.decoys * len(placed) + rng.random()))
     for _ in range(4 * decoys):
@@ -210,22 +210,23 @@ def _attributes(
     square = np.ones((3, 3), dtype=np.uint8)
     rows = []
     for i, (placed, mask) in enumerate(zip(objects, masks, strict=True)):
-        seen = mask.astype(np.uint8)
-        area = int(seen.sum())
+        x1, y1, x2, y2 = _box(mask)
+        near = (slice(max(y1 - 1, 0), y2 + 1), slice(max(x1 - 1, 0), x2 + 1))
+        seen = cv2.copyMakeBorder(
+            mask[y1:y2, x1:x2].astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0
+        )
         opened = int(cv2.morphologyEx(seen, cv2.MORPH_OPEN, square).sum())
-        grown = cv2.dilate(seen, square) > 0
+        grown = cv2.dilate(mask[near].astype(np.uint8), square) > 0
         same = [m for o, m in zip(objects, masks, strict=True) if o.sprite.name == placed.sprite.name]
-        ys, xs = np.nonzero(mask)
-        longest = max(int(ys.max() - ys.min()), int(xs.max() - xs.min())) + 1
-        outside, _ = cv2.connectedComponents(np.pad(1 - seen, 1, constant_values=1), connectivity=4)
+        outside, _ = cv2.connectedComponents(1 - seen, connectivity=4)
         rows.append(
             {
                 "occluded": round(hidden[i], 4),
-                "thin": bool(opened < 0.7 * area),
-                "small": longest < 0.1875 * mask.shape[0],
-                "touching": any(bool((grown & m).any()) for m in same if m is not mask),
+                "thin": opened < 0.7 * int(seen.sum()),
+                "small": max(x2 - x1, y2 - y1) < 0.1875 * mask.shape[0],
+                "touching": any(bool((grown & m[near]).any()) for m in same if m is not mask),
                 "holes": outside > 2,
-                "truncated": bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()),
+                "truncated": x1 == 0 or y1 == 0 or x2 == mask.shape[1] or y2 == mask.shape[0],
             }
         )
     return rows

@@ -20,14 +20,14 @@ class Outline:
     Attributes:
         name: its class (or the class it looks like).
         parts: in painting order.
-        points: for each part (n, 2) px of a patch that just holds the object.
+        points: (n, 2) px of a patch that just holds the object, the parts' one after the other.
         wide, tall: size of that patch, px.
         scale: px per unit of the parts.
     """
 
     name: str
     parts: list[Part]
-    points: list[Array]
+    points: Array
     wide: int
     tall: int
     scale: float
@@ -62,11 +62,7 @@ def make_outline(rng: Rng, name: str, length: float) -> Outline:
     scale = length / float((high - low).max())
     margin = 2.0 + 0.04 * length
     wide, tall = (int(np.ceil(v)) for v in (high - low) * scale + 2 * margin)
-    placed = (points - low) * scale + margin
-    ends = np.cumsum([len(part.points) for part in parts]).tolist()
-    starts = [0, *ends[:-1]]
-    pieces = [placed[start:end] for start, end in zip(starts, ends, strict=True)]
-    return Outline(name, parts, pieces, wide, tall, scale)
+    return Outline(name, parts, (points - low) * scale + margin, wide, tall, scale)
 
 
 def _paint(part: Part) -> tuple[float, ...]:
@@ -82,8 +78,11 @@ def draw_sprite(outline: Outline, light: float) -> Sprite:
     colour = np.empty((tall * fine, wide * fine, 3), dtype=np.uint8)
     cv2.rectangle(colour, (0, 0), (wide * fine, tall * fine), base, cv2.FILLED)
     cover = np.zeros((tall * fine, wide * fine), dtype=np.uint8)
-    for points, part in zip(outline.points, outline.parts, strict=True):
-        fixed = [(points * (fine * (1 << _FRACTION_BITS)) + 0.5).astype(np.int32)]
+    all_fixed = (outline.points * (fine * (1 << _FRACTION_BITS)) + 0.5).astype(np.int32)
+    end = 0
+    for part in outline.parts:
+        start, end = end, end + len(part.points)
+        fixed = [all_fixed[start:end]]
         if part.colour is None:
             cv2.fillPoly(cover, fixed, 0, shift=_FRACTION_BITS)
             continue

@@ -4,6 +4,7 @@ A thing is a list of parts in unit coordinates (about -0.5..0.5, y downwards), p
 and colours vary from object to object within the family of the class.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +32,7 @@ class Part:
 
     Attributes:
         points: (n, 2) float, unit coordinates (x, y).
-        colour: RGB 0..255; None cuts a hole.
+        colour: RGB, clipped to 0..255 where it is painted; None cuts a hole.
         width: of a line, in unit coordinates; 0 fills.
         closed: whether a line returns to its start.
     """
@@ -44,7 +45,7 @@ class Part:
 
 def _tint(rng: Rng, *families: tuple[int, int, int], jitter: float = 12.0) -> Array:
     base = np.asarray(families[rng.integers(len(families))], dtype=np.float64)
-    return np.clip(base * rng.uniform(0.88, 1.1) + rng.normal(0.0, jitter, 3), 8.0, 250.0)
+    return base * rng.uniform(0.88, 1.1) + rng.normal(0.0, jitter, 3)
 
 
 def _points(*pairs: tuple[float, float]) -> Array:
@@ -120,8 +121,8 @@ def starfish(rng: Rng) -> list[Part]:
         reach = 0.5 * rng.uniform(0.88, 1.0)
         for offset, radius in ((-0.5, inner), (-0.13, 0.80 * reach), (0.0, reach), (0.13, 0.80 * reach)):
             angle = turn + offset * (2 * np.pi / 5 if radius == inner else 1.0) + bend * radius
-            outline.append((radius * np.cos(angle), radius * np.sin(angle)))
-        knobs += [(r * np.cos(turn + bend * r), r * np.sin(turn + bend * r)) for r in (0.14, 0.24, 0.34)]
+            outline.append((radius * math.cos(angle), radius * math.sin(angle)))
+        knobs += [(r * math.cos(turn + bend * r), r * math.sin(turn + bend * r)) for r in (0.14, 0.24, 0.34)]
     parts.append(Part(_points(*outline), body))
     parts += [Part(_circle(x, y, 0.028, 8), 0.55 * body + 105.0) for x, y in [(0.0, 0.0), *knobs]]
     return parts
@@ -182,7 +183,7 @@ def wreath(rng: Rng) -> list[Part]:
     around = _around(len(turn))
     parts = [Part(rim[:, None] * around, leaf)]
     for angle in rng.uniform(0, 2 * np.pi, 9):
-        x, y = 0.36 * np.cos(angle), 0.36 * np.sin(angle)
+        x, y = 0.36 * math.cos(angle), 0.36 * math.sin(angle)
         parts.append(Part(_circle(x, y, 0.045, 10), red if rng.random() < 0.6 else 1.35 * leaf))
     parts.append(Part(hole[:, None] * around, None))
     for side in (-1.0, 1.0):

@@ -50,7 +50,8 @@ def _resized(sample: Sample, short: int, long: int) -> Sample:
         return sample
     size = (int(image.shape[-2]), int(image.shape[-1]))
     old = sample.targets
-    boxes = old.boxes * torch.tensor([scale_x, scale_y, scale_x, scale_y])
+    limits = torch.tensor([size[1], size[0], size[1], size[0]])
+    boxes = torch.minimum(old.boxes * torch.tensor([scale_x, scale_y, scale_x, scale_y]), limits)
     semantic = None if old.semantic is None else _nearest(old.semantic[None], size)[0]
     masks = _nearest(old.masks, size)
     keep = masks.bool().flatten(1).any(dim=1) & ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(dim=1)

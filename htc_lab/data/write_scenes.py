@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS, Scene, SceneConfig, make_scene
 from htc_lab.errors import InputError
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Goes up with every change that changes the bytes of a scene."""
 
 SPLITS = ("train", "val", "test")
@@ -43,7 +43,7 @@ def scene_seed(seed: int, split: str, index: int) -> int:
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
-    ok, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    ok, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not ok:
         raise OSError(f"{path}: could not be encoded as PNG")
     path.write_bytes(data.tobytes())

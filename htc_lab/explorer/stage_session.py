@@ -1,4 +1,4 @@
-"""What a stage view shows, without its widgets: pictures, cached traces, the drawing and the words below it."""
+"""What a stage view shows, without its widgets: pictures, cached traces and the drawing."""
 
 import dataclasses
 from collections import OrderedDict
@@ -105,12 +105,15 @@ class StageSession:
         self._samples = _Kept(_KEPT_FEATURES)
         self._features = _Kept(_KEPT_FEATURES)
         self._traces = _Kept(_KEPT_TRACES)
+        self._pasted = _Kept(_KEPT_TRACES)
         self._numbers: dict[int, ObjectNumbers] = {}
 
     def picture(self, model: str, i: int) -> tuple[Tensor, Targets | None]:
         """Picture ``i`` at the test size of the model, (3, H, W) uint8, and its truth where it has one."""
         size = self.models[model].config.image
-        return self._samples.get((i, size.short, size.long), lambda: _fitted(self.pictures[i], size.short, size.long))
+        return self._samples.get(
+            (i, size.short, size.long), lambda: _fitted(self.pictures[i], size.short, size.long)
+        )
 
     def trace(self, state: ViewState) -> StageTrace:
         """The cascade's run for this state.
@@ -125,11 +128,14 @@ class StageSession:
                 features = model.encode([self.picture(*key)[0]])
                 return features, model.propose(features)
 
+        # The per-stage view costs as much again as the result: it is computed where a stage is looked at.
+        per_stage_view = state.stage not in (PROPOSALS, RESULT)
+
         def cascade() -> StageTrace:
             with torch.inference_mode():
-                return model.cascade(*self._features.get(key, encode), state.toggles)
+                return model.cascade(*self._features.get(key, encode), state.toggles, per_stage_view)
 
-        return self._traces.get((*key, state.toggles), cascade)
+        return self._traces.get((*key, state.toggles, per_stage_view), cascade)
 
     def refusals(self, model: str) -> dict[str, str]:
         """The switches this model's weights can't serve, with the reason."""
@@ -149,14 +155,23 @@ class StageSession:
         order = torch.argsort(scores, descending=True, stable=True)
         return order[scores[order] >= state.threshold]
 
+    def _everything(self, state: ViewState) -> Detections:
+        """All detections at this stage, with pasted masks."""
+        key = (state.model, state.picture, state.toggles, state.stage)
+
+        def paste() -> Detections:
+            trace = self.trace(state)
+            if state.stage in (PROPOSALS, RESULT):
+                return trace.detections()
+            return stage_view(trace, state.stage - 1)
+
+        return self._pasted.get(key, paste)
+
     def shown(self, state: ViewState) -> Detections:
         """The detections this state shows, best first; at the proposals, with the boxes they started from."""
-        trace = self.trace(state)
-        if state.stage in (PROPOSALS, RESULT):
-            found = trace.detections()
-        else:
-            found = stage_view(trace, state.stage - 1)
+        found = self._everything(state)
         if state.stage == PROPOSALS:
+            trace = self.trace(state)
             found = dataclasses.replace(found, boxes=trace.proposals.rois.boxes[trace.detected])
         return select(found, self._chosen(state))
 
@@ -164,7 +179,7 @@ class StageSession:
         """The number of each object of ``shown``: an object keeps its number under every model and toggle."""
         _, targets = self.picture(state.model, state.picture)
         known = self._numbers.setdefault(state.picture, ObjectNumbers(targets))
-        numbers = known.of(self.trace(state).detections())
+        numbers = known.of(self._everything(dataclasses.replace(state, stage=RESULT)))
         return [numbers[i] for i in self._chosen(state).tolist()]
 
     def draw(self, state: ViewState, side: int = 512) -> np.ndarray:
@@ -175,8 +190,9 @@ class StageSession:
         truth = targets if state.truth else None
         if state.stage == PROPOSALS:
             proposals = self.trace(state).proposals.rois.boxes
-            return draw_boxes(image, proposals, found.boxes, (), numbers=numbers, truth=truth, side=side)
-        false, missed = None, ()
+            return draw_boxes(image, proposals, found.boxes, numbers=numbers, truth=truth, side=side)
+        false: list[bool] | None = None
+        missed: tuple[int, ...] = ()
         if truth is not None:
             comparison = compare_with_truth(found, truth)
             false, missed = (comparison.truth < 0).tolist(), comparison.missed

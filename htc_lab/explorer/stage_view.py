@@ -72,13 +72,17 @@ class StageView:
             chooser.layout.width = "100%"
         self.switches = {
             name: widgets.Checkbox(
-                description=SWITCH_WORDS[name], indent=False, layout=widgets.Layout(width="auto", margin="6px 0 0 0")
+                description=SWITCH_WORDS[name],
+                indent=False,
+                layout=widgets.Layout(width="auto", margin="6px 0 0 0"),
             )
             for name in SWITCHES
         }
         self._hints = {name: widgets.HTML(layout=widgets.Layout(margin="-6px 0 0 20px")) for name in SWITCHES}
         self.stages = widgets.ToggleButtons(
-            options=[1, 2, 3], description="Stages run", style={"button_width": "40px", "description_width": "76px"}
+            options=[1, 2, 3],
+            description="Stages run",
+            style={"button_width": "40px", "description_width": "76px"},
         )
         self.stage = widgets.ToggleButtons(
             options=self._stage_options(3), value=RESULT, style={"button_width": "94px"}
@@ -98,9 +102,13 @@ class StageView:
             style={"description_width": "52px"},
             layout=widgets.Layout(width="220px"),
         )
-        self.image = widgets.Image(format="jpeg", layout=widgets.Layout(max_width="100%", align_self="flex-start"))
+        self.image = widgets.Image(
+            format="jpeg", layout=widgets.Layout(max_width="100%", align_self="flex-start")
+        )
         self.sentence = widgets.HTML(layout=widgets.Layout(max_width=f"{_SIDE + 60}px", min_height="72px"))
-        self.widget = self._arranged(choose_model=len(self.session.models) > 1, choose_picture=len(pictures) > 1)
+        self.widget = self._arranged(
+            choose_model=len(self.session.models) > 1, choose_picture=len(pictures) > 1
+        )
         self._take_toggles_of_model()
         self.update()
         self._watch()
@@ -108,10 +116,15 @@ class StageView:
     def _arranged(self, choose_model: bool, choose_picture: bool) -> widgets.Box:
         choosers = [self.model] * choose_model + [self.picture] * choose_picture
         ideas = [part for name in SWITCHES for part in (self.switches[name], self._hints[name])]
-        side = widgets.VBox([*choosers, *ideas, self.stages], layout=widgets.Layout(width="270px", flex="0 0 auto"))
-        layers = widgets.HBox([*self.layers.values(), self.threshold], layout=widgets.Layout(flex_flow="row wrap"))
+        side = widgets.VBox(
+            [*choosers, *ideas, self.stages], layout=widgets.Layout(width="270px", flex="0 0 auto")
+        )
+        layers = widgets.HBox(
+            [*self.layers.values(), self.threshold], layout=widgets.Layout(flex_flow="row wrap")
+        )
         main = widgets.VBox(
-            [self.stage, self.image, layers, self.sentence], layout=widgets.Layout(flex="1 1 540px", min_width="0")
+            [self.stage, self.image, layers, self.sentence],
+            layout=widgets.Layout(flex="1 1 540px", min_width="0"),
         )
         view = widgets.Box([side, main], layout=widgets.Layout(flex_flow="row wrap", grid_gap="24px"))
         view.add_class("htc-lab-stage-view")
@@ -219,4 +232,6 @@ class StageView:
 
 
 def _small(words: str) -> str:
-    return f'<span style="font-size:12px;line-height:1.3;display:block;opacity:0.75">{html.escape(words)}</span>'
+    return (
+        f'<span style="font-size:12px;line-height:1.3;display:block;opacity:0.75">{html.escape(words)}</span>'
+    )

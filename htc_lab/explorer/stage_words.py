@@ -2,15 +2,16 @@
 
 import dataclasses
 
-from htc_lab.config import Toggles
 from htc_lab.explorer.stage_session import PROPOSALS, RESULT, SWITCH_WORDS, StageSession, ViewState
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.plots.objects import compare_with_truth
 from htc_lab.structures import Targets
 
+_PARTS = ("mask_flow", "semantic_box", "semantic_mask")
+
 
 def describe(session: StageSession, state: ViewState) -> str:
-    """What this picture shows: objects found, mean IoU with the truth, and the same as the model was trained."""
+    """What is seen: objects found, mean IoU with the truth, and both against the model as trained."""
     _, targets = session.picture(state.model, state.picture)
     if state.stage == PROPOSALS:
         return _proposals(session, state, targets)
@@ -35,11 +36,11 @@ def describe(session: StageSession, state: ViewState) -> str:
 
 def _proposals(session: StageSession, state: ViewState, targets: Targets | None) -> str:
     boxes = session.trace(state).proposals.rois.boxes
-    words = f"{len(boxes)} proposals, boxes without a class or a mask; those that end as objects are in colour"
+    words = f"{len(boxes)} proposals, without class or mask; those that end as objects are in colour"
     if targets is None or len(targets.boxes) == 0 or len(boxes) == 0:
         return words + "."
     best = pairwise_iou(targets.boxes, boxes).max(dim=1).values
-    return words + f". The nearest proposal to each true object has a mean box IoU of {float(best.mean()):.2f} with it."
+    return words + f". Mean box IoU of each true object with its nearest proposal: {float(best.mean()):.2f}."
 
 
 def remark(session: StageSession, state: ViewState) -> str:
@@ -48,18 +49,18 @@ def remark(session: StageSession, state: ViewState) -> str:
     if state.toggles.interleaved != trained.interleaved:
         if state.stage == RESULT:
             return (
-                "Interleaving is an idea about training: at test time the final masks always come from the final "
-                "boxes, so this switch changes only the view of stages 1 to 3."
+                "Interleaving is an idea about training: at test time the final masks always come from the "
+                "final boxes, so this switch changes only the view of stages 1 to 3."
             )
         if state.stage != PROPOSALS:
             boxes = "it has just refined" if state.toggles.interleaved else "it received"
             return f"Stage {state.stage} now takes its masks on the boxes {boxes}; the result stays the same."
-    off = [name for name in ("mask_flow", "semantic_box", "semantic_mask") if _cut_out(state.toggles, trained, name)]
-    if off:
-        names = " and ".join(SWITCH_WORDS[name] for name in off)
-        return f"{names}: switched off in a model trained with it. A model trained without it can be better than this."
-    return ""
-
-
-def _cut_out(now: Toggles, trained: Toggles, name: str) -> bool:
-    return bool(getattr(trained, name)) and not getattr(now, name)
+    off = [
+        SWITCH_WORDS[name] for name in _PARTS if getattr(trained, name) and not getattr(state.toggles, name)
+    ]
+    if not off:
+        return ""
+    return (
+        f"{' and '.join(off)}: switched off in a model trained with it. "
+        "A model trained without it can do better than this."
+    )

@@ -1,4 +1,4 @@
-"""The backbone: torchvision's residual blocks, stacked so that width, groups and deformable layers can vary."""
+"""The backbone: torchvision's residual blocks, with width, groups and deformable layers to choose."""
 
 import torch
 from jaxtyping import Float
@@ -60,7 +60,7 @@ class Backbone(nn.Module):
             layer = _layer(block, channels, planes, count, 1 if level == 0 else 2, config)
             if level + 1 in config.deformable:
                 for unit in layer:
-                    unit.conv2 = DeformConv(unit.conv2)  # type: ignore[assignment, arg-type]
+                    unit.conv2 = DeformConv(unit.conv2)  # type: ignore[arg-type]
             self.add_module(f"layer{level + 1}", layer)
             channels = planes * block.expansion
             self.out_channels.append(channels)

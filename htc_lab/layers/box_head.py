@@ -10,17 +10,16 @@ class BoxHead(nn.Module):
 
     def __init__(self, channels: int, size: int, hidden: int, classes: int) -> None:
         super().__init__()
-        self.shared_fcs = nn.ModuleList(
-            [nn.Linear(channels * size * size, hidden), nn.Linear(hidden, hidden)]
-        )
+        hidden_layers = [nn.Linear(channels * size * size, hidden), nn.Linear(hidden, hidden)]
+        self.shared_fcs = nn.ModuleList(hidden_layers)
         self.fc_cls = nn.Linear(hidden, classes + 1)
         self.fc_reg = nn.Linear(hidden, 4)
-        for layer in self.shared_fcs:
-            nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
+        for layer in hidden_layers:
+            nn.init.xavier_uniform_(layer.weight)
         nn.init.normal_(self.fc_cls.weight, std=0.01)
         nn.init.normal_(self.fc_reg.weight, std=0.001)
-        for layer in (*self.shared_fcs, self.fc_cls, self.fc_reg):
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        for layer in (*hidden_layers, self.fc_cls, self.fc_reg):
+            nn.init.zeros_(layer.bias)
 
     def forward(
         self, features: Float[Tensor, "N C size size"]

@@ -1,4 +1,4 @@
-"""The mask head M_t, in its two halves: the trunk M-_t, whose output the information flow hands on, and the logits."""
+"""The mask head M_t in two halves: the trunk M-_t, whose output the flow hands on, and the logits."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

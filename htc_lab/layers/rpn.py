@@ -26,7 +26,9 @@ def anchor_grid(
     half_h = side * ratios.sqrt() / 2
     base = torch.stack([-half_w, -half_h, half_w, half_h], dim=1)
     y, x = torch.meshgrid(
-        torch.arange(height, device=device) * stride, torch.arange(width, device=device) * stride, indexing="ij"
+        torch.arange(height, device=device) * stride,
+        torch.arange(width, device=device) * stride,
+        indexing="ij",
     )
     corner = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
     return (corner + base).reshape(-1, 4)

@@ -47,15 +47,17 @@ def axis_weights(
 def pool_separably(
     feature: Float[Tensor, "B C H W"], rois: RoIs, size: int, stride: int, sampling_ratio: int
 ) -> Float[Tensor, "N C size size"]:
-    """The same numbers as ``roi_align(..., aligned=True)``, up to rounding; arguments as ``roi_pooling.pool``."""
+    """As ``roi_align(..., aligned=True)``, up to rounding; arguments as for ``roi_pooling.pool``."""
     _, channels, height, width = feature.shape
     edges = rois.boxes / stride - 0.5
     rows = axis_weights(edges[:, 1], edges[:, 3], size, height, sampling_ratio)
     columns = axis_weights(edges[:, 0], edges[:, 2], size, width, sampling_ratio)
-    pooled = []
+    pooled: list[Tensor] = []
+    start = 0
     # One product an image: all its RoIs share the map, so their W_y stack to one tall matrix.
     for i, n in enumerate(torch.bincount(rois.image, minlength=len(feature)).tolist()):
-        here = slice(sum(len(p) for p in pooled), sum(len(p) for p in pooled) + n)
+        here = slice(start, start + n)
+        start += n
         by_row = feature[i].permute(1, 0, 2).reshape(height, channels * width)
         squeezed = rows[here].reshape(n * size, height) @ by_row
         squeezed = squeezed.reshape(n, size * channels, width) @ columns[here].transpose(1, 2)

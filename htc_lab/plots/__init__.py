@@ -2,7 +2,7 @@
 
 from htc_lab.plots.drawing import draw_boxes, draw_detections, draw_semantic, draw_truth
 from htc_lab.plots.ladder import plot_ladder, plot_losses, plot_stage_ap
-from htc_lab.plots.stages import compare_rungs, show_sample, show_stages
+from htc_lab.plots.stages import compare_rungs, show_model, show_sample, show_stages
 
 __all__ = [
     "compare_rungs",
@@ -13,6 +13,7 @@ __all__ = [
     "plot_ladder",
     "plot_losses",
     "plot_stage_ap",
+    "show_model",
     "show_sample",
     "show_stages",
 ]

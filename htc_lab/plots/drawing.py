@@ -63,7 +63,8 @@ def draw_detections(
     if labels:
         best = range(min(len(detections), MOST_LABELS))
         texts = [
-            f"{class_names[int(detections.labels[i])]} {float(detections.scores[i]):.2f}" + " false" * false[i]
+            f"{class_names[int(detections.labels[i])]} {float(detections.scores[i]):.2f}"
+            + " false" * false[i]
             for i in best
         ]
         places = [where[i] for i in best]
@@ -80,20 +81,18 @@ def draw_boxes(
     image: Tensor | np.ndarray,
     others: Float[Tensor, "m 4"],
     boxes: Float[Tensor, "n 4"],
-    texts: Sequence[str],
     *,
     numbers: Sequence[int] | None = None,
     truth: Targets | None = None,
     side: int = 640,
     weight: float = 1.0,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Boxes alone, as the proposals are: ``boxes`` in the colours of their objects above thin white ``others``.
+    """Boxes alone, as proposals are: ``boxes`` in their objects' colours above thin white ``others``.
 
     Args:
         image: (3, H, W) tensor or (H, W, 3) array, uint8 RGB.
         others: xyxy px.
         boxes: xyxy px.
-        texts: a label for each of ``boxes``, or none at all.
         numbers, truth, side, weight: as in :func:`draw_detections`.
     """
     numbers = range(len(boxes)) if numbers is None else numbers
@@ -104,9 +103,6 @@ def draw_boxes(
         canvas.box(boxes[i].tolist(), colour_of(numbers[i]), is_dashed(numbers[i]), thickness=1.6)
     if truth is not None:
         _draw_truth(canvas, truth)
-    shown = list(texts)[:MOST_LABELS]
-    if shown:
-        canvas.labels(shown, boxes.tolist()[: len(shown)], [colour_of(k) for k in list(numbers)[: len(shown)]])
     return canvas.pixels
 
 

@@ -1,4 +1,4 @@
-"""Figures of the ablation: the ladder of rungs, the AP of each stage's masks, and the course of a training."""
+"""Figures of the ablation: the ladder, the AP of each stage's masks, the course of a training."""
 
 import json
 from collections import defaultdict
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from htc_lab.engine.ablation import PAPER_MASK_AP
 from htc_lab.errors import InputError
 from htc_lab.plots.figure import Picture, new_figure, plain
-from htc_lab.plots.palette import INK, OBJECT_COLOURS, QUIET, rung_words
-from htc_lab.plots.paper import PAPER_MASK_AP, SOURCE
+from htc_lab.plots.palette import INK, QUIET, hex_of, rung_words
 
-_BLUE, _ORANGE, _PINK, _RED, _GREEN = ("#%02x%02x%02x" % OBJECT_COLOURS[i] for i in (6, 1, 2, 4, 5))
+_BLUE, _ORANGE, _PINK, _RED, _GREEN = (hex_of(i) for i in (6, 1, 2, 4, 5))
 _LINES = ("#8a9097", _BLUE, _ORANGE, _GREEN, _PINK, _RED)
 
 
@@ -44,7 +44,7 @@ def plot_ladder(results: Mapping[str, Any]) -> Picture:
 
 def _ap(axes: Axes, title: str, names: list[str], by_seed: list[list[float]]) -> None:
     means = [float(np.mean(values)) for values in by_seed]
-    places = np.arange(len(names))
+    places = range(len(names))
     axes.barh(places, means, height=0.56, color="#c9ced3")
     for place, values, mean in zip(places, by_seed, means, strict=True):
         if len(values) > 1:
@@ -68,13 +68,15 @@ def _gains(axes: Axes, names: list[str], means: list[float]) -> None:
     axes.plot(places, here, "-o", color=_BLUE, linewidth=2, ms=7, label="here")
     if set(names) <= set(PAPER_MASK_AP):
         paper = [PAPER_MASK_AP[name] - PAPER_MASK_AP[names[0]] for name in names]
-        label = f"COCO, ResNet-50, {SOURCE}"
+        label = "COCO, R-50, as reported in the paper (table 2)"
         axes.plot(places, paper, "--o", color=QUIET, linewidth=1.4, ms=6, mfc="white", label=label)
     plain(axes, f"Mask AP over {rung_words(names[0]).lower()}")
     axes.set_xticks(places, [_two_lines(name) for name in names], fontsize=9.5)
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.margins(y=0.25)
-    axes.legend(frameon=False, fontsize=9.5, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, labelcolor=INK)
+    axes.legend(
+        frameon=False, fontsize=9.5, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, labelcolor=INK
+    )
 
 
 def plot_stage_ap(results: Mapping[str, Any]) -> Picture:

@@ -43,7 +43,7 @@ class Comparison:
         return len(self.truth) - self.found
 
     def mean(self, iou: Float[Tensor, " n"]) -> float:
-        """Mean of ``mask_iou`` or ``box_iou`` over all true objects; a missed one counts 0. NaN without objects."""
+        """Mean of ``mask_iou`` or ``box_iou`` over all true objects, missed ones as 0; NaN without any."""
         total = self.found + len(self.missed)
         return float(iou.sum()) / total if total else float("nan")
 

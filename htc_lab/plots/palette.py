@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib
 from PIL import ImageFont
 
+from htc_lab.engine.ablation import TITLES
+
 Colour = tuple[int, int, int]
 
 # Okabe and Ito's colours, told apart with any kind of colour vision; their blue is lightened to show on dark
@@ -28,18 +30,15 @@ RULE = "#dfe1e3"
 FILL = 0.36
 CASING = 0.55
 
-WORDS: dict[str, str] = {
-    "plain_cascade": "Plain cascade",
-    "interleaved": "+ Interleaved",
-    "mask_flow": "+ Mask information flow",
-    "htc": "+ Semantic = HTC",
-}
-"""The rungs of the ladder as people read them."""
-
 
 def colour_of(number: int) -> Colour:
-    """The colour of object ``number``; beyond eight they repeat, with a dashed outline (see ``is_dashed``)."""
+    """The colour of object ``number``; beyond eight they repeat, dashed (see ``is_dashed``)."""
     return OBJECT_COLOURS[number % len(OBJECT_COLOURS)]
+
+
+def hex_of(number: int) -> str:
+    """The colour of object ``number`` as ``#rrggbb``, for plots."""
+    return "#{:02x}{:02x}{:02x}".format(*colour_of(number))
 
 
 def is_dashed(number: int) -> bool:
@@ -57,9 +56,11 @@ def text_on(colour: Colour) -> Colour:
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans (it comes with matplotlib, so it is there on every machine), ``size`` in px."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+    return ImageFont.truetype(
+        str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size
+    )
 
 
 def rung_words(name: str) -> str:
     """The rung ``name`` in words; a name that is no rung's is shown as it is."""
-    return WORDS.get(name, name.replace("_", " "))
+    return TITLES.get(name, name.replace("_", " "))

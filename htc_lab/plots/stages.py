@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
+from htc_lab.config import Toggles
 from htc_lab.data.dataset import Sample
+from htc_lab.data.transforms import TrainTransform
 from htc_lab.errors import InputError
-from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_boxes, draw_detections, draw_semantic, draw_truth
 from htc_lab.plots.figure import Picture, row_of_pictures
@@ -42,7 +42,9 @@ def show_sample(sample: Sample, class_names: Sequence[str]) -> Picture:
     ]
     if targets.semantic is not None:
         kinds = len(torch.unique(targets.semantic[targets.semantic != 255]))
-        pictures.append((draw_semantic(targets.semantic, _SIDE), "Semantic map", f"{kinds} classes of things and stuff"))
+        pictures.append(
+            (draw_semantic(targets.semantic, _SIDE), "Semantic map", f"{kinds} classes of things and stuff")
+        )
     return row_of_pictures(pictures)
 
 
@@ -64,7 +66,9 @@ def check_size(image: Tensor, trace: StageTrace) -> None:
         InputError: their sizes differ, or the trace is of several pictures.
     """
     if len(trace.sizes) != 1:
-        raise InputError(f"trace: holds {len(trace.sizes)} pictures; give trace.of_image(i) of the one to show")
+        raise InputError(
+            f"trace: holds {len(trace.sizes)} pictures; give trace.of_image(i) of the one to show"
+        )
     if tuple(image.shape[-2:]) != tuple(trace.sizes[0]):
         raise InputError(
             f"image: is {tuple(image.shape[-2:])} (H, W), but the trace was made of one of {trace.sizes[0]}; "
@@ -125,7 +129,7 @@ def show_stages(
         )
     pictures = [
         (
-            draw_boxes(image, starts, followed, (), numbers=numbers, side=_SIDE, weight=_WEIGHT),
+            draw_boxes(image, starts, followed, numbers=numbers, side=_SIDE, weight=_WEIGHT),
             f"Proposals ({len(starts)})",
             captions[0],
         )
@@ -137,6 +141,28 @@ def show_stages(
         )
         pictures.append((drawn, title, caption))
     return row_of_pictures(pictures, headline)
+
+
+def show_model(
+    model: HybridTaskCascade, sample: Sample, toggles: Toggles | None = None, threshold: float = 0.3
+) -> Picture:
+    """:func:`show_stages` of a sample under a model, at the model's test size.
+
+    Args:
+        model: in evaluation mode.
+        sample: with its truth, of any size.
+        toggles: default: what the model was trained with.
+        threshold: as in :func:`show_stages`.
+
+    Raises:
+        InputError: the weights can't serve the toggles.
+    """
+    size = model.config.image
+    fitted = TrainTransform((size.short,), size.long, flip=0.0)(sample, torch.Generator())
+    with torch.inference_mode():
+        features = model.encode([fitted.image])
+        trace = model.cascade(features, model.propose(features), toggles)
+    return show_stages(fitted.image, trace, model.class_names, fitted.targets, threshold)
 
 
 def compare_rungs(
@@ -175,10 +201,10 @@ def _one_model(
     targets: Targets | None,
     colours: ObjectNumbers,
 ) -> tuple[np.ndarray, str, str]:
-    caption, false, missed = f"{len(found)} objects", None, ()
+    caption, false = f"{len(found)} objects", None
     if targets is not None:
         comparison = compare_with_truth(found, targets)
-        false, missed = (comparison.truth < 0).tolist(), comparison.missed
+        false = (comparison.truth < 0).tolist()
         mean = comparison.mean(comparison.mask_iou)
         caption = f"{comparison.found} found, {comparison.false} false · mask IoU {mean:.2f}"
     drawn = draw_detections(
@@ -191,11 +217,3 @@ def _one_model(
         weight=_WEIGHT,
     )
     return drawn, rung_words(name), caption
-
-
-def best_overlap(boxes: Tensor, targets: Targets) -> tuple[Tensor, Int[Tensor, " n"]]:
-    """For each true object the best IoU any of ``boxes`` has with it, and which box that is (-1 without boxes)."""
-    if len(boxes) == 0 or len(targets.boxes) == 0:
-        return torch.zeros(len(targets.boxes)), torch.full((len(targets.boxes),), -1)
-    best, which = pairwise_iou(targets.boxes, boxes).max(dim=1)
-    return best, which

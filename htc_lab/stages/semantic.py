@@ -51,18 +51,15 @@ class SemanticBranch(nn.Module):
         return self.conv_logits(merged), self.conv_embedding(merged)
 
 
-def fuse(
-    features: Float[Tensor, "N C h w"], context: Float[Tensor, "N C hh ww"]
-) -> Float[Tensor, "N C h w"]:
+def fuse(features: Float[Tensor, "N C h w"], context: Float[Tensor, "N C hh ww"]) -> Float[Tensor, "N C h w"]:
     """P(x, r) + P(S(x), r).
 
     Args:
         features: the RoI feature, 7x7 for boxes and 14x14 for masks.
         context: the semantic feature of the same RoIs, pooled at 14x14 for both and averaged down for boxes.
     """
-    if context.shape[-2:] != features.shape[-2:]:
-        context = F.adaptive_avg_pool2d(context, features.shape[-2:])
-    return features + context
+    ratio = context.shape[-1] // features.shape[-1]
+    return features + (context if ratio == 1 else F.avg_pool2d(context, ratio))
 
 
 def semantic_loss(

@@ -40,7 +40,12 @@ def test_annotations_are_cleaned(tmp_path: Path) -> None:
     content["annotations"] += [
         row | {"id": 91, "iscrowd": 1},
         row | {"id": 92, "bbox": [20.0, 15.0, 0.5, 6.0]},
-        row | {"id": 93, "bbox": [20, 15, 6, 6], "segmentation": {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}},
+        row
+        | {
+            "id": 93,
+            "bbox": [20, 15, 6, 6],
+            "segmentation": {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]},
+        },
         row | {"id": 94, "bbox": [-5, 15, 400, 60]},
         row | {"id": 95, "bbox": [WIDTH + 3, 15, 4, 4]},
     ]

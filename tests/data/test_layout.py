@@ -10,7 +10,16 @@ from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.data.split import split_images
 from htc_lab.errors import InputError
-from tests.data.folders import HEIGHT, WIDTH, annotation, tree, write_images, write_json, write_maps, write_split_tree
+from tests.data.folders import (
+    HEIGHT,
+    WIDTH,
+    annotation,
+    tree,
+    write_images,
+    write_json,
+    write_maps,
+    write_split_tree,
+)
 
 MAP = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
 NUTS = Path(__file__).parent / "nuts_excerpt"
@@ -71,7 +80,9 @@ def test_json_inside_the_split_folders(tmp_path: Path) -> None:
     assert data.val.images == tmp_path / "valid"
 
 
-@pytest.mark.parametrize("place", ["trainval.json", "annotations/all.json", "annotations/instances_train.json"])
+@pytest.mark.parametrize(
+    "place", ["trainval.json", "annotations/all.json", "annotations/instances_train.json"]
+)
 @pytest.mark.parametrize("folder", ["images", "."])
 def test_a_single_json_is_split_by_the_seed(tmp_path: Path, place: str, folder: str) -> None:
     content = tree(range(1, 11))
@@ -98,7 +109,9 @@ def test_every_class_is_on_both_sides_of_a_split(tmp_path: Path) -> None:
     for seed in range(20):
         data = find_data(tmp_path, split_seed=seed, val_fraction=0.2)
         for split in (data.train, data.val):
-            present = {row["category_id"] for rows in split.coco.annotations_by_image.values() for row in rows}
+            present = {
+                row["category_id"] for rows in split.coco.annotations_by_image.values() for row in rows
+            }
             assert {3, 7, 9} <= present
         assert len(data.val.coco.images) == 6
 
@@ -118,7 +131,9 @@ def test_overrides(tmp_path: Path) -> None:
     path = write_json(tmp_path / "elsewhere" / "x.json", odd)
     write_images(tmp_path / "pictures", odd)
     write_maps(tmp_path / "maps", odd, MAP)
-    data = find_data(tmp_path / "a", train_json=path, images=tmp_path / "pictures", semantic=tmp_path / "maps")
+    data = find_data(
+        tmp_path / "a", train_json=path, images=tmp_path / "pictures", semantic=tmp_path / "maps"
+    )
     assert len(data.train.coco.images) + len(data.val.coco.images) == 3
     assert data.train.images == tmp_path / "pictures"
     assert data.train.semantic == tmp_path / "maps"
@@ -145,7 +160,9 @@ def test_overrides_of_single_splits(tmp_path: Path) -> None:
 def test_nothing_fits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         find_data(tmp_path / "none")
-    with pytest.raises(InputError, match=r"looked for annotations.*found none that fits: no JSON at all.*--train-json"):
+    with pytest.raises(
+        InputError, match=r"looked for annotations.*found none that fits: no JSON at all.*--train-json"
+    ):
         find_data(tmp_path)
     write_json(tmp_path / "a.json", {"some": "thing"})
     write_json(tmp_path / "b.json", [1])
@@ -166,11 +183,15 @@ def test_a_single_broken_json_is_named(tmp_path: Path) -> None:
 def test_images_are_missing(tmp_path: Path) -> None:
     write_split_tree(tmp_path)
     (tmp_path / "val" / "6.png").unlink()
-    with pytest.raises(InputError, match=r"val/6\.png: no such image, but .*instances_val\.json \(image id 6\)"):
+    with pytest.raises(
+        InputError, match=r"val/6\.png: no such image, but .*instances_val\.json \(image id 6\)"
+    ):
         find_data(tmp_path)
     for path in (tmp_path / "val").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match=r"none of its images \(first: 5\.png\) is in .*--val-images or --images"):
+    with pytest.raises(
+        InputError, match=r"none of its images \(first: 5\.png\) is in .*--val-images or --images"
+    ):
         find_data(tmp_path)
 
 
@@ -189,14 +210,18 @@ def test_categories_differ(tmp_path: Path) -> None:
     content = tree(range(5, 8))
     content["categories"] = [{"id": 7, "name": "nut"}, {"id": 3, "name": "date"}]
     write_json(tmp_path / "annotations" / "instances_val.json", content)
-    with pytest.raises(InputError, match="instances_val.*'categories' differs.*id 3 is 'date' here and 'fig' there"):
+    with pytest.raises(
+        InputError, match=r"instances_val.*'categories' differs.*id 3 is 'date' here and 'fig' there"
+    ):
         find_data(tmp_path)
 
 
 def test_given_maps_that_are_not_there(tmp_path: Path) -> None:
     write_split_tree(tmp_path)
     (tmp_path / "maps").mkdir()
-    with pytest.raises(InputError, match=r"maps: holds no semantic map of the train images \(such as 1\.png\)"):
+    with pytest.raises(
+        InputError, match=r"maps: holds no semantic map of the train images \(such as 1\.png\)"
+    ):
         find_data(tmp_path, semantic=tmp_path / "maps")
 
 

@@ -43,7 +43,9 @@ def test_same_arguments_give_the_same_bytes(classroom: Path, tmp_path: Path) -> 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     for workers in (1, 2):
-        write_classroom(tmp_path / str(workers), 66, 2, 2, SceneConfig(size=32), workers=workers, progress=False)
+        write_classroom(
+            tmp_path / str(workers), 66, 2, 2, SceneConfig(size=32), workers=workers, progress=False
+        )
     assert all_bytes(tmp_path / "1") == all_bytes(tmp_path / "2")
 
 

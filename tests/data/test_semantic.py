@@ -179,6 +179,9 @@ def test_cocos_own_maps_have_183_classes(tmp_path: Path, things: int) -> None:
 def test_a_missing_map_is_named(tmp_path: Path) -> None:
     flat_folder(tmp_path, np.zeros((HEIGHT, WIDTH), dtype=np.uint8))
     (tmp_path / "semantic" / "3.png").unlink()
-    words = re.escape(str(tmp_path / "semantic" / "3.png")) + ": no such semantic map, while other images of train"
+    words = (
+        re.escape(str(tmp_path / "semantic" / "3.png"))
+        + ": no such semantic map, while other images of train"
+    )
     with pytest.raises(InputError, match=words):
         semantic_classes(find_data(tmp_path))

@@ -23,7 +23,11 @@ def make_sample(height: int, width: int, count: int, seed: int) -> Sample:
         x, y = draw(0, width - 4), draw(0, height - 4)
         owner[y : y + draw(3, height), x : x + draw(3, width)] = i + 1
     shown = [i + 1 for i in range(count) if (owner == i + 1).any()]
-    masks = torch.stack([owner == i for i in shown]).to(torch.uint8) if shown else owner.new_zeros((0, height, width))
+    masks = (
+        torch.stack([owner == i for i in shown]).to(torch.uint8)
+        if shown
+        else owner.new_zeros((0, height, width))
+    )
     boxes = torch.stack([tight(m) for m in masks]) if shown else torch.zeros((0, 4))
     targets = Targets(boxes, torch.tensor(shown, dtype=torch.int64), masks, owner)
     return Sample((owner * 20).expand(3, -1, -1).contiguous(), targets, 5, (height, width))
@@ -42,8 +46,12 @@ sizes = st.integers(8, 60)
 
 
 @settings(deadline=None, max_examples=60)
-@given(sizes, sizes, st.integers(0, 5), st.integers(0, 10_000), st.integers(8, 90), st.sampled_from([0.0, 1.0]))
-def test_the_truth_stays_in_step(height: int, width: int, count: int, seed: int, short: int, flip: float) -> None:
+@given(
+    sizes, sizes, st.integers(0, 5), st.integers(0, 10_000), st.integers(8, 90), st.sampled_from([0.0, 1.0])
+)
+def test_the_truth_stays_in_step(
+    height: int, width: int, count: int, seed: int, short: int, flip: float
+) -> None:
     before = make_sample(height, width, count, seed)
     after = TrainTransform((short,), 120, flip)(before, generator(seed))
     new_height, new_width = after.image.shape[-2:]
@@ -56,12 +64,18 @@ def test_the_truth_stays_in_step(height: int, width: int, count: int, seed: int,
     for box, label, mask in zip(targets.boxes, targets.labels, targets.masks, strict=True):
         assert (targets.semantic[mask > 0] == label).all()
         assert (targets.semantic == label).sum() == mask.sum()
-        assert (box - tight(mask)).abs().max() <= 0.5 + 1e-4, "nearest pixel centres: at most half a pixel off"
+        assert (box - tight(mask)).abs().max() <= 0.5 + 1e-4, (
+            "nearest pixel centres: at most half a pixel off"
+        )
     kept = set(targets.labels.tolist())
     scale = new_width / width
     for label, mask in zip(before.targets.labels.tolist(), before.targets.masks, strict=True):
         x1, y1, x2, y2 = tight(mask).tolist()
-        if (x2 - x1) * scale >= 2 and (y2 - y1) * scale >= 2 and mask[int(y1) : int(y2), int(x1) : int(x2)].all():
+        if (
+            (x2 - x1) * scale >= 2
+            and (y2 - y1) * scale >= 2
+            and mask[int(y1) : int(y2), int(x1) : int(x2)].all()
+        ):
             assert label in kept
 
 
@@ -89,7 +103,9 @@ def test_flip_is_a_mirror() -> None:
     after = TrainTransform((20,), 60, 1.0)(before, generator(0))
     assert (after.image == before.image.flip(-1)).all()
     assert (after.targets.masks == before.targets.masks.flip(-1)).all()
-    expected = before.targets.boxes[:, [2, 1, 0, 3]] * torch.tensor([-1, 1, -1, 1]) + torch.tensor([30, 0, 30, 0])
+    expected = before.targets.boxes[:, [2, 1, 0, 3]] * torch.tensor([-1, 1, -1, 1]) + torch.tensor(
+        [30, 0, 30, 0]
+    )
     assert (after.targets.boxes == expected).all()
     assert type(after.image) is type(after.targets.boxes) is type(after.targets.masks) is Tensor
     again = TrainTransform((20,), 60, 1.0)(after, generator(0))

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from htc_lab.config import PRESETS, ModelConfig, RPNConfig
+from htc_lab.engine.checkpoint import empty_model, fill
 from htc_lab.errors import InputError
 from htc_lab.layers.pasting import paste
-from htc_lab.model import HybridTaskCascade, build_model
+from htc_lab.model import HybridTaskCascade
 from htc_lab.structures import Features, Proposals, RoIs, Targets
 from htc_lab.trace import StageTrace
 from tests.oracle import recipe
@@ -82,9 +83,9 @@ class Comparison:
         shapes = {name: tuple(shape) for name, shape in meta["shapes"].items()}
         has_flow = any(".conv_res." in name for name in shapes)
         built_with = dataclasses.replace(self.config.toggles, mask_flow=has_flow)
-        self.model: HybridTaskCascade = build_model(dataclasses.replace(self.config, toggles=built_with))
+        self.model: HybridTaskCascade = empty_model(dataclasses.replace(self.config, toggles=built_with))
         weights = {n: torch.from_numpy(recipe.weight(n, s, meta["seed"])) for n, s in shapes.items()}
-        self.model.load_state_dict(weights, strict=True)
+        fill(self.model, weights, str(path))
         self.model.eval()
         height, width, seed = meta["height"], meta["width"], meta["seed"]
         self.image = torch.from_numpy(recipe.image(height, width, seed)).permute(2, 0, 1)
@@ -164,14 +165,14 @@ class Comparison:
         self.close("rpn_boxes", own.rois.boxes[:best], file["rpn_boxes"], 0.01)
         self.close("rpn_scores", own.scores[:best], file["rpn_scores"], 1e-4)
 
-        trace = model.cascade(features, self.proposals, self.config.toggles)
+        trace = model.cascade(features, self.proposals, self.config.toggles, per_stage_view=False)
         for t, record in enumerate(trace.stages):
             self.close(f"stage{t}_rois", record.rois, file[f"stage{t}_rois"], 0.01)
             self.close(f"stage{t}_cls", record.class_logits, file[f"stage{t}_cls"])
             self.close(f"stage{t}_delta", record.deltas, file[f"stage{t}_delta"])
         self.close("refined", trace.stages[-1].boxes, file["refined"], 0.01)
         self.detections("det", trace)
-        self.detections("full", model.cascade(features, own, self.config.toggles))
+        self.detections("full", model.cascade(features, own, self.config.toggles, per_stage_view=False))
         self._masks_at_truth(features)
 
     def _masks_at_truth(self, features: Features) -> None:

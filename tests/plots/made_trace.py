@@ -1,29 +1,22 @@
-"""A trace made from the truth instead of by a model: boxes come nearer and masks grow sharper stage by stage."""
+"""A trace made from the truth, not by a model: boxes come nearer, masks grow sharper stage by stage."""
 
 import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
 from htc_lab.config import HTC, Toggles
+from htc_lab.course.scenes import classroom_samples
 from htc_lab.data.dataset import Sample
-from htc_lab.data.scenes import SCENE_THINGS, make_scene
+from htc_lab.data.scenes import SCENE_THINGS
 from htc_lab.structures import Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
 
 CLASS_NAMES = SCENE_THINGS
 
 
-def made_sample(seed: int = 3) -> Sample:
+def made_sample(place: int = 3) -> Sample:
     """A classroom scene."""
-    scene = make_scene(seed)
-    targets = Targets(
-        torch.from_numpy(scene.boxes),
-        torch.from_numpy(scene.labels),
-        torch.from_numpy(scene.masks),
-        torch.from_numpy(scene.semantic),
-    )
-    image = torch.from_numpy(scene.image.copy()).permute(2, 0, 1).contiguous()
-    return Sample(image, targets, seed, (image.shape[1], image.shape[2]))
+    return classroom_samples(1, first=place)[0]
 
 
 def _logits(targets: Targets, boxes: Tensor, sharpness: float) -> Tensor:

@@ -21,7 +21,6 @@ from htc_lab.config import (
 )
 from htc_lab.errors import InputError
 
-
 # The shape checks of the test run would refuse a wrong type before the module's own words come: so, without them.
 PlainToggles = runpy.run_path(config_module.__file__)["Toggles"]
 

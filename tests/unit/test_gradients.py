@@ -1,5 +1,7 @@
 """Which loss reaches which weights. Each "not" stands beside the case where it does."""
 
+import inspect
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from htc_lab import cascade as cascade_module
 from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, Toggles
 from htc_lab.stages import plain_cascade
-from tests.unit.tiny import batch, generator, lively
+from tests.unit.tiny import batch, generator, lively, near_truth
 
 BOX_CONTEXT = Toggles(semantic_mask=False)
 MASK_CONTEXT = Toggles(semantic_box=False)
@@ -15,7 +17,7 @@ MASK_CONTEXT = Toggles(semantic_box=False)
 
 @pytest.fixture(scope="module")
 def model():
-    return lively()
+    return lively(moves=10.0)
 
 
 _LOSSES = {}
@@ -24,8 +26,16 @@ _LOSSES = {}
 def losses_of(model, toggles):
     """The losses under some toggles, computed once: their graph is kept."""
     if toggles not in _LOSSES:
-        _LOSSES[toggles] = model.losses(*batch(), toggles, generator())
+        _LOSSES[toggles] = compute(model, toggles)
     return _LOSSES[toggles]
+
+
+def compute(model, toggles):
+    """All losses; those of the stages on RoIs of which enough are positives in each stage."""
+    images, targets = batch()
+    losses = model.losses(images, targets, toggles, generator())
+    rois = near_truth(targets)
+    return losses | model.roi_head.losses(model.encode(images), rois, targets, toggles, generator())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +45,7 @@ def _forget():
 
 
 def reached(module: nn.Module, *losses) -> bool:
-    """Whether some weight of ``module`` gets a gradient other than zero from each... or any of the losses."""
+    """Whether some weight of ``module`` gets a gradient other than zero from the sum of the losses."""
     weights = list(module.parameters())
     found = torch.autograd.grad(sum(losses), weights, retain_graph=True, allow_unused=True)
     return any(g is not None and bool(g.abs().max() > 0) for g in found)
@@ -87,10 +97,11 @@ def test_boxes_between_stages_carry_no_gradient(model, toggles):
 
 def test_boxes_that_carry_a_gradient_would_be_noticed(model, monkeypatch):
     """The same check on a cascade whose boxes are not cut off."""
-    monkeypatch.setattr(plain_cascade, "refine", plain_cascade.refine.__wrapped__)
-    monkeypatch.setattr(cascade_module, "sample_rois", cascade_module.sample_rois.__wrapped__)
-    losses = model.losses(*batch(), PLAIN_CASCADE, generator())
+    monkeypatch.setattr(plain_cascade, "refine", inspect.unwrap(plain_cascade.refine))
+    monkeypatch.setattr(cascade_module, "sample_rois", inspect.unwrap(cascade_module.sample_rois))
+    losses = compute(model, PLAIN_CASCADE)
     assert reached(model.roi_head.bbox_head[0], losses["s1.loss_bbox"])
+    assert reached(model.roi_head.bbox_head[1], losses["s2.loss_bbox"])
 
 
 def test_every_roi_loss_reaches_the_backbone_but_none_the_rpn(model):

@@ -64,7 +64,9 @@ def test_a_mask_the_size_of_its_box_comes_back_as_it_is():
     assert out.sum() == mask.sum()
 
 
-@pytest.mark.parametrize("box", [[5.0, 5, 5, 9], [5, 5, 5, 5], [9, 5, 5, 9], [50, 5, 60, 9], [-9, -9, -2, -2]])
+@pytest.mark.parametrize(
+    "box", [[5.0, 5, 5, 9], [5, 5, 5, 5], [9, 5, 5, 9], [50, 5, 60, 9], [-9, -9, -2, -2]]
+)
 def test_boxes_without_area_or_outside_give_empty_masks(box):
     assert not paste(torch.ones(1, 28, 28), torch.tensor([box], dtype=torch.float32), 16, 20).any()
 

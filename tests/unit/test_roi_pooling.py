@@ -36,7 +36,9 @@ def slow_roi_align(feature, box, size, stride, sampling_ratio):
         for i in range(size):
             for j in range(size):
                 points = [
-                    _bilinear(plane, y1 + (i + (a + 0.5) / rows) * bin_h, x1 + (j + (b + 0.5) / columns) * bin_w)
+                    _bilinear(
+                        plane, y1 + (i + (a + 0.5) / rows) * bin_h, x1 + (j + (b + 0.5) / columns) * bin_w
+                    )
                     for a in range(rows)
                     for b in range(columns)
                 ]
@@ -85,7 +87,9 @@ def test_a_ramp_pools_to_the_centres_of_its_bins():
 
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
 def test_a_box_without_size_is_no_trouble(sampling_ratio):
-    pooled = pool(torch.randn(1, 3, 8, 8), RoIs.of([torch.tensor([[9.0, 9.0, 9.0, 9.0]])]), 7, 4, sampling_ratio)
+    pooled = pool(
+        torch.randn(1, 3, 8, 8), RoIs.of([torch.tensor([[9.0, 9.0, 9.0, 9.0]])]), 7, 4, sampling_ratio
+    )
     assert pooled.shape == (1, 3, 7, 7)
     assert pooled.isfinite().all()
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from htc_lab.config import PRESETS, FPNConfig, ImageConfig, ModelConfig, SemanticConfig, Toggles
 from htc_lab.model import HybridTaskCascade, build_model
-from htc_lab.structures import Targets
+from htc_lab.structures import RoIs, Targets
 
 _CLASSROOM = PRESETS["classroom"]
 
@@ -35,7 +35,7 @@ TINY = dataclasses.replace(
 )
 
 # Fresh heads hardly move a box and hardly prefer a class; so much louder, they do.
-_LOUDER = {"fc_cls": 20.0, "fc_reg": 150.0, "rpn_cls": 20.0, "rpn_reg": 5.0}
+_LOUDER = {"fc_cls": 20.0, "rpn_cls": 20.0, "rpn_reg": 5.0}
 
 
 def with_toggles(toggles: Toggles, config: ModelConfig = TINY) -> ModelConfig:
@@ -43,12 +43,12 @@ def with_toggles(toggles: Toggles, config: ModelConfig = TINY) -> ModelConfig:
     return dataclasses.replace(config, toggles=toggles)
 
 
-def lively(config: ModelConfig = TINY, seed: int = 0) -> HybridTaskCascade:
-    """A fresh model in eval mode whose boxes move and whose scores differ."""
+def lively(config: ModelConfig = TINY, seed: int = 0, moves: float = 150.0) -> HybridTaskCascade:
+    """A fresh model in eval mode whose boxes move (by some 6 px in stage 1, or in proportion) and whose scores differ."""
     model = build_model(config, seed)
     with torch.no_grad():
         for name, value in model.named_parameters():
-            for part, factor in _LOUDER.items():
+            for part, factor in (*_LOUDER.items(), ("fc_reg", moves)):
                 if part in name and name.endswith("weight"):
                     value.mul_(factor)
     return model.eval()
@@ -87,6 +87,13 @@ def truth(seed: int, objects: int = 3, height: int = 64, width: int = 64) -> Tar
 def batch(images: int = 2) -> tuple[list[Tensor], list[Targets]]:
     """Pictures of one size and what is on them."""
     return [picture(i) for i in range(images)], [truth(i) for i in range(images)]
+
+
+def near_truth(targets: list[Targets]) -> RoIs:
+    """RoIs about 1 px off the objects: enough of them stay positives through all stages if boxes move little."""
+    jitter = generator(9)
+    boxes = [t.boxes.repeat(6, 1) for t in targets]
+    return RoIs.of([(b + torch.randn(b.shape, generator=jitter)).clamp(0, 64) for b in boxes])
 
 
 def generator(seed: int = 5) -> torch.Generator:

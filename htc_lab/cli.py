@@ -1,0 +1,39 @@
+"""The lab on the command line: train, evaluate, predict, ablate, and see to data."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import tyro
+
+from htc_lab import commands
+from htc_lab.errors import InputError
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "train": commands.train,
+    "eval": commands.evaluate,
+    "predict": commands.predict,
+    "ablate": commands.ablate,
+    "data": commands.data,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; exit code 2 and one line on stderr where what was given is wrong."""
+    try:
+        figures = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="htc-lab", description=__doc__, args=arguments
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; what was saved stays, and the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+    if figures is not None:
+        print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

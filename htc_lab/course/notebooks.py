@@ -1,0 +1,271 @@
+"""Notebooks from their sources: ``python -m htc_lab.course.notebooks build [--execute] [NAME ...] | check``.
+
+``notebooks/src/NAME.py`` (percent format) is what is edited; ``notebooks/NAME.ipynb`` is made from it and
+committed with outputs, so that a reader sees the pictures. The same source gives the same cells and cell ids.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from htc_lab.errors import InputError
+
+PARAMETERS = "parameters"
+MOST_BYTES = 3 * 2**19
+"""A committed notebook holds at most 1.5 MiB."""
+
+_COMMAND = "python -m htc_lab.course.notebooks build"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_MACHINE_PATH = re.compile(r"(?<![\w./~-])/(?:home|root|Users|tmp|var|work|mnt|opt)/[\w.-]+")
+
+
+def notebooks_folder() -> Path:
+    """``notebooks/`` of this checkout.
+
+    Raises:
+        InputError: the package is not run from a checkout.
+    """
+    folder = Path(__file__).resolve().parents[2] / "notebooks"
+    if not (folder / "src").is_dir():
+        raise InputError(f"{folder / 'src'}: no such folder; run this from a checkout of the repository")
+    return folder
+
+
+def sources(folder: Path, names: list[str] | None = None) -> list[Path]:
+    """The sources in ``folder/src``, all or those named.
+
+    Raises:
+        InputError: one that is named is not there.
+    """
+    found = {path.stem: path for path in sorted((folder / "src").glob("*.py"))}
+    for name in names or []:
+        if name not in found:
+            raise InputError(f"{folder / 'src' / name}.py: no such source; there are {', '.join(found)}")
+    return [path for name, path in found.items() if not names or name in names]
+
+
+def to_notebook(source: Path) -> NotebookNode:
+    """The notebook of a source, without outputs. A cell's id depends on its content alone."""
+    read = jupytext.read(source, fmt="py:percent")
+    cells, seen = [], Counter[str]()
+    for cell in read.cells:
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+        seen[digest] += 1
+        make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
+        tags = {"tags": list(cell.metadata["tags"])} if cell.metadata.get("tags") else {}
+        number = "" if seen[digest] == 1 else f"-{seen[digest]}"
+        cells.append(make(cell.source, id=digest + number, metadata=tags))
+    metadata = {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def with_parameters(notebook: NotebookNode, values: Mapping[str, Any]) -> NotebookNode:
+    """The notebook with a cell after its parameters cell that sets some of them otherwise.
+
+    Raises:
+        InputError: no cell is tagged ``parameters``, or it sets no such name.
+    """
+    tagged = [i for i, cell in enumerate(notebook.cells) if PARAMETERS in cell.metadata.get("tags", ())]
+    if not tagged:
+        names = ", ".join(values)
+        raise InputError(f"notebook: no cell is tagged '{PARAMETERS}'; tag the one that sets {names}")
+    for name in values:
+        if not re.search(rf"^{re.escape(name)}\b.*=", notebook.cells[tagged[0]].source, re.MULTILINE):
+            raise InputError(f"notebook: its parameters cell sets no {name}; correct the name")
+    lines = "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    inserted = nbformat.v4.new_code_cell(lines, id="injected-parameters")
+    copy = nbformat.from_dict(json.loads(json.dumps(notebook)))
+    copy.cells.insert(tagged[0] + 1, inserted)
+    return copy
+
+
+def execute(notebook: NotebookNode, folder: Path, timeout: int = 3600) -> NotebookNode:
+    """Run all cells with the kernel's working directory in ``folder``; the notebook gets the outputs.
+
+    Args:
+        notebook: changed in place.
+        folder: where the notebook lies.
+        timeout: for a single cell, seconds.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed.
+    """
+    NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        store_widget_state=False,
+        record_timing=False,
+    ).execute()
+    return notebook
+
+
+def cleaned(notebook: NotebookNode, root: Path) -> NotebookNode:
+    """The notebook without what only a running kernel can show and without this machine's paths.
+
+    Widgets leave their picture where they have one and vanish where they have none (progress bars);
+    ``root``, the checkout, becomes ``.``. Changes the notebook in place.
+    """
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            kept = [output for output in map(_without_widget, cell.outputs) if output is not None]
+            cell.outputs = [_map_text(output, lambda text: text.replace(str(root), ".")) for output in kept]
+    # What the kernel says of itself (its exact Python) would change with every machine.
+    notebook.metadata["language_info"] = {"name": "python"}
+    return notebook
+
+
+def _without_widget(output: NotebookNode) -> NotebookNode | None:
+    data = output.get("data")
+    if data is None or _WIDGET not in data:
+        return output
+    del data[_WIDGET]
+    return output if any(kind.startswith("image/") for kind in data) else None
+
+
+def _map_text(value: Any, change: Any, kind: str = "") -> Any:
+    """The same structure with every text in it changed; pictures are left alone."""
+    if isinstance(value, str):
+        return value if kind in ("image/png", "image/jpeg") else change(value)
+    if isinstance(value, Mapping):
+        return NotebookNode({name: _map_text(inner, change, name) for name, inner in value.items()})
+    if isinstance(value, list):
+        return [_map_text(inner, change, kind) for inner in value]
+    return value
+
+
+def _content(notebook: NotebookNode) -> list[tuple[str, str, str, str]]:
+    """What comes from the source: type, id, text and tags of each cell."""
+    return [
+        (cell.cell_type, cell.id, cell.source, ",".join(cell.metadata.get("tags", ())))
+        for cell in notebook.cells
+    ]
+
+
+def _code(notebook: NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _take_outputs(notebook: NotebookNode, old: NotebookNode) -> None:
+    """Outputs of an earlier execution, if not a line of code has changed since."""
+    if _code(notebook) != _code(old):
+        return
+    before = [cell for cell in old.cells if cell.cell_type == "code"]
+    after = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell, earlier in zip(after, before, strict=True):
+        cell.outputs, cell.execution_count = earlier.outputs, earlier.execution_count
+
+
+def build(folder: Path, names: list[str] | None = None, run: bool = False) -> list[Path]:
+    """Make the notebooks from their sources.
+
+    Args:
+        folder: ``notebooks/``.
+        names: which ones; default: all.
+        run: execute them. Otherwise outputs stay where no code has changed and are dropped where it has.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for source in sources(folder, names):
+        target = folder / f"{source.stem}.ipynb"
+        notebook = to_notebook(source)
+        if run:
+            execute(notebook, folder)
+            cleaned(notebook, folder.parent)
+        elif target.is_file():
+            _take_outputs(notebook, nbformat.read(target, as_version=4))
+        nbformat.validate(notebook)
+        nbformat.write(notebook, target)
+        written.append(target)
+    return written
+
+
+def check(folder: Path) -> list[str]:
+    """What is wrong with the notebooks, one line each; empty where all is well."""
+    wrong = []
+    stems = {source.stem for source in sources(folder)}
+    for target in sorted(folder.glob("*.ipynb")):
+        if target.stem not in stems:
+            wrong.append(f"{target}: has no source; write {folder / 'src' / target.stem}.py or remove it")
+    for source in sources(folder):
+        target = folder / f"{source.stem}.ipynb"
+        if not target.is_file():
+            wrong.append(
+                f"{target}: is missing; run python -m htc_lab.course.notebooks build --execute {source.stem}"
+            )
+            continue
+        notebook = nbformat.read(target, as_version=4)
+        if _content(notebook) != _content(to_notebook(source)):
+            wrong.append(
+                f"{target}: differs from {source}; run python -m htc_lab.course.notebooks build {source.stem}"
+            )
+        wrong += [f"{target}: {problem}" for problem in _problems_of_outputs(notebook, target)]
+    return wrong
+
+
+def _problems_of_outputs(notebook: NotebookNode, target: Path) -> list[str]:
+    problems = []
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if any(cell.execution_count is None for cell in cells):
+        problems.append("was not executed; build it with --execute")
+    if target.stat().st_size > MOST_BYTES:
+        problems.append(
+            f"holds {target.stat().st_size / 2**20:.1f} MiB, more than 1.5; make its outputs lighter"
+        )
+    found: set[str] = set()
+    for cell in cells:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                problems.append(f"a cell failed: {output.ename}: {output.evalue}")
+            _map_text(output, lambda text: found.update(_MACHINE_PATH.findall(text)))
+    if found:
+        problems.append(f"its outputs name paths of one machine: {', '.join(sorted(found))}")
+    return problems
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit code: 0, 1 where ``check`` found something, 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m htc_lab.course.notebooks", description=__doc__.split("\n")[0]
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    building = commands.add_parser("build", help="make notebooks/*.ipynb from notebooks/src/*.py")
+    building.add_argument("names", nargs="*", metavar="NAME", help="which ones, e.g. 00_tour (default: all)")
+    building.add_argument("--execute", action="store_true", help="run them and keep the outputs")
+    commands.add_parser("check", help="fail where a notebook differs from its source or was not executed")
+    given = parser.parse_args(arguments)
+    try:
+        folder = notebooks_folder()
+        if given.command == "build":
+            for path in build(folder, given.names, given.execute):
+                print(path)
+            return 0
+        wrong = check(folder)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,34 @@
+"""Classroom scenes for a lesson, drawn in memory: no files needed."""
+
+import torch
+
+from htc_lab.data.dataset import Sample
+from htc_lab.data.scenes import SceneConfig, make_scene
+from htc_lab.data.write_scenes import scene_seed
+from htc_lab.structures import Targets
+
+
+def classroom_samples(
+    count: int, split: str = "test", first: int = 0, config: SceneConfig | None = None
+) -> list[Sample]:
+    """Scenes of a split as samples, the same as those ``data_scripts/make_classroom.py`` writes.
+
+    Args:
+        count: how many.
+        split: train, val or test.
+        first: place of the first one, from 0.
+        config: what the scenes are like; default: as in ``data/classroom``.
+    """
+    return [_sample(split, i, config or SceneConfig()) for i in range(first, first + count)]
+
+
+def _sample(split: str, index: int, config: SceneConfig) -> Sample:
+    scene = make_scene(scene_seed(0, split, index), config)
+    targets = Targets(
+        torch.from_numpy(scene.boxes),
+        torch.from_numpy(scene.labels),
+        torch.from_numpy(scene.masks),
+        torch.from_numpy(scene.semantic),
+    )
+    image = torch.from_numpy(scene.image.copy()).permute(2, 0, 1).contiguous()
+    return Sample(image, targets, index + 1, (config.size, config.size))

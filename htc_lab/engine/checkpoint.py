@@ -1,0 +1,178 @@
+"""Checkpoints: safetensors, with the config in the file itself and beside it for people."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from htc_lab.config import ModelConfig, model_config_from_dict, to_dict
+from htc_lab.errors import InputError
+from htc_lab.files import write_atomically, write_json
+from htc_lab.model import HybridTaskCascade
+
+SHIPPED = Path(__file__).resolve().parent.parent / "models"
+CHECKPOINT = "checkpoint.safetensors"
+_WEIGHTS = "model."
+_MOMENTUM = "momentum."
+
+
+def save_model(
+    model: HybridTaskCascade, path: Path, *, half: bool = False, about: dict[str, Any] | None = None
+) -> None:
+    """Write weights and config as ``path`` and a JSON sidecar for people.
+
+    Args:
+        model: what to save.
+        path: ends in ``.safetensors``.
+        half: store floating weights in 16 bits (they are loaded back as float32).
+        about: more for the sidecar: seed, data, AP.
+
+    Raises:
+        InputError: the place can't be written.
+    """
+    tensors = {}
+    for name, value in model.state_dict().items():
+        value = value.detach().cpu().contiguous()
+        tensors[name] = value.half() if half and value.is_floating_point() else value
+    _write(path, tensors, _header(model, {}))
+    card = {"config": to_dict(model.config), "class_names": list(model.class_names), **(about or {})}
+    write_json(path.with_suffix(".json"), card)
+
+
+def save_run(path: Path, model: HybridTaskCascade, momentum: dict[str, Tensor], step: int) -> None:
+    """Write a training's whole state as one file, so that weights and optimiser can't disagree."""
+    tensors = {_WEIGHTS + n: v.detach().cpu().contiguous() for n, v in model.state_dict().items()}
+    tensors |= {_MOMENTUM + n: v.detach().cpu().contiguous() for n, v in momentum.items()}
+    _write(path, tensors, _header(model, {"step": str(step)}))
+
+
+def _header(model: HybridTaskCascade, more: dict[str, str]) -> dict[str, str]:
+    return {
+        "config": json.dumps(to_dict(model.config)),
+        "class_names": json.dumps(list(model.class_names)),
+        **more,
+    }
+
+
+def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+
+
+def read_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
+    """Weights, momentum and step of a file that ``save_run`` wrote.
+
+    Raises:
+        InputError: broken, or no training state in it.
+    """
+    tensors, header = _read(path)
+    if "step" not in header:
+        raise InputError(f"{path}: holds a model but no training state; start a new run with --init {path}")
+    weights = {n.removeprefix(_WEIGHTS): v for n, v in tensors.items() if n.startswith(_WEIGHTS)}
+    momentum = {n.removeprefix(_MOMENTUM): v for n, v in tensors.items() if n.startswith(_MOMENTUM)}
+    return weights, momentum, int(header["step"])
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); get or train it anew") from None
+
+
+def shipped_models() -> list[str]:
+    """Names that ``load`` knows without a path."""
+    return sorted(str(p.relative_to(SHIPPED).with_suffix("")) for p in SHIPPED.rglob("*.safetensors"))
+
+
+def _find(where: str | Path) -> Path:
+    path = Path(where)
+    if path.is_dir() and (path / CHECKPOINT).is_file():
+        return path / CHECKPOINT
+    if path.is_file():
+        return path
+    shipped = SHIPPED / f"{where}.safetensors"
+    if not path.is_absolute() and shipped.is_file():
+        return shipped
+    raise InputError(
+        f"{where}: no such checkpoint; give a .safetensors file, a run folder, or one of: "
+        + ", ".join(shipped_models())
+    )
+
+
+def load(where: str | Path, device: torch.device | str = "cpu") -> HybridTaskCascade:
+    """A trained model, in eval mode.
+
+    Args:
+        where: a ``.safetensors`` file, a run folder, or the name of a shipped model ("classroom/htc").
+        device: where its weights go.
+
+    Raises:
+        InputError: no such file, not one of ours, or weights that don't fit the config in the file.
+    """
+    path = _find(where)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: checkpoints are .safetensors files; this one ends in '{path.suffix}'")
+    tensors, header = _read(path)
+    if "config" not in header:
+        raise InputError(
+            f"{path}: metadata has no 'config', so it is not a checkpoint of this lab; give one that is"
+        )
+    config = model_config_from_dict(_json(header["config"], path, "config"), f"{path}: config")
+    weights = {
+        name.removeprefix(_WEIGHTS): value.float() if value.is_floating_point() else value
+        for name, value in tensors.items()
+        if not name.startswith(_MOMENTUM)
+    }
+    model = empty_model(config)
+    fill(model, weights, str(path))
+    names = _json(header.get("class_names", "[]"), path, "class_names")
+    if len(names) != config.classes:
+        raise InputError(
+            f"{path}: class_names has {len(names)} names for {config.classes} classes; save it anew"
+        )
+    model.class_names = tuple(names)
+    return model.to(device).eval()
+
+
+def _json(text: str, path: Path, field: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}: metadata field '{field}' is not JSON ({error}); get the file anew"
+        ) from None
+
+
+def empty_model(config: ModelConfig) -> HybridTaskCascade:
+    """The network without weights, to be filled by :func:`fill`: no time is spent on drawing any."""
+    with torch.device("meta"):
+        return HybridTaskCascade(config)
+
+
+def fill(model: HybridTaskCascade, weights: dict[str, Tensor], source: str) -> None:
+    """Put weights into the model, all of them and nothing else.
+
+    Raises:
+        InputError: entries are missing, left over, or of another shape; the message names the first few.
+    """
+    wanted = model.state_dict()
+    missing = sorted(set(wanted) - set(weights))
+    left_over = sorted(set(weights) - set(wanted))
+    differ = [
+        f"{n} {tuple(weights[n].shape)} for {tuple(wanted[n].shape)}"
+        for n in sorted(set(wanted) & set(weights))
+        if wanted[n].shape != weights[n].shape
+    ]
+    complaints = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in (("missing", missing), ("left over", left_over), ("of another shape", differ))
+        if names
+    ]
+    if complaints:
+        raise InputError(f"{source}: entries {'; '.join(complaints)}; it belongs to another config")
+    model.load_state_dict(weights, assign=True)

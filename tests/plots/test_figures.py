@@ -1,0 +1,194 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from htc_lab.config import PLAIN_CASCADE, PRESETS
+from htc_lab.errors import InputError
+from htc_lab.model import build_model
+from htc_lab.plots import (
+    compare_rungs,
+    plot_ladder,
+    plot_losses,
+    plot_stage_ap,
+    show_model,
+    show_sample,
+    show_stages,
+)
+from htc_lab.plots.palette import OBJECT_COLOURS
+from tests.plots.made_trace import CLASS_NAMES, made_sample, made_trace
+
+
+def rendered(figure: Figure) -> np.ndarray:
+    """The figure's pixels, (h, w, 4)."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+
+
+def texts(figure: Figure) -> list[str]:
+    found = [t.get_text() for t in figure.texts]
+    if figure._suptitle is not None:
+        found.append(figure._suptitle.get_text())
+    for axes in figure.axes:
+        found += [axes.get_title(loc="left"), axes.get_xlabel(), *(t.get_text() for t in axes.texts)]
+    return [t for t in found if t]
+
+
+def pictures(figure: Figure) -> list[np.ndarray]:
+    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+
+
+def result(name: str, mask_ap: list[float], box_ap: list[float]) -> dict:
+    stages = [[ap - 3, ap - 1, ap - 1.5, ap] for ap in mask_ap]
+    return {"name": name, "mask_ap": mask_ap, "box_ap": box_ap, "stage_mask_ap": stages}
+
+
+LADDER = {
+    "rungs": [
+        result("plain_cascade", [30.0, 32.0], [40.0, 41.0]),
+        result("interleaved", [31.0, 32.0], [40.0, 41.0]),
+        result("mask_flow", [32.0, 34.0], [40.0, 42.0]),
+        result("htc", [34.0, 36.0], [41.0, 43.0]),
+    ]
+}
+
+
+def test_stages_in_one_row_with_figures_below() -> None:
+    sample = made_sample()
+    figure = show_stages(sample.image, made_trace(sample), CLASS_NAMES, sample.targets)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == [
+        "Proposals (%d)" % (20 + len(sample.targets.boxes)),
+        "Stage 1",
+        "Stage 2",
+        "Stage 3",
+        "Mean",
+    ]
+    tops = {round(axes.get_position().y0, 3) for axes in figure.axes}
+    rendered(figure)
+    assert len(tops) == 1
+    captions = [axes.get_xlabel() for axes in figure.axes]
+    assert "mask" not in captions[0]
+    assert all("box IoU" in c and "mask IoU" in c for c in captions[1:])
+    ious = [float(c.split()[2]) for c in captions]
+    assert ious == sorted(ious)
+
+
+def test_an_object_has_the_same_colour_in_every_stage() -> None:
+    sample = made_sample()
+    figure = show_stages(sample.image, made_trace(sample), CLASS_NAMES, sample.targets)
+    for picture in pictures(figure):
+        shown = {tuple(int(v) for v in c) for c in picture.reshape(-1, 3)}
+        used = {k for k in range(len(sample.targets.boxes)) if OBJECT_COLOURS[k % 8] in shown}
+        assert used == set(range(len(sample.targets.boxes)))
+
+
+def test_fewer_stages_and_a_last_stage_alone() -> None:
+    sample = made_sample()
+    toggles = dataclasses.replace(PLAIN_CASCADE, stages=2, average_masks=False)
+    figure = show_stages(sample.image, made_trace(sample, toggles), CLASS_NAMES)
+    assert [axes.get_title(loc="left") for axes in figure.axes][-1] == "Result: stage 2 alone"
+    assert len(figure.axes) == 4
+    assert not any("IoU" in t for t in texts(figure))
+
+
+def test_nothing_above_the_threshold() -> None:
+    sample = made_sample()
+    figure = show_stages(sample.image, made_trace(sample), CLASS_NAMES, sample.targets, threshold=0.99)
+    assert "no object found" in texts(figure)
+    rendered(figure)
+
+
+def test_a_picture_of_another_size_is_refused() -> None:
+    sample = made_sample()
+    with pytest.raises(InputError, match="give the picture that was encoded"):
+        show_stages(sample.image[:, :-1], made_trace(sample), CLASS_NAMES)
+
+
+def test_show_sample_with_and_without_a_map() -> None:
+    sample = made_sample()
+    assert len(show_sample(sample, CLASS_NAMES).axes) == 3
+    bare = dataclasses.replace(sample, targets=dataclasses.replace(sample.targets, semantic=None))
+    assert len(show_sample(bare, CLASS_NAMES).axes) == 2
+
+
+def test_models_side_by_side_and_one_at_its_own_size() -> None:
+    torch.manual_seed(0)
+    config = PRESETS["classroom"]
+    small = dataclasses.replace(config, image=dataclasses.replace(config.image, short=64, long=64))
+    models = {"plain_cascade": build_model(small, seed=0).eval(), "mine": build_model(small, seed=1).eval()}
+    sample = made_sample()
+    figure = compare_rungs(sample.image, models, CLASS_NAMES, sample.targets)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Truth", "Plain cascade", "mine"]
+    assert len(show_model(models["mine"], sample).axes) == 5
+
+
+def test_a_notebook_shows_figures_without_pyplot() -> None:
+    png = show_sample(made_sample(), CLASS_NAMES)._repr_png_()
+    assert png.startswith(b"\x89PNG")
+
+
+def test_the_ladder_names_values_and_the_paper() -> None:
+    figure = plot_ladder(LADDER)
+    words = texts(figure)
+    assert "35.0" in words
+    assert "+ Mask information flow" in words
+    legend = figure.axes[2].get_legend()
+    assert legend is not None
+    assert any("as reported in the paper (table 2)" in t.get_text() for t in legend.get_texts())
+    lines = figure.axes[2].get_lines()
+    assert list(lines[1].get_ydata()) == pytest.approx([0, 0.5, 2, 4])
+    assert list(lines[2].get_ydata()) == pytest.approx([0, 0.2, 0.9, 1.5])
+    rendered(figure)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_unfinished_ladder(count: int) -> None:
+    results = {"rungs": LADDER["rungs"][:count]}
+    rendered(plot_ladder(results))
+    rendered(plot_stage_ap(results))
+
+
+def test_stage_ap_is_the_mean_over_seeds() -> None:
+    figure = plot_stage_ap(LADDER)
+    first = figure.axes[0].get_lines()[0]
+    assert list(first.get_ydata()) == pytest.approx([28, 30, 29.5])
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == [
+        "stage 1",
+        "stage 2",
+        "stage 3",
+        "mean",
+    ]
+
+
+def metrics(folder: Path, steps: int, tail: str = "") -> Path:
+    rows = [
+        {"step": s + 1, "loss": 6.0 - s, "loss_rpn_cls": 1.0, "s0.loss_cls": 1.0, "s2.loss_mask": 4.0 - s}
+        for s in range(steps)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows) + tail)
+    return folder
+
+
+def test_losses_by_group(tmp_path: Path) -> None:
+    figure = plot_losses(metrics(tmp_path, 4))
+    curves = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].get_lines()}
+    assert curves["all losses"] == [6, 5, 4, 3]
+    assert curves["masks"] == [4, 3, 2, 1]
+    assert curves["boxes"] == [1, 1, 1, 1]
+    assert "semantic" not in curves
+
+
+def test_losses_of_a_run_that_is_being_written(tmp_path: Path) -> None:
+    figure = plot_losses(metrics(tmp_path, 2, tail='{"step": 3, "lo'))
+    assert len(figure.axes[0].get_lines()[0].get_xdata()) == 2
+    rendered(plot_losses(metrics(tmp_path, 0)))
+
+
+def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"metrics\.jsonl: no such file"):
+        plot_losses(tmp_path)
