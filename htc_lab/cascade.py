@@ -70,18 +70,20 @@ class Cascade(nn.Module):
     def _mask_heads(self, stages: int) -> Sequence[MaskHead]:
         return cast(list[MaskHead], list(self.mask_head)[:stages])
 
-    def _context(self, features: Features, rois: RoIs) -> Tensor:
+    def _context(self, features: Features, rois: RoIs, size: int) -> Tensor:
+        """P(S(x), r): one pooling for boxes and masks, averaged down to the size that is asked for."""
         assert features.semantic_feature is not None
         c = self.config.cascade
         stride = self.config.fpn.strides[self.config.semantic.level]
-        return pool(features.semantic_feature, rois, c.mask_size, stride, c.sampling_ratio)
+        average = c.mask_size // size
+        return pool(features.semantic_feature, rois, c.mask_size, stride, c.sampling_ratio, average)
 
     def _pool(self, features: Features, rois: RoIs, size: int, with_context: bool) -> Tensor:
         """P(x, r), and with the semantic branch P(x, r) + P(S(x), r)."""
         c = self.config.cascade
         levels, strides = features.levels[: c.pooled_levels], self.config.fpn.strides[: c.pooled_levels]
         pooled = pool_pyramid(levels, strides, rois, size, c.finest_scale, c.sampling_ratio)
-        return semantic.fuse(pooled, self._context(features, rois)) if with_context else pooled
+        return semantic.fuse(pooled, self._context(features, rois, size)) if with_context else pooled
 
     def box_features(self, features: Features, rois: RoIs, toggles: Toggles) -> Float[Tensor, "N C h w"]:
         """x^box of eq. 6 (of eq. 1 with ``semantic_box`` off)."""

@@ -9,6 +9,7 @@ import tyro
 
 from htc_lab import commands
 from htc_lab.errors import InputError
+from htc_lab.files import plain
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": commands.train,
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         print("stopped; what was saved stays, and the same command goes on from there", file=sys.stderr)
         sys.exit(130)
     if figures is not None:
-        print(json.dumps(figures, indent=1))
+        print(json.dumps(plain(figures), indent=1, allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -298,7 +298,7 @@ def ablate(
     """
     from htc_lab.engine.ablation import open_ladder
 
-    size: Literal["quick", "classroom"] = "quick" if quick else "classroom"
+    size = "quick" if quick else "classroom"
     flags = {
         "train_json": train_json,
         "val_json": val_json,
@@ -360,8 +360,10 @@ class Classroom:
 
 
 def data(
-    action: Annotated[Show, tyro.conf.subcommand("show")]
-    | Annotated[Classroom, tyro.conf.subcommand("classroom")],
+    action: tyro.conf.OmitArgPrefixes[
+        Annotated[Show, tyro.conf.subcommand("show")]
+        | Annotated[Classroom, tyro.conf.subcommand("classroom")]
+    ],
 ) -> dict[str, Any] | None:
     """Look at data, or make the classroom scenes."""
     if isinstance(action, Classroom):

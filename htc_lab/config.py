@@ -6,6 +6,7 @@ Derive a variant with ``dataclasses.replace(config, ...)``.
 
 import dataclasses
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any
 
 from htc_lab.errors import InputError
@@ -301,7 +302,7 @@ CLASSROOM = ModelConfig(
         pooled_levels=3,
         sampling_ratio=2,
         fc_channels=128,
-        mask_channels=48,
+        mask_channels=32,
         mask_convs=2,
         samples=48,
         max_detections=50,
@@ -385,6 +386,15 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def _scalars(kind: Any) -> Any:
+    """The JSON types that may stand for a field: a whole number also where a float is asked for."""
+    return (int, float) if kind is float else kind if isinstance(kind, type | UnionType) else object
+
+
+def _name_of(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)
+
+
 def _build(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise InputError(f"{where}: expected an object, found {type(values).__name__}; write the config anew")
@@ -404,6 +414,8 @@ def _build(kind: type, values: Any, where: str) -> Any:
             value = tuple(_build(StageConfig, v, f"{where}.{name}[{i}]") for i, v in enumerate(value))
         elif isinstance(value, list):
             value = tuple(value)
+        elif not isinstance(value, _scalars(fields[name].type)):
+            raise InputError(f"{where}.{name}: {value!r} is no {_name_of(fields[name].type)}; correct it")
         built[name] = value
     try:
         return kind(**built)

@@ -160,6 +160,11 @@ class HybridTaskCascade(nn.Module):
         toggles = toggles or self.config.toggles
         features = self.encode(images)
         targets = [target.to(self.device) for target in targets]
+        for i, target in enumerate(targets):
+            if len(target.boxes) and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
+                raise InputError(
+                    f"targets[{i}].boxes: a box has no width or no height; leave such objects out"
+                )
         outputs = self.rpn_head(features.levels)
         losses = self.rpn_head.losses(outputs, features.sizes, targets, generator)
         if toggles.semantic:

@@ -9,7 +9,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from htc_lab.config import CLASSROOM, CLASSROOM_SCHEDULE, RUNGS, ModelConfig, Schedule, Toggles, to_dict
 from htc_lab.data.dataset import CocoDataset
@@ -24,10 +24,8 @@ from htc_lab.engine.machine import describe_machine
 from htc_lab.engine.statistics import Interval, paired_bootstrap, paired_over_seeds, verdict
 from htc_lab.engine.train import TrainOptions, train
 from htc_lab.errors import InputError
-from htc_lab.files import read_json, write_atomically, write_json
+from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.model import HybridTaskCascade
-
-Size = Literal["tiny", "quick", "classroom"]
 
 TITLES = {
     "plain_cascade": "Plain cascade",
@@ -58,7 +56,7 @@ class LadderSize:
     test_images: int | None
 
 
-SIZES: dict[Size, LadderSize] = {
+SIZES: dict[str, LadderSize] = {
     "tiny": LadderSize(scenes=(16, 4, 8), steps=3, own_steps=3, test_images=4),
     "quick": LadderSize(scenes=(1000, 200, 500), steps=360, own_steps=200, test_images=200),
     "classroom": LadderSize(scenes=(1000, 200, 500), steps=2000, own_steps=1000, test_images=None),
@@ -145,6 +143,10 @@ class Ladder:
         if test_images is not None:
             self.test.images = self.test.images[:test_images]
         self.truth = truth_of(self.test)
+        if not any(not row["iscrowd"] for row in self.truth["annotations"]):
+            raise InputError(
+                f"{data.test.coco.path}: no object in the {len(self.test)} test images; add some"
+            )
 
     def run_rung(self, name: str, progress: bool = True) -> RungResult:
         """Train and evaluate one rung for all seeds; what an earlier call finished is read, not done again.
@@ -188,16 +190,14 @@ class Ladder:
             if isinstance(card, dict) and card.get("asked") == asked:
                 return card
         found = predict_split(model, self.test, stages=True, progress=progress)
-        write_atomically(
-            folder / "detections.json",
-            lambda p: _write_text(p, json.dumps(found.final, separators=(",", ":"))),
-        )
+        write_text(folder / "detections.json", json.dumps(found.final, separators=(",", ":")))
         card = {
             "ap": average_precision(self.truth, found),
             "parameters": sum(p.numel() for p in model.parameters()),
             "seconds": time.perf_counter() - began,
             "asked": asked,
         }
+        card = plain(card)
         write_json(path, card)
         return card
 
@@ -237,9 +237,7 @@ class Ladder:
         rungs = []
         for name in self.rungs:
             if name in self.done:
-                row = dataclasses.asdict(self.done[name])
-                row["run_folders"] = [str(p) for p in self.done[name].run_folders]
-                rungs.append({"title": TITLES[name], **row})
+                rungs.append({"title": TITLES[name], **plain(dataclasses.asdict(self.done[name]))})
         names = [row["name"] for row in rungs]
         gain = dataclasses.asdict(self.gain(names[0], names[-1])) if len(names) > 1 else None
         return {
@@ -273,12 +271,18 @@ class Ladder:
             if before is not None:
                 step = f"{_mean(rung.mask_ap) - _mean(self.done[before].mask_ap):+.1f}"
                 paper_step = f"{PAPER_MASK_AP[name] - PAPER_MASK_AP[before]:+.1f}"
-            ap75 = _mean([s["segm"]["AP75"] for s in rung.statistics])
-            lines.append(
-                f"| {TITLES[name]} | {_spread(rung.mask_ap)} | {step} | {ap75:.1f} | {_spread(rung.box_ap)} | "
-                f"{PAPER_MASK_AP[name]} | {paper_step} | {_mean(rung.seconds):.0f} | "
-                f"{rung.parameters / 1e6:.2f} |"
+            cells = (
+                TITLES[name],
+                _spread(rung.mask_ap),
+                step,
+                f"{_mean([s['segm']['AP75'] for s in rung.statistics]):.1f}",
+                _spread(rung.box_ap),
+                f"{PAPER_MASK_AP[name]}",
+                paper_step,
+                f"{_mean(rung.seconds):.0f}",
+                f"{rung.parameters / 1e6:.2f}",
             )
+            lines.append(f"| {' | '.join(cells)} |")
             before = name
         return "\n".join(lines)
 
@@ -287,7 +291,7 @@ class Ladder:
         write_json(self.out / "results.json", self.results())
         note = "Paper: as reported in table 2, COCO val2017, R-50. AP in points on the test images here."
         text = f"{self.markdown()}\n\n{note}\n\n{self.verdict()}\n"
-        write_atomically(self.out / "results.md", lambda p: _write_text(p, text))
+        write_text(self.out / "results.md", text)
 
 
 def _plain(name: str) -> str:
@@ -304,15 +308,11 @@ def _spread(values: list[float]) -> str:
     return f"{_mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
 def open_ladder(
     data: Path | DataFolder | None = None,
     out: Path = Path("runs/ablation"),
     *,
-    size: Size = "quick",
+    size: str = "quick",
     seeds: tuple[int, ...] = (0,),
     device: str = "cpu",
 ) -> Ladder:

@@ -49,30 +49,30 @@ def predict_split(
     """
     config = model.config
     toggles = toggles or config.toggles
+    model.roi_head.check(toggles)
     category_ids = dataset.split.coco.category_ids
     final: list[dict] = []
     by_stage: list[list[dict]] = [[] for _ in range(toggles.stages if stages else 0)]
-    bar = tqdm(total=len(dataset), desc="evaluate", disable=not progress, leave=False)
-    for start in range(0, len(dataset), batch):
-        samples = [dataset[i] for i in range(start, min(start + batch, len(dataset)))]
-        resized = [resize_image(s.image, config.image.short, config.image.long) for s in samples]
-        features = model.encode([image for image, _, _ in resized])
-        trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
-        for i, sample in enumerate(samples):
-            here = trace.image == i
-            _, scale_x, scale_y = resized[i]
-            boxes = trace.boxes[here] / trace.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
-            height, width = sample.original_size
-            threshold = config.cascade.mask_threshold
-            masks = paste(trace.mask_probabilities[here], boxes, height, width, threshold)
-            found = Detections(boxes, trace.scores[here], trace.labels[here], masks)
-            final += coco_results(sample.image_id, found, category_ids)
-            for entries, record in zip(by_stage, trace.stages, strict=False):
-                soft = record.final_mask_logits[here].sigmoid()
-                alone = paste(soft, boxes, height, width, threshold)
-                entries += coco_results(sample.image_id, found, category_ids, masks=alone)
-        bar.update(len(samples))
-    bar.close()
+    with tqdm(total=len(dataset), desc="evaluate", disable=not progress, leave=False) as bar:
+        for start in range(0, len(dataset), batch):
+            samples = [dataset[i] for i in range(start, min(start + batch, len(dataset)))]
+            resized = [resize_image(s.image, config.image.short, config.image.long) for s in samples]
+            features = model.encode([image for image, _, _ in resized])
+            trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
+            for i, sample in enumerate(samples):
+                here = trace.image == i
+                _, scale_x, scale_y = resized[i]
+                boxes = trace.boxes[here] / trace.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+                height, width = sample.original_size
+                threshold = config.cascade.mask_threshold
+                masks = paste(trace.mask_probabilities[here], boxes, height, width, threshold)
+                found = Detections(boxes, trace.scores[here], trace.labels[here], masks)
+                final += coco_results(sample.image_id, found, category_ids)
+                for entries, record in zip(by_stage, trace.stages, strict=False):
+                    soft = record.final_mask_logits[here].sigmoid()
+                    alone = paste(soft, boxes, height, width, threshold)
+                    entries += coco_results(sample.image_id, found, category_ids, masks=alone)
+            bar.update(len(samples))
     return SplitResults(final, by_stage)
 
 

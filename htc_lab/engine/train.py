@@ -22,7 +22,7 @@ from htc_lab.data.dataset import CocoDataset
 from htc_lab.engine.batches import batches, seeded
 from htc_lab.engine.checkpoint import CHECKPOINT, fill, load, read_run, save_run
 from htc_lab.errors import InputError
-from htc_lab.files import read_json, write_atomically, write_json
+from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.layers.backbone import imagenet_weights
 from htc_lab.model import HybridTaskCascade, build_model, total_loss
 
@@ -177,9 +177,9 @@ def _claim(
     if path.exists():
         mend = "delete the folder or choose another --run"
         found = read_json(path, mend)
-        plain = json.loads(json.dumps(wanted))
+        asked = plain(wanted)
         for field in ("model", "schedule", "seed", "init", "images", "class_names"):
-            if not isinstance(found, dict) or found.get(field) != plain[field]:
+            if not isinstance(found, dict) or found.get(field) != asked[field]:
                 raise InputError(f"{path}: field '{field}' differs from what is asked for now; {mend}")
         return
     write_json(path, wanted)
@@ -215,8 +215,4 @@ def _keep_lines_up_to(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError, TypeError):
             continue
-    write_atomically(path, lambda p: _write_text(p, "".join(kept)))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(path, "".join(kept))

@@ -38,7 +38,7 @@ SWITCH_WORDS: dict[str, str] = {
 }
 
 Picture = Sample | Tensor | Path | str
-Pictures = Sequence[Picture] | CocoDataset
+Pictures = Picture | Sequence[Picture] | CocoDataset
 T = TypeVar("T")
 
 
@@ -96,12 +96,12 @@ class StageSession:
         """
         if not models:
             raise InputError("models: is empty; give a model, or a dict of models by name")
-        if isinstance(pictures, Tensor | str | Path | Sample):
-            raise InputError("pictures: is a single picture; give a list, e.g. [picture]")
+        if isinstance(pictures, Sample | Tensor | Path | str):
+            pictures = [pictures]
         if len(pictures) == 0:
             raise InputError("pictures: is empty; give at least one picture")
         self.models = {name: model.eval() for name, model in models.items()}
-        self.pictures = pictures
+        self.pictures: Sequence[Picture] | CocoDataset = pictures
         self._samples = _Kept(_KEPT_FEATURES)
         self._features = _Kept(_KEPT_FEATURES)
         self._traces = _Kept(_KEPT_TRACES)

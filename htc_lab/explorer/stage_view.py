@@ -1,5 +1,6 @@
 """StageView: the stages of the cascade under live switches, built of ipywidgets alone."""
 
+import base64
 import dataclasses
 import html
 from collections.abc import Iterator, Mapping
@@ -53,7 +54,8 @@ class StageView:
 
         Args:
             models: one model, or several by name; the names of the ladder's rungs are put in words.
-            pictures: samples, images (3, H, W) uint8, paths, or a data set. Those with truth can show it.
+            pictures: one or a list of samples, images (3, H, W) uint8 or paths, or a data set. Samples and
+                data sets bring their truth.
             threshold: score from which an object is shown at first.
 
         Raises:
@@ -66,7 +68,9 @@ class StageView:
 
         names = [(rung_words(name), name) for name in self.session.models]
         self.model = widgets.Dropdown(options=names, value=first, description="Model")
-        self.picture = widgets.BoundedIntText(value=1, min=1, max=len(pictures), description="Picture")
+        self.picture = widgets.BoundedIntText(
+            value=1, min=1, max=len(self.session.pictures), description="Picture"
+        )
         for chooser in (self.model, self.picture):
             chooser.style.description_width = "52px"
             chooser.layout.width = "100%"
@@ -106,9 +110,7 @@ class StageView:
             format="jpeg", layout=widgets.Layout(max_width="100%", align_self="flex-start")
         )
         self.sentence = widgets.HTML(layout=widgets.Layout(max_width=f"{_SIDE + 60}px", min_height="72px"))
-        self.widget = self._arranged(
-            choose_model=len(self.session.models) > 1, choose_picture=len(pictures) > 1
-        )
+        self.widget = self._arranged(len(self.session.models) > 1, len(self.session.pictures) > 1)
         self._take_toggles_of_model()
         self.update()
         self._watch()
@@ -228,7 +230,8 @@ class StageView:
         """The widget, and for readers without a kernel the picture as it stands."""
         shown: dict[str, Any] = self.widget._repr_mimebundle_(**options)
         state = dataclasses.asdict(self.state)
-        return {**shown, "image/jpeg": self.image.value, "text/plain": f"StageView({state})"}
+        picture = base64.b64encode(self.image.value).decode("ascii")
+        return {**shown, "image/jpeg": picture, "text/plain": f"StageView({state})"}
 
 
 def _small(words: str) -> str:

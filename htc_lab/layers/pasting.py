@@ -19,12 +19,15 @@ def paste(
     are xyxy px of the picture; a box without area gives an empty mask.
     """
     out = torch.zeros((len(boxes), height, width), dtype=torch.bool, device=boxes.device)
+    rows, columns = probabilities.shape[1:]
     # One object at a time and only the pixels near its box: the whole picture for each would be slow.
     for i, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
         if x2 <= x1 or y2 <= y1:
             continue
-        left, top = max(int(x1) - 1, 0), max(int(y1) - 1, 0)
-        right, bottom = min(int(x2) + 2, width), min(int(y2) + 2, height)
+        # Half a cell outside the box the mask still fades out, which a low threshold sees.
+        beside, above = 1 + int((x2 - x1) / (2 * columns)), 1 + int((y2 - y1) / (2 * rows))
+        left, top = max(int(x1) - beside, 0), max(int(y1) - above, 0)
+        right, bottom = min(int(x2) + 1 + beside, width), min(int(y2) + 1 + above, height)
         if right <= left or bottom <= top:
             continue
         box = boxes[i]

@@ -1,6 +1,7 @@
 """RoI pooling: a fixed grid of features for a box of any size (RoIAlign, half-pixel aligned)."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import roi_align
@@ -13,8 +14,13 @@ _SMALL_MAP = 64 * 64
 
 
 def pool(
-    feature: Float[Tensor, "B C H W"], rois: RoIs, size: int, stride: int, sampling_ratio: int = 0
-) -> Float[Tensor, "N C size size"]:
+    feature: Float[Tensor, "B C H W"],
+    rois: RoIs,
+    size: int,
+    stride: int,
+    sampling_ratio: int = 0,
+    average: int = 1,
+) -> Float[Tensor, "N C bins bins"]:
     """RoIAlign on one map.
 
     Args:
@@ -23,14 +29,15 @@ def pool(
         size: cells of the output along each side.
         stride: px per cell of the map.
         sampling_ratio: points per output cell and side; 0: as many as it has map cells, rounded up.
+        average: of the size x size cells, squares of so many by so many are averaged at the end.
     """
     if feature.device.type == "cpu" and feature.shape[-2] * feature.shape[-1] <= _SMALL_MAP:
-        return pool_separably(feature, rois, size, stride, sampling_ratio)
+        return pool_separably(feature, rois, size, stride, sampling_ratio, average)
     boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
     out: Tensor = roi_align(
         feature, boxes.to(feature.dtype), (size, size), 1.0 / stride, sampling_ratio, aligned=True
     )
-    return out
+    return out if average == 1 else F.avg_pool2d(out, average)
 
 
 def level_of(boxes: Float[Tensor, "N 4"], levels: int, finest_scale: int) -> Int[Tensor, " N"]:

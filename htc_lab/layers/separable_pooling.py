@@ -45,21 +45,33 @@ def axis_weights(
 
 
 def pool_separably(
-    feature: Float[Tensor, "B C H W"], rois: RoIs, size: int, stride: int, sampling_ratio: int
-) -> Float[Tensor, "N C size size"]:
+    feature: Float[Tensor, "B C H W"],
+    rois: RoIs,
+    size: int,
+    stride: int,
+    sampling_ratio: int,
+    average: int = 1,
+) -> Float[Tensor, "N C bins bins"]:
     """As ``roi_align(..., aligned=True)``, up to rounding; arguments as for ``roi_pooling.pool``."""
     _, channels, height, width = feature.shape
+    by_image = rois.image.argsort(stable=True)
+    rois = rois.select(by_image)
     edges = rois.boxes / stride - 0.5
     rows = axis_weights(edges[:, 1], edges[:, 3], size, height, sampling_ratio)
     columns = axis_weights(edges[:, 0], edges[:, 2], size, width, sampling_ratio)
+    # Averaging bins afterwards is linear too: it is done to the weights, before they meet the map.
+    bins = size // average
+    rows = rows.reshape(-1, bins, average, height).mean(dim=2)
+    columns = columns.reshape(-1, bins, average, width).mean(dim=2)
     pooled: list[Tensor] = []
     start = 0
     # One product an image: all its RoIs share the map, so their W_y stack to one tall matrix.
-    for i, n in enumerate(torch.bincount(rois.image, minlength=len(feature)).tolist()):
+    counts = torch.bincount(rois.image, minlength=len(feature)).tolist()
+    for one, n in zip(feature.unbind(), counts, strict=True):
         here = slice(start, start + n)
         start += n
-        by_row = feature[i].permute(1, 0, 2).reshape(height, channels * width)
-        squeezed = rows[here].reshape(n * size, height) @ by_row
-        squeezed = squeezed.reshape(n, size * channels, width) @ columns[here].transpose(1, 2)
-        pooled.append(squeezed.reshape(n, size, channels, size).transpose(1, 2))
-    return torch.cat(pooled)
+        by_row = one.permute(1, 0, 2).reshape(height, channels * width)
+        squeezed = rows[here].reshape(n * bins, height) @ by_row
+        squeezed = squeezed.reshape(n, bins * channels, width) @ columns[here].transpose(1, 2)
+        pooled.append(squeezed.reshape(n, bins, channels, bins).transpose(1, 2))
+    return torch.cat(pooled)[by_image.argsort()]

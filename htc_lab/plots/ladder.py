@@ -122,7 +122,7 @@ def read_metrics(run_folder: Path) -> list[dict[str, Any]]:
     return [row for row in rows if "loss" in row]
 
 
-def _groups(row: Mapping[str, float]) -> dict[str, float]:
+def _groups(row: Mapping[str, Any]) -> dict[str, float]:
     """The losses of one step, summed by what they are about."""
     sums: dict[str, float] = defaultdict(float)
     for name, value in row.items():

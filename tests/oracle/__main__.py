@@ -1,4 +1,4 @@
-"""``python -m tests.oracle CASE.npz [...]``: compare with recordings of the reference; exit 0 only if all hold."""
+"""``python -m tests.oracle CASE.npz [...]``: compare with recordings; exit 0 only if all hold."""
 
 import sys
 from pathlib import Path

@@ -43,7 +43,8 @@ class Line:
 
     def __str__(self) -> str:
         verdict = "ok  " if self.holds else "FAIL"
-        return f"{verdict} {self.name:26s} abs {self.absolute:9.3g}  rel {self.relative:9.3g}  ({self.tolerance})"
+        errors = f"abs {self.absolute:9.3g}  rel {self.relative:9.3g}"
+        return f"{verdict} {self.name:26s} {errors}  ({self.tolerance})"
 
 
 def config_of(meta: dict[str, Any], path: Path) -> ModelConfig:
@@ -96,7 +97,9 @@ class Comparison:
         fixed = torch.from_numpy(recipe.proposals(boxes, height, width, meta["proposals"], seed))
         self.proposals = Proposals(RoIs.of([fixed]), torch.ones(len(fixed)))
 
-    def close(self, name: str, ours: Tensor | float, theirs: np.ndarray, absolute: float | None = None) -> None:
+    def close(
+        self, name: str, ours: Tensor | float, theirs: np.ndarray, absolute: float | None = None
+    ) -> None:
         """Relative 1e-4 (against the quantity's own scale) unless an absolute tolerance is given."""
         a = np.asarray(ours.detach() if isinstance(ours, Tensor) else ours, np.float64)
         b = np.asarray(theirs, np.float64)
@@ -117,7 +120,9 @@ class Comparison:
         if tuple(ours.shape) != shape:
             self.lines.append(Line(name, np.inf, np.inf, f"shape {tuple(ours.shape)} is not {shape}", False))
             return
-        self.close(name, ours.flatten()[torch.from_numpy(self.file[f"{name}_at"])], self.file[f"{name}_values"])
+        self.close(
+            name, ours.flatten()[torch.from_numpy(self.file[f"{name}_at"])], self.file[f"{name}_values"]
+        )
 
     def masks(self, name: str, packed: np.ndarray, probabilities: Tensor, boxes: Tensor) -> None:
         """Pasted masks: equal but for pixels whose probability is within 1e-4 of the threshold."""

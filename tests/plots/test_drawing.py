@@ -111,7 +111,7 @@ def test_at_most_twelve_labels() -> None:
 def test_labels_keep_apart_where_there_is_room() -> None:
     canvas = Canvas(GREY, side=600)
     places = []
-    for box in [(10, 20, 40, 30)] * 3:
+    for box in [(10.0, 20.0, 40.0, 30.0)] * 3:
         places.append(canvas._free_place(box, 120, 20, places))
     overlaps = [
         min(a[2], b[2]) >= max(a[0], b[0]) and min(a[3], b[3]) >= max(a[1], b[1])
@@ -139,7 +139,7 @@ def test_boxes_alone() -> None:
     drawn = draw_boxes(GREY, torch.tensor([[20.0, 10.0, 50.0, 35.0]]), boxes, numbers=[1])
     colours = {tuple(int(v) for v in c) for c in drawn.reshape(-1, 3)}
     assert OBJECT_COLOURS[1] in colours
-    assert (255, 255, 255) in colours
+    assert any(min(c) > 200 for c in colours)
     empty = torch.zeros(0, 4)
     assert (draw_boxes(GREY, empty, empty, numbers=[]) == 120).all()
 

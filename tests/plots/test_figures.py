@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from htc_lab.config import PLAIN_CASCADE, PRESETS
@@ -25,8 +26,9 @@ from tests.plots.made_trace import CLASS_NAMES, made_sample, made_trace
 
 def rendered(figure: Figure) -> np.ndarray:
     """The figure's pixels, (h, w, 4)."""
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def texts(figure: Figure) -> list[str]:
@@ -62,7 +64,7 @@ def test_stages_in_one_row_with_figures_below() -> None:
     figure = show_stages(sample.image, made_trace(sample), CLASS_NAMES, sample.targets)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == [
-        "Proposals (%d)" % (20 + len(sample.targets.boxes)),
+        f"Proposals ({20 + len(sample.targets.boxes)})",
         "Stage 1",
         "Stage 2",
         "Stage 3",

@@ -20,7 +20,7 @@ def targets(*corners: tuple[int, int], labels: list[int] | None = None) -> Targe
     boxes = torch.tensor([(x, y, x + 10, y + 10) for x, y in corners], dtype=torch.float32).reshape(-1, 4)
     masks = [square(x, y) for x, y in corners]
     stacked = torch.stack(masks) if masks else torch.zeros(0, 40, 60, dtype=torch.uint8)
-    return Targets(boxes, torch.tensor(labels or [0] * len(corners)), stacked)
+    return Targets(boxes, torch.tensor(labels or [0] * len(corners), dtype=torch.int64), stacked)
 
 
 def found_at(*corners: tuple[int, int], scores: list[float], labels: list[int] | None = None) -> Detections:

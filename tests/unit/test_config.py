@@ -1,6 +1,7 @@
 """Configs: what is refused, what survives the way to JSON and back, what the presets promise."""
 
 import dataclasses
+import itertools
 import json
 import runpy
 
@@ -21,7 +22,7 @@ from htc_lab.config import (
 )
 from htc_lab.errors import InputError
 
-# The shape checks of the test run would refuse a wrong type before the module's own words come: so, without them.
+# The type checks of the test run would refuse these before the module's own words come: so, without them.
 PlainToggles = runpy.run_path(config_module.__file__)["Toggles"]
 
 
@@ -47,14 +48,14 @@ def test_each_rung_adds_one_idea():
     rungs = list(RUNGS.values())
     added = [
         {name for name in SWITCHES if getattr(above, name) and not getattr(below, name)}
-        for below, above in zip(rungs, rungs[1:], strict=False)
+        for below, above in itertools.pairwise(rungs)
     ]
     assert added == [{"interleaved"}, {"mask_flow"}, {"semantic_box", "semantic_mask"}]
     assert rungs[-1] == HTC == Toggles()
 
 
 def test_an_unknown_preset_is_named_and_the_known_ones_are_listed():
-    with pytest.raises(InputError, match="htc_r5o_1x: no such preset.*htc_r50_1x"):
+    with pytest.raises(InputError, match=r"htc_r5o_1x: no such preset.*htc_r50_1x"):
         preset("htc_r5o_1x")
 
 

@@ -1,4 +1,4 @@
-"""Inputs at the edge: nothing to find, nothing proposed, boxes of a pixel or of none, pictures of many sizes."""
+"""Inputs at the edge: nothing to find, nothing proposed, boxes of a pixel or none, mixed sizes."""
 
 import dataclasses
 

@@ -212,7 +212,7 @@ def snapshot(model, toggles):
     ("toggles", "wanted"), [(HTC, SNAPSHOT_HTC), (PLAIN_CASCADE, SNAPSHOT_PLAIN)], ids=["htc", "plain"]
 )
 def test_the_losses_are_what_they_were(toggles, wanted):
-    """A change of arithmetic that is meant changes these numbers too; one that is not meant is caught here."""
+    """A change of arithmetic that is meant changes these numbers; one that is not is caught."""
     found = snapshot(lively(moves=10.0), toggles)
     assert found == pytest.approx(wanted, rel=1e-4)
 

@@ -17,7 +17,7 @@ def test_a_box_on_whole_pixels_cuts_out_and_counts(left, top, factor, seed):
     cut = masks[1, top : top + side, left : left + side].float()
     share = cut.reshape(size, factor, size, factor).mean(dim=(1, 3))
     found = mask_targets(masks, torch.tensor([1]), box, size)[0]
-    # At one, two or three pixels a side the samples are the pixels' centres, and exact halves round to the object.
+    # At one to three pixels a side the samples are the pixels' centres; exact halves go to the object.
     assert torch.equal(found, (share >= 0.5 - 1e-6).float())
 
 

@@ -27,7 +27,7 @@ def _bilinear(plane, y, x):
 
 
 def slow_roi_align(feature, box, size, stride, sampling_ratio):
-    """(C, size, size): mean of bilinear samples in each bin; the centre of cell (0, 0) is at half a stride."""
+    """(C, size, size): mean of bilinear samples in each bin; cell (0, 0) has its centre at half a stride."""
     x1, y1, x2, y2 = (v / stride - 0.5 for v in box)
     bin_w, bin_h = (x2 - x1) / size, (y2 - y1) / size
     columns, rows = (sampling_ratio or max(math.ceil(side), 0) for side in (bin_w, bin_h))
@@ -50,7 +50,7 @@ def slow_roi_align(feature, box, size, stride, sampling_ratio):
 @given(box_lists(1, 3), st.sampled_from([0, 1, 2]), st.sampled_from([4, 8]), st.integers(0, 9))
 def test_pooling_is_that_of_a_slow_loop(boxes, sampling_ratio, stride, seed):
     feature = torch.randn(2, 2, 9, 7, generator=torch.Generator().manual_seed(seed))
-    image = torch.arange(len(boxes)) % 2
+    image = torch.arange(len(boxes)) // 2
     pooled = pool(feature, RoIs(boxes, image), 3, stride, sampling_ratio)
     for i, box in enumerate(boxes.tolist()):
         wanted = slow_roi_align(feature[image[i]].numpy().astype(float), box, 3, stride, sampling_ratio)
@@ -79,7 +79,7 @@ def test_a_constant_map_pools_to_its_constant(boxes, sampling_ratio, size):
 
 
 def test_a_ramp_pools_to_the_centres_of_its_bins():
-    # Cell j of the map has its centre at x = 8 j + 4 px, so a map that says where it is pools to the bins' centres.
+    # Cell j has its centre at x = 8 j + 4 px, so a map that says where it is pools to the bins' centres.
     ramp = (torch.arange(16.0) * 8 + 4).expand(1, 1, 16, 16)
     pooled = pool(ramp, RoIs.of([torch.tensor([[24.0, 24.0, 52.0, 80.0]])]), 7, 8, 2)
     torch.testing.assert_close(pooled[0, 0, 0], 24 + 4 * (torch.arange(7.0) + 0.5))
@@ -112,8 +112,8 @@ def test_the_level_goes_by_the_area():
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.permutations(range(6)), st.integers(0, 9))
-def test_the_pyramid_does_not_care_for_the_order_of_rois(order, seed):
+@given(st.permutations(range(3)), st.permutations(range(3, 6)), st.integers(0, 9))
+def test_the_pyramid_does_not_care_for_the_order_of_rois(first, second, seed):
     generator = torch.Generator().manual_seed(seed)
     levels = [torch.randn(2, 3, side, side, generator=generator) for side in (32, 16, 8)]
     sides = [8.0, 200.0, 60.0, 20.0, 120.0, 57.0]
@@ -121,7 +121,8 @@ def test_the_pyramid_does_not_care_for_the_order_of_rois(order, seed):
     rois = RoIs(boxes, torch.tensor([0, 0, 0, 1, 1, 1]))
     assert set(level_of(boxes, 3, 28).tolist()) == {0, 1, 2}
     pooled = pool_pyramid(levels, (4, 8, 16), rois, 7, 28, 2)
-    which = torch.tensor(order)
+    # Boxes of one image stand together, whatever their order.
+    which = torch.tensor(first + second)
     assert torch.equal(pool_pyramid(levels, (4, 8, 16), rois.select(which), 7, 28, 2), pooled[which])
     for i, level in enumerate(level_of(boxes, 3, 28).tolist()):
         alone = pool(levels[level], rois.select(torch.tensor([i])), 7, 4 * 2**level, 2)

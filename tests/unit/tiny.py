@@ -44,7 +44,7 @@ def with_toggles(toggles: Toggles, config: ModelConfig = TINY) -> ModelConfig:
 
 
 def lively(config: ModelConfig = TINY, seed: int = 0, moves: float = 150.0) -> HybridTaskCascade:
-    """A fresh model in eval mode whose boxes move (by some 6 px in stage 1, or in proportion) and whose scores differ."""
+    """A fresh model in eval mode whose boxes move (6 px in stage 1, or in proportion) and scores differ."""
     model = build_model(config, seed)
     with torch.no_grad():
         for name, value in model.named_parameters():
@@ -90,7 +90,7 @@ def batch(images: int = 2) -> tuple[list[Tensor], list[Targets]]:
 
 
 def near_truth(targets: list[Targets]) -> RoIs:
-    """RoIs about 1 px off the objects: enough of them stay positives through all stages if boxes move little."""
+    """RoIs about 1 px off the objects: where boxes move little, enough stay positives in all stages."""
     jitter = generator(9)
     boxes = [t.boxes.repeat(6, 1) for t in targets]
     return RoIs.of([(b + torch.randn(b.shape, generator=jitter)).clamp(0, 64) for b in boxes])

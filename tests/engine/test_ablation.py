@@ -1,0 +1,89 @@
+"""The ladder, whole and for real, at the smallest size."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from htc_lab import RUNGS, InputError
+from htc_lab.engine.ablation import Ladder, open_ladder
+from htc_lab.engine.batches import BatchOfStep
+from htc_lab.model import build_model
+from tests.engine.conftest import SCHEDULE
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory, data, config):
+    out = tmp_path_factory.mktemp("ablation")
+    made = Ladder(data, config, dataclasses.replace(SCHEDULE, steps=3), out, seeds=(0, 1), test_images=3)
+    for name in made.rungs:
+        made.run_rung(name, progress=False)
+    made.save()
+    return made
+
+
+def test_results_have_what_was_promised(ladder):
+    results = json.loads((ladder.out / "results.json").read_text())
+    assert [rung["name"] for rung in results["rungs"]] == list(RUNGS)
+    for rung in results["rungs"]:
+        assert len(rung["mask_ap"]) == len(rung["box_ap"]) == len(rung["seconds"]) == 2
+        assert all(0 <= ap <= 100 for ap in rung["mask_ap"] + rung["box_ap"])
+        assert len(rung["stage_mask_ap"][0]) == 4
+        assert len(rung["statistics"][0]["segm"]) == 12
+    assert results["seconds"] > 0
+    assert results["machine"]["cores"] >= 1
+    assert results["config"]["test_images"] == 3
+    assert set(results["gain"]) >= {"value", "low", "high"}
+
+
+def test_rungs_cost_what_their_parts_weigh(ladder):
+    counts = [ladder.done[name].parameters for name in RUNGS]
+    assert counts[0] == counts[1] < counts[2] < counts[3]
+
+
+def test_rungs_see_the_same_pictures_and_start_equal(ladder):
+    a = BatchOfStep(ladder._train, 2, 3, seed=1)[2]
+    b = BatchOfStep(ladder._train, 2, 3, seed=1)[2]
+    assert all(torch.equal(x.image, y.image) for x, y in zip(a, b, strict=True))
+    plain = build_model(
+        dataclasses.replace(ladder.config, toggles=RUNGS["plain_cascade"]), seed=1
+    ).state_dict()
+    whole = build_model(dataclasses.replace(ladder.config, toggles=RUNGS["htc"]), seed=1).state_dict()
+    assert all(torch.equal(value, whole[name]) for name, value in plain.items())
+
+
+def test_a_finished_rung_is_read_not_trained(ladder, data, config):
+    again = Ladder(
+        data, config, dataclasses.replace(SCHEDULE, steps=3), ladder.out, seeds=(0, 1), test_images=3
+    )
+    stamp = (ladder.out / "htc_seed0" / "checkpoint.safetensors").stat().st_mtime_ns
+    assert again.run_rung("htc", progress=False) == ladder.done["htc"]
+    assert (ladder.out / "htc_seed0" / "checkpoint.safetensors").stat().st_mtime_ns == stamp
+    assert again.load("htc", 1).config.toggles == RUNGS["htc"]
+
+
+def test_other_test_images_are_evaluated_anew(ladder, data, config):
+    fewer = Ladder(
+        data, config, dataclasses.replace(SCHEDULE, steps=3), ladder.out, seeds=(0,), test_images=2
+    )
+    fewer.run_rung("interleaved", progress=False)
+    card = json.loads((ladder.out / "interleaved_seed0" / "evaluation.json").read_text())
+    assert len(card["asked"]["images"]) == 2
+
+
+def test_table_and_verdict_speak_of_every_rung(ladder):
+    table = ladder.markdown()
+    assert table.count("\n") == 5
+    assert "+ Semantic branch (HTC)" in table
+    assert "| 38.0 | +0.6 |" in table
+    assert "(HTC)" in ladder.verdict()
+
+
+def test_bad_questions_get_one_line(ladder, data, config):
+    with pytest.raises(InputError, match="rung 'resnext'"):
+        ladder.run_rung("resnext")
+    with pytest.raises(InputError, match="--seeds"):
+        Ladder(data, config, SCHEDULE, ladder.out, seeds=())
+    with pytest.raises(InputError, match="size 'huge'"):
+        open_ladder(data, size="huge")
