@@ -23,10 +23,10 @@ from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.palette import QUIET, rung_words
 
 _HINTS = {
-    "interleaved": "Masks use this stage's refined boxes (eq. 2)",
-    "mask_flow": "Each mask head also sees the one before (eqs. 3-5)",
-    "semantic_box": "Scene context feeds the box heads (eq. 6)",
-    "semantic_mask": "Scene context feeds the mask heads (eq. 6)",
+    "interleaved": "Masks use this stage's refined boxes (eq.\u00a02)",
+    "mask_flow": "Each mask head also sees the one before (eqs.\u00a03-5)",
+    "semantic_box": "Scene context feeds the box heads (eq.\u00a06)",
+    "semantic_mask": "Scene context feeds the mask heads (eq.\u00a06)",
     "average_masks": "The result is the mean of the stages' masks",
 }
 _LAYERS = {"masks": "Masks", "boxes": "Boxes", "labels": "Labels", "truth": "Truth"}
@@ -73,7 +73,7 @@ class StageView:
         )
         for chooser in (self.model, self.picture):
             chooser.style.description_width = "52px"
-            chooser.layout.width = "100%"
+            chooser.layout.width = "97%"
         self.switches = {
             name: widgets.Checkbox(
                 description=SWITCH_WORDS[name],
@@ -119,7 +119,7 @@ class StageView:
         choosers = [self.model] * choose_model + [self.picture] * choose_picture
         ideas = [part for name in SWITCHES for part in (self.switches[name], self._hints[name])]
         side = widgets.VBox(
-            [*choosers, *ideas, self.stages], layout=widgets.Layout(width="270px", flex="0 0 auto")
+            [*choosers, *ideas, self.stages], layout=widgets.Layout(width="300px", flex="0 0 auto")
         )
         layers = widgets.HBox(
             [*self.layers.values(), self.threshold], layout=widgets.Layout(flex_flow="row wrap")

@@ -30,7 +30,8 @@ def describe(session: StageSession, state: ViewState) -> str:
     if state.toggles != trained:
         before = session.mean_iou(dataclasses.replace(state, toggles=trained))
         if before is not None:
-            words += f", {iou - before:+.2f} against the model as it was trained"
+            change = f"{iou - before:+.2f}".replace("-", "\N{MINUS SIGN}")
+            words += f", {change} against the model as it was trained"
     return words + ". A missed object counts 0."
 
 
@@ -60,7 +61,8 @@ def remark(session: StageSession, state: ViewState) -> str:
     ]
     if not off:
         return ""
+    it = "it" if len(off) == 1 else "them"
     return (
-        f"{' and '.join(off)}: switched off in a model trained with it. "
-        "A model trained without it can do better than this."
+        f"{', '.join(off)}: switched off in a model trained with {it}. "
+        f"A model trained without {it} can do better than this."
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from htc_lab.plots.palette import BLACK, CASING, WHITE, Colour, font, text_on
 
-_CASING_PX = 1.5
+_CASING_PX = 1.0
 """Dark rim on either side of a coloured line, px on a picture of 640 px."""
 
 

@@ -97,8 +97,11 @@ def draw_boxes(
     """
     numbers = range(len(boxes)) if numbers is None else numbers
     canvas = Canvas(image, side, weight)
+    bare = canvas.pixels.copy()
     for box in others.tolist():
         canvas.box(box, WHITE, thickness=0.5)
+    # Half transparent: a hundred boxes must not hide the picture.
+    canvas.pixels = (bare // 2) + (canvas.pixels // 2)
     for i in reversed(range(len(boxes))):
         canvas.box(boxes[i].tolist(), colour_of(numbers[i]), is_dashed(numbers[i]), thickness=1.6)
     if truth is not None:

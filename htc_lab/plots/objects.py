@@ -107,33 +107,43 @@ def stage_view(trace: StageTrace, stage: int) -> Detections:
 class ObjectNumbers:
     """Numbers for the objects of one picture that stay theirs under every toggle and model.
 
-    True objects have their index in the ground truth. Anything else gets the next free number when it is seen
-    first, and keeps it as long as its box overlaps the one seen then by half.
+    An object gets the next free number when it is seen first. It is seen again where it has found the same ground
+    truth, or, if it has found none, where its class is the same and its box overlaps the first one by half.
     """
 
-    def __init__(self, targets: Targets | None = None) -> None:
+    def __init__(self, targets: Targets | None = None, truth_first: bool = False) -> None:
+        """See the class.
+
+        Args:
+            targets: the picture's truth.
+            truth_first: true objects have their index in the truth as number, whether or not they are found.
+        """
         self._targets = targets
-        self._first = 0 if targets is None else len(targets.boxes)
-        self._seen: list[tuple[int, Tensor]] = []
+        self._of_truth: dict[int, int] = {}
+        if targets is not None and truth_first:
+            self._of_truth = {k: k for k in range(len(targets.boxes))}
+        self._of_others: list[tuple[int, int, Tensor]] = []
 
     def of(self, detections: Detections) -> list[int]:
         """One number a detection, all different."""
         truth: Sequence[int] = [-1] * len(detections)
         if self._targets is not None:
             truth = compare_with_truth(detections, self._targets).truth.tolist()
-        taken = {k for k in truth if k >= 0}
-        numbers = []
-        for i, known in enumerate(truth):
-            number = known if known >= 0 else self._number(detections, i, taken)
-            taken.add(number)
-            numbers.append(number)
+        numbers: list[int] = []
+        for i, k in enumerate(truth):
+            if k >= 0:
+                numbers.append(self._of_truth.setdefault(k, self._next()))
+            else:
+                numbers.append(self._other(int(detections.labels[i]), detections.boxes[i : i + 1], numbers))
         return numbers
 
-    def _number(self, detections: Detections, i: int, taken: set[int]) -> int:
-        label, box = int(detections.labels[i]), detections.boxes[i : i + 1]
-        for place, (seen_label, seen_box) in enumerate(self._seen):
-            number = self._first + place
+    def _next(self) -> int:
+        return len(self._of_truth) + len(self._of_others)
+
+    def _other(self, label: int, box: Tensor, taken: list[int]) -> int:
+        for number, seen_label, seen_box in self._of_others:
             if number not in taken and seen_label == label and float(pairwise_iou(box, seen_box)) >= SAME:
                 return number
-        self._seen.append((label, box))
-        return self._first + len(self._seen) - 1
+        number = self._next()
+        self._of_others.append((number, label, box))
+        return number

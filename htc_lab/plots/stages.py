@@ -181,7 +181,7 @@ def compare_rungs(
         targets: the truth at the size of ``image``, drawn first and compared with.
         threshold: detections scoring below are left out.
     """
-    colours = ObjectNumbers(targets)
+    colours = ObjectNumbers(targets, truth_first=True)
     pictures = []
     if targets is not None:
         truth = draw_truth(image, targets, class_names, side=_SIDE, weight=_WEIGHT)

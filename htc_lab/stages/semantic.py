@@ -33,7 +33,7 @@ class SemanticBranch(nn.Module):
         )
         self.conv_embedding = conv_relu(config.channels, channels, 1)
         self.conv_logits = nn.Conv2d(config.channels, config.classes, 1)
-        nn.init.kaiming_normal_(self.conv_logits.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.conv_logits.weight, std=0.01)
         nn.init.zeros_(self.conv_logits.bias)  # type: ignore[arg-type]
 
     def forward(self, levels: list[Tensor]) -> tuple[Float[Tensor, "B S h w"], Float[Tensor, "B C h w"]]:

@@ -128,7 +128,7 @@ def run_all_cells(page: Page, address: str, seconds: float) -> None:
     page.wait_for_function(
         """error => {
             const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
-            const done = prompts.length > 0 && prompts.every(p => /[0-9]/.test(p.innerText));
+            const done = prompts.length > 0 && prompts.every(p => /[0-9]/.test(p.textContent));
             return done || document.querySelector(error) !== null;
         }""",
         arg=_ERROR,

@@ -79,15 +79,19 @@ def test_stage_view_has_the_stages_own_boxes_whatever_interleaving() -> None:
     assert not torch.equal(plain.masks, interleaved.masks)
 
 
-def test_true_objects_keep_their_index_as_number() -> None:
+def test_true_objects_keep_their_number() -> None:
     truth = targets((0, 0), (30, 0))
-    numbers = ObjectNumbers(truth)
-    assert numbers.of(found_at((30, 0), (0, 0), scores=[0.9, 0.8])) == [1, 0]
-    assert numbers.of(found_at((0, 1), scores=[0.9])) == [0]
+    both = found_at((30, 0), (0, 0), scores=[0.9, 0.8])
+    first = ObjectNumbers(truth, truth_first=True)
+    assert first.of(both) == [1, 0]
+    assert first.of(found_at((50, 20), scores=[0.9])) == [2]
+    as_seen = ObjectNumbers(truth)
+    assert as_seen.of(both) == [0, 1]
+    assert as_seen.of(found_at((50, 20), (0, 1), scores=[0.9, 0.8])) == [2, 1]
 
 
 def test_other_objects_keep_the_number_they_got_first() -> None:
-    numbers = ObjectNumbers(targets((0, 0)))
+    numbers = ObjectNumbers(targets((0, 0)), truth_first=True)
     assert numbers.of(found_at((30, 0), (30, 20), scores=[0.9, 0.8])) == [1, 2]
     assert numbers.of(found_at((30, 20), scores=[0.9])) == [2]
     assert numbers.of(found_at((1, 20), (31, 1), scores=[0.9, 0.8])) == [3, 1]

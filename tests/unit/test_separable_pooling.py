@@ -1,0 +1,57 @@
+"""The two matrix products against torchvision's RoIAlign: values, gradients, any order of RoIs."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.ops import roi_align
+
+from htc_lab.layers.separable_pooling import pool_separably
+from htc_lab.structures import RoIs
+
+
+def some_rois(count: int, images: int, side: float, seed: int) -> RoIs:
+    """Boxes inside, across and beyond the picture's border, some without area, in no order."""
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.rand(count, 2, generator=generator) * side * 1.2 - side * 0.1
+    size = torch.rand(count, 2, generator=generator) * side * 0.8
+    size[::7] = 0
+    image = torch.randint(0, images, (count,), generator=generator)
+    return RoIs(torch.cat([start, start + size], dim=1), image)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    stride=st.sampled_from([4, 8, 16]),
+    ratio=st.integers(0, 3),
+    average=st.sampled_from([1, 2]),
+    count=st.integers(0, 12),
+)
+def test_values_and_gradients_are_those_of_roi_align(seed, height, width, stride, ratio, average, count):
+    generator = torch.Generator().manual_seed(seed)
+    feature = torch.randn(2, 3, height, width, generator=generator, dtype=torch.float64, requires_grad=True)
+    rois = some_rois(count, 2, stride * max(height, width), seed)
+    rois = rois.with_boxes(rois.boxes.double())
+    ours = pool_separably(feature, rois, 14, stride, ratio, average)
+    numbered = torch.cat([rois.image[:, None].double(), rois.boxes], dim=1)
+    theirs = roi_align(feature, numbered, (14, 14), 1 / stride, ratio, aligned=True)
+    theirs = F.avg_pool2d(theirs, average)
+    assert ours.shape == theirs.shape
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+    weight = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
+    (a,) = torch.autograd.grad((ours * weight).sum(), feature)
+    (b,) = torch.autograd.grad((theirs * weight).sum(), feature)
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+
+
+def test_the_comparison_can_fail():
+    feature = torch.randn(1, 1, 9, 9)
+    rois = RoIs.of([torch.tensor([[4.0, 4.0, 30.0, 28.0]])])
+    moved = rois.with_boxes(rois.boxes + 0.5)
+    a = pool_separably(feature, rois, 7, 4, 2)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(a, pool_separably(feature, moved, 7, 4, 2), rtol=0, atol=1e-4)
