@@ -107,8 +107,8 @@ def stage_view(trace: StageTrace, stage: int) -> Detections:
 class ObjectNumbers:
     """Numbers for the objects of one picture that stay theirs under every toggle and model.
 
-    An object gets the next free number when it is seen first. It is seen again where it has found the same ground
-    truth, or, if it has found none, where its class is the same and its box overlaps the first one by half.
+    An object gets the next free number when it is seen first. It is seen again where it has found the same
+    ground truth, or, if it has found none, where its class is the same and its box overlaps by half.
     """
 
     def __init__(self, targets: Targets | None = None, truth_first: bool = False) -> None:

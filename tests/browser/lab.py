@@ -66,7 +66,7 @@ def _free_port() -> int:
 
 @contextmanager
 def serve(root: Path, home: Path) -> Iterator[str]:
-    """JupyterLab on ``root``; gives a function-ready address ``http://127.0.0.1:PORT/lab/tree/{}?token=...``."""
+    """JupyterLab on ``root``; gives an address with braces for a notebook's path, without earlier tabs."""
     port, token = _free_port(), secrets.token_hex(16)
     log = home.parent / "lab.log"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.port={port}"]
@@ -82,7 +82,7 @@ def serve(root: Path, home: Path) -> Iterator[str]:
         )
     try:
         _wait(server, f"http://127.0.0.1:{port}/api/status?token={token}", log)
-        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}"
+        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token={token}"
     finally:
         server.terminate()
         try:
@@ -127,7 +127,8 @@ def run_all_cells(page: Page, address: str, seconds: float) -> None:
     # Prompts read [*] while a cell waits or runs and [n] afterwards.
     page.wait_for_function(
         """error => {
-            const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
+            const panel = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)');
+            const prompts = [...panel.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
             const done = prompts.length > 0 && prompts.every(p => /[0-9]/.test(p.textContent));
             return done || document.querySelector(error) !== null;
         }""",
