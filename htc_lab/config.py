@@ -96,7 +96,8 @@ class BackboneConfig:
         frozen_stages: the stem and this many layers get no gradient.
         frozen_norm: batch norm uses its stored statistics in training too (its scale stays trainable).
         deformable: the layers (2..4) whose 3x3 convolutions are deformable, c3-c5 in the paper.
-        pretrained: training starts from torchvision's ImageNet weights.
+        pretrained: training starts from pretrained weights: torchvision's ImageNet ones, or the lab's own
+            for the classroom model.
     """
 
     depth: int = 50
@@ -287,7 +288,7 @@ CLASSROOM = ModelConfig(
     "classroom",
     classes=6,
     image=ImageConfig(short=128, long=192, train_short=(128,), train_long=192),
-    backbone=BackboneConfig(depth=18, width=32, frozen_stages=-1, frozen_norm=False, pretrained=False),
+    backbone=BackboneConfig(depth=18, width=32, frozen_stages=-1, frozen_norm=False),
     fpn=FPNConfig(channels=48, levels=4),
     rpn=RPNConfig(
         anchor_scale=4.0,

@@ -88,7 +88,7 @@ class Scene:
 def _length(rng: Rng, name: str, config: SceneConfig) -> float:
     """Longer side in px: log-triangular, so that every scale occurs and middle ones most."""
     low, high = np.log(_LEAST_SHARE[name]), np.log(config.largest)
-    return float(np.exp(rng.triangular(low, np.log(0.24), high)) * config.size)
+    return float(np.exp(rng.triangular(low, np.log(0.42), high)) * config.size)
 
 
 def _try_to_place(

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS, Scene, SceneConfig, make_scene
 from htc_lab.errors import InputError
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Goes up with every change that changes the bytes of a scene."""
 
 SPLITS = ("train", "val", "test")

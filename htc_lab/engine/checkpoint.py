@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from htc_lab.config import ModelConfig, model_config_from_dict, to_dict
+from htc_lab.engine.pretrained import CLASSROOM_BACKBONE, SHIPPED
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically, write_json
 from htc_lab.model import HybridTaskCascade
 
-SHIPPED = Path(__file__).resolve().parent.parent / "models"
 CHECKPOINT = "checkpoint.safetensors"
 _WEIGHTS = "model."
 _MOMENTUM = "momentum."
@@ -86,7 +86,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def shipped_models() -> list[str]:
     """Names that ``load`` knows without a path."""
-    return sorted(str(p.relative_to(SHIPPED).with_suffix("")) for p in SHIPPED.rglob("*.safetensors"))
+    files = [p for p in SHIPPED.rglob("*.safetensors") if p != CLASSROOM_BACKBONE]
+    return sorted(str(p.relative_to(SHIPPED).with_suffix("")) for p in files)
 
 
 def _find(where: str | Path) -> Path:

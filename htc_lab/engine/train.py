@@ -21,9 +21,9 @@ from htc_lab.config import ModelConfig, Schedule, to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.engine.batches import batches, seeded
 from htc_lab.engine.checkpoint import CHECKPOINT, fill, load, read_run, save_run
+from htc_lab.engine.pretrained import pretrained_backbone
 from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, write_json, write_text
-from htc_lab.layers.backbone import imagenet_weights
 from htc_lab.model import HybridTaskCascade, build_model, total_loss
 
 # Called after each step with the step's number (from 1) and its metrics.
@@ -198,7 +198,7 @@ def _start(
         fill(model, load(options.init).state_dict(), str(options.init))
     elif config.backbone.pretrained:
         model.backbone.load_state_dict(
-            imagenet_weights(config.backbone), strict=not config.backbone.deformable
+            pretrained_backbone(config.backbone), strict=not config.backbone.deformable
         )
     model.class_names = dataset.class_names
     return model.to(options.device), momentum, done

@@ -1,6 +1,5 @@
 """The backbone: torchvision's residual blocks, with width, groups and deformable layers to choose."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -118,25 +117,3 @@ def _layer(
         for i in range(count)
     ]
     return nn.Sequential(*units)
-
-
-def imagenet_weights(config: BackboneConfig) -> dict[str, Tensor]:
-    """torchvision's ImageNet weights for this backbone (downloaded once, by torchvision).
-
-    Raises:
-        InputError: torchvision has none for this shape.
-    """
-    from torchvision import models
-
-    named = {
-        (50, 1, 64): models.ResNet50_Weights.IMAGENET1K_V1,
-        (101, 1, 64): models.ResNet101_Weights.IMAGENET1K_V1,
-        (101, 64, 4): models.ResNeXt101_64X4D_Weights.IMAGENET1K_V1,
-    }
-    key = (config.depth, config.groups, config.group_width)
-    if config.width != 64 or key not in named:
-        raise InputError(
-            f"backbone {key}: torchvision has no ImageNet weights for it; start from a checkpoint with --init"
-        )
-    state: dict[str, torch.Tensor] = named[key].get_state_dict(progress=True, check_hash=True)
-    return {name: value for name, value in state.items() if not name.startswith("fc.")}

@@ -24,7 +24,7 @@ class MaskHead(nn.Module):
         self.conv_logits = nn.Conv2d(channels, classes, 1)
         # The kernel is as wide as its stride, so each output pixel sees every input channel once.
         nn.init.normal_(self.upsample.weight, std=(2 / channels) ** 0.5)
-        # Near zero, every pixel starts at probability 1/2. The usual fan-out rule would give logits of several
+        # Near zero, every pixel starts at probability 1/2. The usual fan-out rule would give logits of some
         # units where classes are few, and the first steps, undoing them, would leave ReLUs dead.
         nn.init.normal_(self.conv_logits.weight, std=0.01)
         for layer in (self.upsample, self.conv_logits):

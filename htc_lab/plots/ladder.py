@@ -162,7 +162,8 @@ def plot_losses(run_folder: Path | str) -> Picture:
             values = np.asarray([found.get(group, 0.0) for found in groups])
             if values.any():
                 axes.plot(steps, _smooth(values, width), color=colour, linewidth=1.8, label=group)
-        axes.set_ylim(0, 1.05 * float(_smooth(total, width).max()))
+        # The first steps stand so high that the rest would lie flat below them.
+        axes.set_ylim(0, 1.6 * float(_smooth(total, width)[len(total) // 10]))
         axes.legend(frameon=False, fontsize=10.5, labelcolor=INK, loc="upper right")
     plain(axes, "Training loss", xlabel="step")
     return figure

@@ -1,0 +1,61 @@
+"""Train the backbone that classroom trainings start from.
+
+A single-stage detector (the plain cascade with one stage) on scenes of a seed nothing else uses. Only its
+backbone is kept: FPN, RPN and heads start afresh in every training, as they do from ImageNet weights.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+from safetensors.torch import save_file
+
+from htc_lab.config import CLASSROOM, CLASSROOM_SCHEDULE, parse_toggles
+from htc_lab.data.layout import find_data
+from htc_lab.data.scenes import SceneConfig
+from htc_lab.data.semantic import semantic_classes
+from htc_lab.data.write_scenes import ensure_classroom
+from htc_lab.engine.ablation import config_for, train_dataset
+from htc_lab.engine.pretrained import CLASSROOM_BACKBONE
+from htc_lab.engine.train import TrainOptions, train
+from htc_lab.errors import InputError
+from htc_lab.files import write_atomically
+
+
+def main(
+    steps: int = 1100,
+    data: Path = Path("data/classroom_pretraining"),
+    run: Path = Path("runs/classroom_backbone"),
+    out: Path = CLASSROOM_BACKBONE,
+    device: str = "cpu",
+) -> None:
+    """Train and save the backbone; a run that was stopped goes on.
+
+    Args:
+        steps: optimiser steps.
+        data: the scenes to train on, made if missing.
+        run: where the training is kept.
+        out: where the weights go, in half precision.
+        device: cpu or cuda.
+    """
+    found = find_data(ensure_classroom(data, 1200, 10, 200, SceneConfig(), seed=1))
+    semantic = semantic_classes(found)
+    fresh = dataclasses.replace(CLASSROOM.backbone, pretrained=False)
+    config = dataclasses.replace(CLASSROOM, backbone=fresh, toggles=parse_toggles("none+stages=1"))
+    schedule = dataclasses.replace(CLASSROOM_SCHEDULE, steps=steps)
+    config = config_for(config, found, semantic)
+    dataset = train_dataset(found, semantic, config, schedule)
+    model = train(run, config, schedule, dataset, TrainOptions(device=device))
+    weights = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in model.backbone.cpu().state_dict().items()
+    }
+    write_atomically(out, lambda path: save_file(weights, path))
+    print(f"{sum(v.numel() for v in weights.values()) / 1e6:.2f} M weights -> {out}")
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
