@@ -97,7 +97,7 @@ class BackboneConfig:
         frozen_norm: batch norm uses its stored statistics in training too (its scale stays trainable).
         deformable: the layers (2..4) whose 3x3 convolutions are deformable, c3-c5 in the paper.
         pretrained: training starts from pretrained weights: torchvision's ImageNet ones, or the lab's own
-            for the classroom model.
+            for the classroom model (FPN and RPN included).
     """
 
     depth: int = 50
@@ -249,6 +249,8 @@ class Schedule:
     Attributes:
         epochs: passes over the data; ``steps``, where set, counts optimiser steps instead.
         batch: images per step; ``lr`` belongs to ``lr_batch`` images and is scaled with the batch.
+        adaptive: AdamW instead of the paper's SGD with momentum. A short training needs it: under SGD the
+            heads of stages 2 and 3, whose losses weigh 0.5 and 0.25, learn as much more slowly.
         decay_at: fractions of the training after which the learning rate is divided by ten.
         warmup_steps: linear rise from a thousandth of the learning rate.
         clip_norm: largest gradient norm; 0 leaves gradients alone.
@@ -260,6 +262,7 @@ class Schedule:
     batch: int = 16
     lr: float = 0.02
     lr_batch: int = 16
+    adaptive: bool = False
     momentum: float = 0.9
     weight_decay: float = 1e-4
     decay_at: tuple[float, ...] = (8 / 12, 11 / 12)

@@ -10,14 +10,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from htc_lab.config import ModelConfig, model_config_from_dict, to_dict
-from htc_lab.engine.pretrained import CLASSROOM_BACKBONE, SHIPPED
+from htc_lab.engine.pretrained import CLASSROOM_BASE, SHIPPED
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically, write_json
 from htc_lab.model import HybridTaskCascade
 
 CHECKPOINT = "checkpoint.safetensors"
 _WEIGHTS = "model."
-_MOMENTUM = "momentum."
+_OPTIMIZER = "optimizer."
 
 
 def save_model(
@@ -43,10 +43,10 @@ def save_model(
     write_json(path.with_suffix(".json"), card)
 
 
-def save_run(path: Path, model: HybridTaskCascade, momentum: dict[str, Tensor], step: int) -> None:
+def save_run(path: Path, model: HybridTaskCascade, optimizer: dict[str, Tensor], step: int) -> None:
     """Write a training's whole state as one file, so that weights and optimiser can't disagree."""
     tensors = {_WEIGHTS + n: v.detach().cpu().contiguous() for n, v in model.state_dict().items()}
-    tensors |= {_MOMENTUM + n: v.detach().cpu().contiguous() for n, v in momentum.items()}
+    tensors |= {_OPTIMIZER + n: v.detach().cpu().contiguous() for n, v in optimizer.items()}
     _write(path, tensors, _header(model, {"step": str(step)}))
 
 
@@ -63,7 +63,7 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
 
 
 def read_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
-    """Weights, momentum and step of a file that ``save_run`` wrote.
+    """Weights, optimiser state and step of a file that ``save_run`` wrote.
 
     Raises:
         InputError: broken, or no training state in it.
@@ -72,8 +72,8 @@ def read_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
     if "step" not in header:
         raise InputError(f"{path}: holds a model but no training state; start a new run with --init {path}")
     weights = {n.removeprefix(_WEIGHTS): v for n, v in tensors.items() if n.startswith(_WEIGHTS)}
-    momentum = {n.removeprefix(_MOMENTUM): v for n, v in tensors.items() if n.startswith(_MOMENTUM)}
-    return weights, momentum, int(header["step"])
+    optimizer = {n.removeprefix(_OPTIMIZER): v for n, v in tensors.items() if n.startswith(_OPTIMIZER)}
+    return weights, optimizer, int(header["step"])
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -86,7 +86,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def shipped_models() -> list[str]:
     """Names that ``load`` knows without a path."""
-    files = [p for p in SHIPPED.rglob("*.safetensors") if p != CLASSROOM_BACKBONE]
+    files = [p for p in SHIPPED.rglob("*.safetensors") if p != CLASSROOM_BASE]
     return sorted(str(p.relative_to(SHIPPED).with_suffix("")) for p in files)
 
 
@@ -127,7 +127,7 @@ def load(where: str | Path, device: torch.device | str = "cpu") -> HybridTaskCas
     weights = {
         name.removeprefix(_WEIGHTS): value.float() if value.is_floating_point() else value
         for name, value in tensors.items()
-        if not name.startswith(_MOMENTUM)
+        if not name.startswith(_OPTIMIZER)
     }
     model = empty_model(config)
     fill(model, weights, str(path))

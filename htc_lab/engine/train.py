@@ -1,7 +1,7 @@
 """The training loop: plain, visible, resumable.
 
 A run is a folder: ``config.json`` (what was asked), ``metrics.jsonl`` (one line a step),
-``checkpoint.safetensors`` (weights, momentum and step in one file). Everything random is a function of the
+``checkpoint.safetensors`` (weights, optimiser and step in one file). Everything random is a function of the
 seed and the step, so a resumed run goes on as if it had never stopped.
 """
 
@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from htc_lab.config import ModelConfig, Schedule, to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.engine.batches import batches, seeded
 from htc_lab.engine.checkpoint import CHECKPOINT, fill, load, read_run, save_run
-from htc_lab.engine.pretrained import pretrained_backbone
+from htc_lab.engine.pretrained import pretrained_weights
 from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.model import HybridTaskCascade, build_model, total_loss
+
+# What SGD and AdamW remember of each weight.
+_STATE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
 
 # Called after each step with the step's number (from 1) and its metrics.
 OnStep = Callable[[int, dict[str, float]], None]
@@ -102,22 +105,26 @@ def train(
         )
     steps = steps_of(schedule, len(dataset))
     _claim(run, config, schedule, dataset, options)
-    model, momentum, done = _start(run, config, dataset, options)
+    model, optimizer_state, done = _start(run, config, dataset, options)
     if done >= steps:
         return model.eval()
     _keep_lines_up_to(run / "metrics.jsonl", done)
     weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(
-        weights, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
-    )
+    optimizer = _optimizer(weights, schedule)
     names = {id(p): n for n, p in model.named_parameters()}
     for p in weights:
-        if names[id(p)] in momentum:
-            optimizer.state[p]["momentum_buffer"] = momentum[names[id(p)]].to(p.device)
+        for key in _STATE:
+            kept = optimizer_state.get(f"{key}.{names[id(p)]}")
+            if kept is not None:
+                optimizer.state[p][key] = kept.to(p.device if kept.ndim else "cpu")
 
     def state() -> dict[str, Tensor]:
-        buffers = {names[id(p)]: optimizer.state[p].get("momentum_buffer") for p in weights}
-        return {n: b for n, b in buffers.items() if b is not None}
+        return {
+            f"{key}.{names[id(p)]}": optimizer.state[p][key]
+            for p in weights
+            for key in _STATE
+            if optimizer.state[p].get(key) is not None
+        }
 
     model.train()
     loader = batches(dataset, schedule.batch, done, steps, options.seed, options.workers)
@@ -159,6 +166,14 @@ def train(
     return model.eval()
 
 
+def _optimizer(weights: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+    if schedule.adaptive:
+        return torch.optim.AdamW(weights, lr=schedule.lr, weight_decay=schedule.weight_decay)
+    return torch.optim.SGD(
+        weights, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
+    )
+
+
 def _claim(
     run: Path, config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions
 ) -> None:
@@ -189,19 +204,17 @@ def _start(
     run: Path, config: ModelConfig, dataset: CocoDataset, options: TrainOptions
 ) -> tuple[HybridTaskCascade, dict[str, Tensor], int]:
     model = build_model(config, options.seed)
-    momentum: dict[str, Tensor] = {}
+    optimizer_state: dict[str, Tensor] = {}
     done = 0
     if (run / CHECKPOINT).is_file():
-        weights, momentum, done = read_run(run / CHECKPOINT)
+        weights, optimizer_state, done = read_run(run / CHECKPOINT)
         fill(model, weights, str(run / CHECKPOINT))
     elif options.init is not None:
         fill(model, load(options.init).state_dict(), str(options.init))
     elif config.backbone.pretrained:
-        model.backbone.load_state_dict(
-            pretrained_backbone(config.backbone), strict=not config.backbone.deformable
-        )
+        model.load_state_dict(pretrained_weights(config), strict=False)
     model.class_names = dataset.class_names
-    return model.to(options.device), momentum, done
+    return model.to(options.device), optimizer_state, done
 
 
 def _keep_lines_up_to(path: Path, step: int) -> None:

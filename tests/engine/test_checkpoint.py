@@ -44,7 +44,7 @@ def test_a_loaded_model_can_be_trained(tmp_path, config):
     assert all(not p.is_meta for p in back.parameters())
 
 
-def test_a_run_holds_weights_momentum_and_step_in_one_file(tmp_path, config):
+def test_a_run_holds_weights_optimiser_and_step_in_one_file(tmp_path, config):
     model = build_model(config, seed=1)
     momentum = {"neck.fpn_convs.0.conv.weight": torch.ones(2)}
     save_run(tmp_path / "checkpoint.safetensors", model, momentum, 17)

@@ -1,7 +1,7 @@
-"""Train the backbone that classroom trainings start from.
+"""Train the base (backbone, FPN, RPN) that classroom trainings start from.
 
-A single-stage detector (the plain cascade with one stage) on scenes of a seed nothing else uses. Only its
-backbone is kept: FPN, RPN and heads start afresh in every training, as they do from ImageNet weights.
+A single-stage detector (the plain cascade with one stage) on scenes of a seed nothing else uses. Its
+heads are thrown away: heads are what the lab compares.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.data.write_scenes import ensure_classroom
 from htc_lab.engine.ablation import config_for, train_dataset
-from htc_lab.engine.pretrained import CLASSROOM_BACKBONE
+from htc_lab.engine.pretrained import CLASSROOM_BASE
 from htc_lab.engine.train import TrainOptions, train
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically
@@ -25,11 +25,11 @@ from htc_lab.files import write_atomically
 def main(
     steps: int = 1100,
     data: Path = Path("data/classroom_pretraining"),
-    run: Path = Path("runs/classroom_backbone"),
-    out: Path = CLASSROOM_BACKBONE,
+    run: Path = Path("runs/classroom_base"),
+    out: Path = CLASSROOM_BASE,
     device: str = "cpu",
 ) -> None:
-    """Train and save the backbone; a run that was stopped goes on.
+    """Train and save the base; a run that was stopped goes on.
 
     Args:
         steps: optimiser steps.
@@ -48,7 +48,8 @@ def main(
     model = train(run, config, schedule, dataset, TrainOptions(device=device))
     weights = {
         name: value.half() if value.is_floating_point() else value
-        for name, value in model.backbone.cpu().state_dict().items()
+        for name, value in model.cpu().state_dict().items()
+        if not name.startswith("roi_head.")
     }
     write_atomically(out, lambda path: save_file(weights, path))
     print(f"{sum(v.numel() for v in weights.values()) / 1e6:.2f} M weights -> {out}")
