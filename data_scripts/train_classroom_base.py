@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 from safetensors.torch import save_file
 
-from htc_lab.config import CLASSROOM, CLASSROOM_SCHEDULE, parse_toggles
+from htc_lab.config import CLASSROOM, Schedule, parse_toggles
 from htc_lab.data.layout import find_data
 from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.semantic import semantic_classes
@@ -40,9 +40,25 @@ def main(
     """
     found = find_data(ensure_classroom(data, 1200, 10, 200, SceneConfig(), seed=1))
     semantic = semantic_classes(found)
-    fresh = dataclasses.replace(CLASSROOM.backbone, pretrained=False)
-    config = dataclasses.replace(CLASSROOM, backbone=fresh, toggles=parse_toggles("none+stages=1"))
-    schedule = dataclasses.replace(CLASSROOM_SCHEDULE, steps=steps)
+    # From nothing, so nothing is frozen, and at the scenes' own size, which is quicker.
+    fresh = dataclasses.replace(CLASSROOM.backbone, pretrained=False, frozen_stages=-1, frozen_norm=False)
+    image = dataclasses.replace(CLASSROOM.image, short=128, long=192, train_short=(128,), train_long=192)
+    config = dataclasses.replace(
+        CLASSROOM,
+        backbone=fresh,
+        image=image,
+        cascade=dataclasses.replace(CLASSROOM.cascade, samples=48),
+        toggles=parse_toggles("none+stages=1"),
+    )
+    schedule = Schedule(
+        steps=steps,
+        batch=8,
+        lr_batch=8,
+        decay_at=(0.7, 0.9),
+        warmup_steps=50,
+        clip_norm=10.0,
+        min_size=16,
+    )
     config = config_for(config, found, semantic)
     dataset = train_dataset(found, semantic, config, schedule)
     model = train(run, config, schedule, dataset, TrainOptions(device=device))

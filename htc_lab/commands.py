@@ -6,22 +6,23 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from htc_lab.config import ModelConfig, Schedule, Toggles, parse_toggles, preset, schedule_of
 from htc_lab.errors import InputError
 
+if TYPE_CHECKING:
+    from htc_lab.data.layout import DataFolder
+
 # torch and everything built on it is imported inside the commands, so that --help answers at once.
 
 
 @dataclass(frozen=True)
-class DataFlags:
-    """Where the data is: a COCO tree, annotations/instances_{train,val}.json, or a single JSON."""
+class LayoutFlags:
+    """For a data folder that is laid out in a way the lab doesn't find by itself."""
 
-    data: Path
-    """Folder of a COCO-format data set."""
     train_json: Path | None = None
     """Annotations to train on, instead of those found; without --val-json they are split."""
     val_json: Path | None = None
@@ -41,15 +42,23 @@ class DataFlags:
     val_fraction: float = 0.3
     """Share of a single JSON's images that become val."""
 
-    def find(self) -> Any:
-        """The data these flags point to."""
+    def find(self, data: Path) -> "DataFolder":
+        """The data set in that folder."""
         from htc_lab.data.layout import find_data
 
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return find_data(values.pop("data"), **values)
+        return find_data(data, **dataclasses.asdict(self))
+
+    def given(self) -> list[str]:
+        """The flags that name something."""
+        return [
+            f"--{name.replace('_', '-')}"
+            for name, v in dataclasses.asdict(self).items()
+            if isinstance(v, Path)
+        ]
 
 
-Where = Annotated[DataFlags, tyro.conf.arg(name="")]
+Layout = Annotated[LayoutFlags, tyro.conf.arg(name="")]
+USUAL = LayoutFlags()
 
 
 def _say(text: str, json: bool) -> None:
@@ -75,7 +84,7 @@ def _toggles(text: str | None) -> Toggles | None:
 
 
 def train(
-    where: Where,
+    data: Path,
     run: Path,
     preset_name: Annotated[str, tyro.conf.arg(name="preset")] = "classroom",
     toggles: str | None = None,
@@ -88,12 +97,13 @@ def train(
     workers: int = 0,
     checkpoint_every: int = 200,
     init: Path | None = None,
+    layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
     """Train a model, or go on with a run that was stopped.
 
     Args:
-        where: the data.
+        data: folder of a COCO-format data set.
         run: folder of the run: config.json, metrics.jsonl, checkpoint.safetensors.
         preset_name: which model; a wrong name lists them all.
         toggles: the ideas it is trained with: a rung (plain_cascade, interleaved, mask_flow, htc) or switches
@@ -107,6 +117,7 @@ def train(
         workers: processes that read images.
         checkpoint_every: steps between checkpoints.
         init: checkpoint to start from.
+        layout: where things are in the data folder.
         json: print the figures as one JSON object.
     """
     config: ModelConfig = preset(preset_name)
@@ -115,17 +126,16 @@ def train(
         config = dataclasses.replace(config, toggles=chosen)
     schedule = _schedule(preset_name, steps, epochs, batch, lr)
 
+    from htc_lab.data.semantic import semantic_classes
     from htc_lab.engine.ablation import config_for, train_dataset
     from htc_lab.engine.train import TrainOptions, steps_of
     from htc_lab.engine.train import train as run_training
 
-    data = where.find()
-    _say(data.describe(), json)
-    from htc_lab.data.semantic import semantic_classes
-
-    semantic = semantic_classes(data)
-    config = config_for(config, data, semantic)
-    dataset = train_dataset(data, semantic, config, schedule)
+    folder = layout.find(data)
+    _say(folder.describe(), json)
+    semantic = semantic_classes(folder)
+    config = config_for(config, folder, semantic)
+    dataset = train_dataset(folder, semantic, config, schedule)
     options = TrainOptions(seed, _device(device), workers, checkpoint_every, init)
     last: dict[str, float] = {}
     began = time.perf_counter()
@@ -156,21 +166,23 @@ def _schedule(
 
 
 def evaluate(
-    where: Where,
+    data: Path,
     checkpoint: str,
     split: Literal["train", "val", "test"] = "val",
     toggles: str | None = None,
     device: str = "cpu",
+    layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
     """Box and mask AP of a checkpoint, of its result and of each stage's masks.
 
     Args:
-        where: the data.
+        data: folder of a COCO-format data set.
         checkpoint: a run folder, a .safetensors file, or a shipped model's name.
         split: which images.
         toggles: evaluate with these instead of the model's own.
         device: cpu or cuda.
+        layout: where things are in the data folder.
         json: print the figures as one JSON object.
     """
     chosen = _toggles(toggles)
@@ -180,14 +192,14 @@ def evaluate(
     from htc_lab.engine.inference import average_precision, predict_split, truth_of
 
     model = load(checkpoint, _device(device))
-    data = where.find()
-    _say(data.describe(), json)
-    if tuple(data.class_names) != model.class_names:
+    folder = layout.find(data)
+    _say(folder.describe(), json)
+    if folder.class_names != model.class_names:
         raise InputError(
             f"{checkpoint}: knows the classes {', '.join(model.class_names)}; the data's categories are "
-            f"{', '.join(data.class_names)}; give data or a checkpoint that agree"
+            f"{', '.join(folder.class_names)}; give data or a checkpoint that agree"
         )
-    dataset = CocoDataset(getattr(data, split))
+    dataset = CocoDataset(getattr(folder, split))
     began = time.perf_counter()
     ap = average_precision(truth_of(dataset), predict_split(model, dataset, chosen, stages=True))
     seconds = time.perf_counter() - began
@@ -265,15 +277,7 @@ def ablate(
     quick: bool = False,
     seeds: tuple[int, ...] = (0,),
     device: str = "cpu",
-    train_json: Path | None = None,
-    val_json: Path | None = None,
-    test_json: Path | None = None,
-    images: Path | None = None,
-    train_images: Path | None = None,
-    val_images: Path | None = None,
-    semantic: Path | None = None,
-    split_seed: int = 0,
-    val_fraction: float = 0.3,
+    layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
     """Train the four rungs of the paper's ladder, evaluate them, and say what was gained.
@@ -285,35 +289,15 @@ def ablate(
         quick: the size for a class: minutes on two cores.
         seeds: one training of every rung for each.
         device: cpu or cuda.
-        train_json: annotations to train on, instead of those found; without --val-json they are split.
-        val_json: annotations to evaluate on.
-        test_json: annotations to report on; val where there are none.
-        images: image folder for all splits, instead of those found.
-        train_images: image folder of the train split.
-        val_images: image folder of the val split.
-        semantic: folder of semantic maps, instead of stuffthingmaps/ or semantic/.
-        split_seed: decides which images of a single JSON become val.
-        val_fraction: share of a single JSON's images that become val.
+        layout: where things are in the data folder.
         json: print the results as one JSON object.
     """
     from htc_lab.engine.ablation import open_ladder
 
     size = "quick" if quick else "classroom"
-    flags = {
-        "train_json": train_json,
-        "val_json": val_json,
-        "test_json": test_json,
-        "images": images,
-        "train_images": train_images,
-        "val_images": val_images,
-        "semantic": semantic,
-    }
-    given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None]
-    if data is None and given:
-        raise InputError(f"{', '.join(given)}: needs --data, the folder of the data set")
-    found = data
-    if data is not None:
-        found = DataFlags(data, **flags, split_seed=split_seed, val_fraction=val_fraction).find()
+    if data is None and layout.given():
+        raise InputError(f"{', '.join(layout.given())}: needs --data, the folder of the data set")
+    found = None if data is None else layout.find(data)
     name = "scenes" if data is None else data.resolve().name
     folder = out or Path("runs") / f"ablation_{name}_{size}"
     ladder = open_ladder(found, folder, size=size, seeds=tuple(seeds), device=_device(device))
@@ -334,7 +318,10 @@ def ablate(
 class Show:
     """Say what is found in a data folder, and read all of it once."""
 
-    where: Where
+    data: Path
+    """Folder of a COCO-format data set."""
+    layout: Layout = USUAL
+    """Where things are in it."""
     json: bool = False
     """Print the figures as one JSON object."""
 
@@ -384,7 +371,7 @@ def _show(action: Show) -> dict[str, Any] | None:
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.data.semantic import semantic_classes
 
-    found = action.where.find()
+    found = action.layout.find(action.data)
     _say(found.describe(), action.json)
     semantic = semantic_classes(found)
     _say(f"  semantic branch: {semantic.count} classes, {semantic.source}", action.json)

@@ -290,8 +290,8 @@ def _cascade_mask_rcnn(name: str, backbone: BackboneConfig) -> ModelConfig:
 CLASSROOM = ModelConfig(
     "classroom",
     classes=6,
-    image=ImageConfig(short=128, long=192, train_short=(128,), train_long=192),
-    backbone=BackboneConfig(depth=18, width=32, frozen_stages=-1, frozen_norm=False),
+    image=ImageConfig(short=160, long=240, train_short=(160,), train_long=240),
+    backbone=BackboneConfig(depth=18, width=32),
     fpn=FPNConfig(channels=48, levels=4),
     rpn=RPNConfig(
         anchor_scale=4.0,
@@ -308,7 +308,7 @@ CLASSROOM = ModelConfig(
         fc_channels=128,
         mask_channels=32,
         mask_convs=2,
-        samples=48,
+        samples=32,
         max_detections=50,
         score_threshold=0.01,
     ),
@@ -316,7 +316,15 @@ CLASSROOM = ModelConfig(
 )
 
 CLASSROOM_SCHEDULE = Schedule(
-    steps=600, batch=8, lr=0.02, lr_batch=8, decay_at=(0.7, 0.9), warmup_steps=50, clip_norm=10.0, min_size=16
+    steps=1000,
+    batch=4,
+    lr=0.002,
+    lr_batch=4,
+    adaptive=True,
+    decay_at=(0.7, 0.9),
+    warmup_steps=20,
+    clip_norm=10.0,
+    min_size=16,
 )
 
 PRESETS: dict[str, ModelConfig] = {

@@ -58,7 +58,7 @@ class LadderSize:
 
 SIZES: dict[str, LadderSize] = {
     "tiny": LadderSize(scenes=(16, 4, 8), steps=3, own_steps=3, test_images=4),
-    "quick": LadderSize(scenes=(1000, 200, 500), steps=360, own_steps=200, test_images=200),
+    "quick": LadderSize(scenes=(1000, 200, 500), steps=260, own_steps=200, test_images=200),
     "classroom": LadderSize(scenes=(1000, 200, 500), steps=2000, own_steps=1000, test_images=None),
 }
 

@@ -18,7 +18,9 @@ TINY = dataclasses.replace(
     name="tiny",
     classes=3,
     image=ImageConfig(short=64, long=96, train_short=(64,), train_long=96),
-    backbone=dataclasses.replace(_CLASSROOM.backbone, width=8, pretrained=False),
+    backbone=dataclasses.replace(
+        _CLASSROOM.backbone, width=8, frozen_stages=-1, frozen_norm=False, pretrained=False
+    ),
     fpn=FPNConfig(channels=16, levels=4),
     rpn=dataclasses.replace(
         _CLASSROOM.rpn,
