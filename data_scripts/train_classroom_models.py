@@ -26,7 +26,7 @@ from htc_lab.errors import InputError
 
 def main(
     rungs: tuple[str, ...] = ("htc",),
-    steps: int = 1200,
+    steps: int = 260,
     seed: int = 0,
     data: Path = Path("data/classroom"),
     runs: Path = Path("runs/classroom_models"),
