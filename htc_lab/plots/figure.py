@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from htc_lab.plots.palette import INK, QUIET, RULE
 
@@ -14,9 +15,11 @@ class Picture(Figure):
     """A figure that a notebook shows once, where it is returned, whether or not pyplot was imported."""
 
     def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
-        self.savefig(file, format="png")
-        return file.getvalue()
+        drawn, light = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png")
+        # A palette makes the file a third: notebooks carry their pictures with them.
+        Image.open(drawn).convert("RGB").quantize(256).save(light, format="png", optimize=True)
+        return light.getvalue()
 
 
 def new_figure(width: float, height: float) -> Picture:
