@@ -17,8 +17,8 @@ class Picture(Figure):
     def _repr_png_(self) -> bytes:
         drawn, light = io.BytesIO(), io.BytesIO()
         self.savefig(drawn, format="png")
-        # A palette makes the file a third: notebooks carry their pictures with them.
-        Image.open(drawn).convert("RGB").quantize(256).save(light, format="png", optimize=True)
+        # A palette makes the file a fourth: notebooks carry their pictures with them.
+        Image.open(drawn).convert("RGB").quantize(128).save(light, format="png", optimize=True)
         return light.getvalue()
 
 

@@ -38,6 +38,12 @@ def tight(mask: Tensor) -> Tensor:
     return torch.stack([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]).float()
 
 
+def is_solid(mask: Tensor) -> bool:
+    """Whether the mask fills its box."""
+    x1, y1, x2, y2 = (int(v) for v in tight(mask))
+    return bool(mask[y1:y2, x1:x2].all())
+
+
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -61,21 +67,24 @@ def test_the_truth_stays_in_step(
     assert (after.image_id, after.original_size) == (5, (height, width))
     assert (targets.boxes >= 0).all()
     assert (targets.boxes <= torch.tensor([new_width, new_height, new_width, new_height])).all()
-    for box, label, mask in zip(targets.boxes, targets.labels, targets.masks, strict=True):
+    solid = {
+        label
+        for label, mask in zip(before.targets.labels.tolist(), before.targets.masks, strict=True)
+        if is_solid(mask)
+    }
+    for box, label, mask in zip(targets.boxes, targets.labels.tolist(), targets.masks, strict=True):
         assert (targets.semantic[mask > 0] == label).all()
         assert (targets.semantic == label).sum() == mask.sum()
-        assert (box - tight(mask)).abs().max() <= 0.5 + 1e-4, (
-            "nearest pixel centres: at most half a pixel off"
-        )
+        # Of a shape that others have eaten into, a sliver that holds the box may fall between the pixels.
+        if label in solid:
+            assert (box - tight(mask)).abs().max() <= 0.5 + 1e-4, (
+                "nearest pixel centres: at most half a pixel off"
+            )
     kept = set(targets.labels.tolist())
     scale = new_width / width
     for label, mask in zip(before.targets.labels.tolist(), before.targets.masks, strict=True):
         x1, y1, x2, y2 = tight(mask).tolist()
-        if (
-            (x2 - x1) * scale >= 2
-            and (y2 - y1) * scale >= 2
-            and mask[int(y1) : int(y2), int(x1) : int(x2)].all()
-        ):
+        if (x2 - x1) * scale >= 2 and (y2 - y1) * scale >= 2 and is_solid(mask):
             assert label in kept
 
 
