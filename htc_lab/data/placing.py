@@ -1,12 +1,13 @@
 """Where an object can stand in a classroom scene, and who hides whom."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from htc_lab.data.sprites import Sprite
-from htc_lab.data.stuff import Array, Rng
+from htc_lab.data.stuff import SCENE_STUFF, Array, Rng
 
 MIN_VISIBLE = 20
 """Objects that show fewer px are taken out of the scene."""
@@ -44,52 +45,78 @@ def window(placed: Placed, size: int) -> tuple[tuple[slice, slice], tuple[slice,
     return (slice(y0, y1), slice(x0, x1)), inner
 
 
-def _share(region: Array, tall: int, wide: int, border: int) -> Array:
-    """Share of each tall × wide box that lies in ``region``; boxes may reach ``border`` px outside."""
-    padded = cv2.copyMakeBorder(region.astype(np.uint8), border, border, border, border, cv2.BORDER_REPLICATE)
-    if tall > padded.shape[0] or wide > padded.shape[1]:
-        return np.zeros((0, 0), dtype=np.float32)
-    total = cv2.integral(padded)
-    inside = total[tall:, wide:] - total[:-tall, wide:] - total[tall:, :-wide] + total[:-tall, :-wide]
-    return inside / np.float32(tall * wide)
+class Ground:
+    """The stuff of a scene as objects meet it: where it lies, and how much of a box lies on it.
 
-
-def find_places(
-    rng: Rng, region: Array, avoid: Array | None, tall: int, wide: int, need: float, tries: int
-) -> list[tuple[int, int]]:
-    """Random (left, top) where at least ``need`` of a tall × wide px box lies in ``region``.
-
-    Args:
-        region: (size, size) bool, the stuff to stand on.
-        avoid: (size, size) bool that the box must not touch, or None.
-        need: share 0..1.
-        tries: how many places to draw (fewer where there are fewer).
+    Attributes:
+        shares: share of the picture that each stuff has, by its name.
+        regions: (size, size) bool for each stuff, by its name.
     """
-    border = max(2, min(tall, wide) // 4)
-    good = _share(region, tall, wide, border) >= need
-    if avoid is not None:
-        good &= _share(avoid, tall, wide, border) == 0.0
-    spots = np.flatnonzero(good)
-    if len(spots) == 0:
-        return []
-    chosen = spots[rng.integers(0, len(spots), tries)]
-    return [(int(s % good.shape[1]) - border, int(s // good.shape[1]) - border) for s in chosen]
+
+    def __init__(self, stuff: Array) -> None:
+        """``stuff`` is (size, size) uint8, index into ``SCENE_STUFF``."""
+        self.size = stuff.shape[0]
+        counts = np.bincount(stuff.reshape(-1), minlength=len(SCENE_STUFF)) / stuff.size
+        self.shares: dict[str, float] = dict(zip(SCENE_STUFF, counts.tolist(), strict=True))
+        self.regions = {name: stuff == i for i, name in enumerate(SCENE_STUFF)}
+        self._reach = self.size // 4 + 4
+        self._totals: dict[str, Array] = {}
+
+    def _inside(self, name: str, tall: int, wide: int, border: int) -> Array:
+        """Pixels of ``name`` in each tall × wide box; boxes may reach ``border`` px outside the picture.
+
+        Outside, the picture's outermost pixels go on. Shape (size + 2 border - tall + 1, likewise), int32.
+        """
+        if name not in self._totals:
+            around = (self._reach,) * 4
+            region = self.regions[name].astype(np.uint8)
+            self._totals[name] = cv2.integral(cv2.copyMakeBorder(region, *around, cv2.BORDER_REPLICATE))
+        cut = slice(self._reach - border, self._reach + self.size + border + 1)
+        total = self._totals[name][cut, cut]
+        return total[tall:, wide:] - total[:-tall, wide:] - total[tall:, :-wide] + total[:-tall, :-wide]
+
+    def find_places(
+        self, rng: Rng, name: str, avoid: str | None, tall: int, wide: int, need: float, tries: int
+    ) -> list[tuple[int, int]]:
+        """Random (left, top) where at least ``need`` of a tall × wide px box lies on ``name``.
+
+        Args:
+            name: the stuff to stand on.
+            avoid: stuff that the box must not touch, or None.
+            need: share 0..1.
+            tries: how many places to draw (none where there are none).
+        """
+        border = min(max(2, min(tall, wide) // 4), self._reach)
+        if max(tall, wide) > self.size + 2 * border:
+            return []
+        good = self._inside(name, tall, wide, border) >= math.ceil(need * tall * wide - 1e-6)
+        if avoid is not None:
+            good &= self._inside(avoid, tall, wide, border) == 0
+        spots = np.flatnonzero(good)
+        if len(spots) == 0:
+            return []
+        chosen = spots[rng.integers(0, len(spots), tries)].tolist()
+        return [(s % good.shape[1] - border, s // good.shape[1] - border) for s in chosen]
 
 
 def hidden_share(placed: Placed, others: list[Placed], size: int) -> float:
     """The larger share, over this object and each other one, that an overlap of the two takes away."""
-    outer, inner = window(placed, size)
-    own = np.zeros((size, size), dtype=bool)
-    own[outer] = placed.sprite.mask[inner]
-    area = max(int(own.sum()), 1)
+    (rows, columns), inner = window(placed, size)
+    own = placed.sprite.mask[inner]
     worst = 0.0
     for other in others:
-        outer, inner = window(other, size)
-        mask = other.sprite.mask[inner]
-        common = int((own[outer] & mask).sum())
+        mask = other.sprite.mask
+        tall, wide = mask.shape
+        top, bottom = max(rows.start, other.top), min(rows.stop, other.top + tall)
+        left, right = max(columns.start, other.left), min(columns.stop, other.left + wide)
+        if top >= bottom or left >= right:
+            continue
+        here = own[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
+        there = mask[top - other.top : bottom - other.top, left - other.left : right - other.left]
+        common = np.count_nonzero(here & there)
         if common:
-            behind = area if placed.foot < other.foot else max(int(mask.sum()), 1)
-            worst = max(worst, common / behind)
+            behind = own if placed.foot < other.foot else mask[window(other, size)[1]]
+            worst = max(worst, common / np.count_nonzero(behind))
     return worst
 
 
@@ -109,10 +136,10 @@ def visible_masks(objects: list[Placed], size: int) -> tuple[list[Placed], list[
         outer, inner = window(placed, size)
         own = np.zeros((size, size), dtype=bool)
         own[outer] = placed.sprite.mask[inner]
-        area = int(own.sum())
+        area = int(np.count_nonzero(own))
         seen = own & ~taken
-        count = int(seen.sum())
-        if count < MIN_VISIBLE or count < 0.2 * area or 2 * area < int(placed.sprite.mask.sum()):
+        count = int(np.count_nonzero(seen))
+        if count < MIN_VISIBLE or count < 0.2 * area or 2 * area < np.count_nonzero(placed.sprite.mask):
             continue
         taken |= own
         kept.append((placed, seen, 1.0 - count / area))

@@ -4,16 +4,25 @@ A region is a signed distance in pixels (positive inside), so that its border is
 semantic map gets a hard one: a pixel belongs to the region that covers at least half of it.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
-from htc_lab.data.stuff import PAINTERS, SCENE_STUFF, Array, Rng
+from htc_lab.data.stuff import PAINTERS, SCENE_STUFF, Array, Rng, rgb
 
 _GROUND = ("water", "grass", "sand", "road")
 
 
+@lru_cache
+def _grid(size: int) -> tuple[Array, Array, Array]:
+    """Pixel centres' y and x, (size, size) float32 px each, and (size,) positions 0..1."""
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) + np.float32(0.5)
+    return y, x, np.linspace(0.0, 1.0, size, dtype=np.float32)
+
+
 def _wavy(rng: Rng, size: int, height: float) -> Array:
     """A border that wanders: (size,) float32 offsets in px, at most about ``height``."""
-    x = np.linspace(0.0, 1.0, size, dtype=np.float32)
+    x = _grid(size)[2]
     offsets = np.zeros(size, dtype=np.float32)
     for frequency, share in ((1.0, 0.6), (2.7, 0.3), (7.0, 0.14)):
         turn = frequency * rng.uniform(0.6, 1.4)
@@ -33,7 +42,7 @@ class Scenery:
         self.rng, self.size = rng, size
         self.picture = np.zeros((size, size, 3), dtype=np.float32)
         self.stuff = np.zeros((size, size), dtype=np.uint8)
-        self.y, self.x = np.mgrid[0:size, 0:size].astype(np.float32) + np.float32(0.5)
+        self.y, self.x, _ = _grid(size)
 
     def lay(self, name: str, inside: Array | None = None) -> None:
         """Cover with stuff ``name`` where ``inside`` (size, size) is positive; everywhere if None."""
@@ -43,17 +52,12 @@ class Scenery:
             self.stuff[:] = SCENE_STUFF.index(name)
             return
         cover = np.clip(inside + 0.5, 0.0, 1.0)
-        self.picture += (texture - self.picture) * cover[..., None]
+        self.picture += (texture - self.picture) * rgb(cover)
         self.stuff[cover >= 0.5] = SCENE_STUFF.index(name)
-
-    def shares(self) -> dict[str, float]:
-        """Share of the picture that each stuff has."""
-        counts = np.bincount(self.stuff.reshape(-1), minlength=len(SCENE_STUFF)) / self.stuff.size
-        return dict(zip(SCENE_STUFF, counts.tolist(), strict=True))
 
     def darken(self, inside: Array, amount: float) -> None:
         """Multiply the picture by ``1 - amount`` where ``inside`` is 1 (soft edges allowed)."""
-        self.picture *= (1.0 - amount * np.clip(inside, 0.0, 1.0))[..., None]
+        self.picture *= rgb(1.0 - amount * np.clip(inside, 0.0, 1.0))
 
 
 def _below(scene: Scenery, height: float, waviness: float) -> Array:
@@ -103,7 +107,7 @@ def _lane_marks(scene: Scenery, line: Array, along: Array, wide: Array | float) 
     road = scene.stuff == SCENE_STUFF.index("road")
     dash = np.sin(along) > 0.0
     cover = np.clip(wide - line + 0.5, 0.0, 1.0) * (road & dash)
-    scene.picture += (np.float32(226.0) - scene.picture) * (0.8 * cover)[..., None]
+    scene.picture += (np.float32(226.0) - scene.picture) * rgb(0.8 * cover)
 
 
 def lay_out(rng: Rng, size: int) -> Scenery:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from htc_lab.data.placing import MIN_VISIBLE, Placed, find_places, hidden_share, visible_masks, window
+from htc_lab.data.placing import MIN_VISIBLE, Ground, Placed, hidden_share, visible_masks, window
 from htc_lab.data.scenery import Scenery, lay_out
 from htc_lab.data.sprites import draw_sprite, make_outline
-from htc_lab.data.stuff import SCENE_STUFF, Array, Rng
+from htc_lab.data.stuff import SCENE_STUFF, Array, Rng, rgb
 from htc_lab.data.things import HOME, SCENE_THINGS
 
 __all__ = ["MIN_VISIBLE", "SCENE_STUFF", "SCENE_THINGS", "Decoy", "Scene", "SceneConfig", "make_scene"]
@@ -92,72 +92,70 @@ def _length(rng: Rng, name: str, config: SceneConfig) -> float:
 
 
 def _try_to_place(
-    rng: Rng, scenery: Scenery, placed: list[Placed], name: str, length: float, light: float, decoy: bool
+    rng: Rng, ground: Ground, placed: list[Placed], name: str, length: float, light: float, decoy: bool
 ) -> Placed | None:
     """One object on its home stuff (a decoy: on another one), not hiding the others too much."""
-    home = scenery.stuff == SCENE_STUFF.index(HOME[name])
-    on, region = HOME[name], home
+    on = HOME[name]
     if decoy:
-        there = [stuff for stuff, share in scenery.shares().items() if stuff != HOME[name] and share > 0.05]
+        there = [stuff for stuff, share in ground.shares.items() if stuff != HOME[name] and share > 0.05]
         on = there[rng.integers(len(there))]
-        region = scenery.stuff == SCENE_STUFF.index(on)
     outline = make_outline(rng, name, length)
-    need, avoid = (0.85, home) if decoy else (0.72, None)
-    places = find_places(rng, region, avoid, outline.tall, outline.wide, need, 6)
+    need, avoid = (0.85, HOME[name]) if decoy else (0.72, None)
+    places = ground.find_places(rng, on, avoid, outline.tall, outline.wide, need, 6)
     if not places:
         return None
     sprite = draw_sprite(outline, light)
     most = 0.45 if rng.random() < 0.4 else 0.12
     for left, top in places:
         candidate = Placed(sprite, left, top, decoy, on)
-        if hidden_share(candidate, placed, scenery.size) <= most:
+        if hidden_share(candidate, placed, ground.size) <= most:
             return candidate
     return None
 
 
 def _companion(
-    rng: Rng, scenery: Scenery, placed: list[Placed], first: Placed, light: float
+    rng: Rng, ground: Ground, placed: list[Placed], first: Placed, light: float
 ) -> Placed | None:
     """Another object of the same class and about the same size that touches or overlaps ``first``."""
     tall, wide = first.sprite.cover.shape
     outline = make_outline(rng, first.sprite.name, max(tall, wide) * rng.uniform(0.75, 0.95))
-    home = scenery.stuff == SCENE_STUFF.index(first.stuff)
+    home = ground.regions[first.stuff]
     places = []
     for _ in range(6):
         side = 1 if rng.random() < 0.5 else -1
         left = first.left + side * int(wide * rng.uniform(0.55, 0.95))
         top = first.top + int(tall * rng.uniform(-0.25, 0.25))
-        ground = home[max(top, 0) : max(top + outline.tall, 0), max(left, 0) : max(left + outline.wide, 0)]
-        if ground.size >= 0.75 * outline.tall * outline.wide and ground.mean() >= 0.72:
+        under = home[max(top, 0) : max(top + outline.tall, 0), max(left, 0) : max(left + outline.wide, 0)]
+        enough = under.size >= 0.75 * outline.tall * outline.wide
+        if enough and np.count_nonzero(under) / under.size >= 0.72:
             places.append((left, top))
     if not places:
         return None
     sprite = draw_sprite(outline, light)
     for left, top in places:
         candidate = Placed(sprite, left, top, False, first.stuff)
-        if hidden_share(candidate, placed, scenery.size) <= 0.5:
+        if hidden_share(candidate, placed, ground.size) <= 0.5:
             return candidate
     return None
 
 
-def _populate(rng: Rng, scenery: Scenery, config: SceneConfig, light: float) -> list[Placed]:
+def _populate(rng: Rng, ground: Ground, config: SceneConfig, light: float) -> list[Placed]:
     """Things on their homes, groups, and decoys elsewhere; in painting order, far to near."""
     placed: list[Placed] = []
-    share = scenery.shares()
-    at_home = [name for name in SCENE_THINGS if share[HOME[name]] > 0.04]
+    at_home = [name for name in SCENE_THINGS if ground.shares[HOME[name]] > 0.04]
     wanted = int(rng.integers(config.min_objects, config.max_objects + 1))
     for _ in range(3 * wanted):
         if len(placed) >= wanted:
             break
         name = at_home[rng.integers(len(at_home))]
         length = _length(rng, name, config)
-        found = _try_to_place(rng, scenery, placed, name, length, light, decoy=False)
+        found = _try_to_place(rng, ground, placed, name, length, light, decoy=False)
         if found is None:
             continue
         placed.append(found)
         if rng.random() < config.groups:
             for _ in range(min(int(rng.integers(1, 4)), wanted - len(placed))):
-                other = _companion(rng, scenery, placed, placed[-1], light)
+                other = _companion(rng, ground, placed, placed[-1], light)
                 if other is not None:
                     placed.append(other)
     decoys = int(np.floor(config.decoys * len(placed) + rng.random()))
@@ -165,7 +163,7 @@ def _populate(rng: Rng, scenery: Scenery, config: SceneConfig, light: float) -> 
         if sum(p.decoy for p in placed) >= decoys:
             break
         name = SCENE_THINGS[rng.integers(len(SCENE_THINGS))]
-        found = _try_to_place(rng, scenery, placed, name, 0.9 * _length(rng, name, config), light, decoy=True)
+        found = _try_to_place(rng, ground, placed, name, 0.9 * _length(rng, name, config), light, decoy=True)
         if found is not None:
             placed.append(found)
     return sorted(placed, key=lambda p: p.foot)
@@ -181,9 +179,9 @@ def _paint(scenery: Scenery, objects: list[Placed], light: float) -> None:
         left = placed.left - round(shift * float(np.cos(light)))
         shadow = Placed(placed.sprite, left, placed.top + round(shift), placed.decoy, placed.stuff)
         outer, inner = window(shadow, size)
-        picture[outer] *= (1.0 - (0.10 if placed.stuff == "sky" else 0.32) * fade[inner])[..., None]
+        picture[outer] *= rgb(1.0 - (0.10 if placed.stuff == "sky" else 0.32) * fade[inner])
         outer, inner = window(placed, size)
-        cover = placed.sprite.cover[inner][..., None]
+        cover = rgb(placed.sprite.cover[inner])
         picture[outer] += (placed.sprite.colour[inner] - picture[outer]) * cover
 
 
@@ -194,13 +192,15 @@ def _finish(rng: Rng, picture: Array, config: SceneConfig) -> Array:
     slope = rng.normal(0.0, 0.07, 2).astype(np.float32)
     light = np.float32(rng.uniform(0.78, 1.12)) + slope[0] * axis[:, None] + slope[1] * axis[None, :]
     light = light - np.float32(rng.uniform(0.0, 0.14)) * (axis[:, None] ** 2 + axis[None, :] ** 2) / 2
-    picture = picture * light[..., None] * rng.normal(1.0, 0.03, 3).astype(np.float32)
+    picture = picture * rgb(light)
+    picture.reshape(size, 3 * size)[:] *= np.tile(rng.normal(1.0, 0.03, 3).astype(np.float32), size)
     spread = rng.uniform(0.0, config.blur) * size / 128
     if spread > 0.25:
         picture = cv2.GaussianBlur(picture, (0, 0), spread)
     grain = rng.standard_normal(picture.shape, dtype=np.float32)
-    picture = picture + np.float32(rng.uniform(0.0, config.noise)) * grain
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    picture += np.float32(rng.uniform(0.0, config.noise)) * grain
+    picture += 0.5
+    return np.clip(picture, 0, 255, out=picture).astype(np.uint8)
 
 
 def _attributes(
@@ -242,7 +242,9 @@ def make_scene(seed: int, config: SceneConfig = SceneConfig()) -> Scene:
     rng = np.random.default_rng(seed)
     scenery = lay_out(rng, config.size)
     light = float(rng.uniform(-0.85, -0.15) * np.pi)
-    objects, seen, hidden = visible_masks(_populate(rng, scenery, config, light), config.size)
+    objects, seen, hidden = visible_masks(
+        _populate(rng, Ground(scenery.stuff), config, light), config.size
+    )
     _paint(scenery, objects, light)
     semantic = scenery.stuff + np.uint8(len(SCENE_THINGS))
     real = [i for i, placed in enumerate(objects) if not placed.decoy]

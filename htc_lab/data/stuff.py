@@ -5,6 +5,7 @@ regions out of them. Colours vary from scene to scene, so that no single colour 
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -21,6 +22,11 @@ def value_noise(rng: Rng, size: int, rows: int, columns: int) -> Array:
     return cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
+def rgb(plane: Array) -> Array:
+    """(h, w) three times over, (h, w, 3): arithmetic on it is far faster than on a broadcast last axis."""
+    return cv2.merge((plane, plane, plane)) if plane.size else np.empty((*plane.shape, 3), plane.dtype)
+
+
 def _colour(rng: Rng, choices: tuple[tuple[int, int, int], ...], jitter: float = 10.0) -> Array:
     base = np.asarray(choices[rng.integers(len(choices))], dtype=np.float32)
     return base + rng.normal(0.0, jitter, 3).astype(np.float32)
@@ -28,9 +34,11 @@ def _colour(rng: Rng, choices: tuple[tuple[int, int, int], ...], jitter: float =
 
 def _shade(colour: Array, amount: Array) -> Array:
     """A flat colour made lighter or darker pixel by pixel: (h, w, 3)."""
-    return colour * (1.0 + amount)[..., None]
+    light = 1.0 + amount
+    return cv2.merge((colour[0] * light, colour[1] * light, colour[2] * light))
 
 
+@lru_cache
 def _rows(size: int) -> Array:
     return np.linspace(0.0, 1.0, size, dtype=np.float32)[:, None]
 
@@ -45,9 +53,9 @@ def paint_sky(rng: Rng, size: int) -> Array:
     )
     top, bottom = (np.asarray(c, dtype=np.float32) for c in palettes[rng.integers(len(palettes))])
     down = np.clip(_rows(size) * 1.7, 0.0, 1.0)[..., None]
-    picture = top * (1.0 - down) + bottom * down
+    picture = np.repeat(top * (1.0 - down) + bottom * down, size, axis=1)
     cloud = value_noise(rng, size, 7, 4) + 0.5 * value_noise(rng, size, 15, 9)
-    cover = np.clip((cloud - rng.uniform(0.0, 0.35)) * 3.0, 0.0, 0.8)[..., None]
+    cover = rgb(np.clip((cloud - rng.uniform(0.0, 0.35)) * 3.0, 0.0, 0.8))
     return picture * (1.0 - cover) + np.float32(244.0) * cover
 
 
@@ -56,8 +64,8 @@ def paint_water(rng: Rng, size: int) -> Array:
     colour = _colour(rng, ((42, 104, 150), (52, 134, 150), (72, 104, 124), (36, 84, 128)), 6.0)
     ripple = value_noise(rng, size, size // 3, 6) + 0.8 * value_noise(rng, size, size // 6, 4)
     picture = _shade(colour, 0.34 * ripple + 0.18 * (0.5 - _rows(size)))
-    glint = np.clip(ripple - 0.55, 0.0, 1.0)[..., None]
-    return picture + 180.0 * glint
+    glint = np.clip(ripple - 0.55, 0.0, 1.0)
+    return picture + rgb(180.0 * glint)
 
 
 def paint_grass(rng: Rng, size: int) -> Array:
@@ -101,8 +109,8 @@ def paint_wall(rng: Rng, size: int) -> Array:
     grain = rng.standard_normal((size, size), dtype=np.float32)
     picture = _shade(colour, tone[course[:, None], brick] + 0.03 * grain)
     joint = ((rows % tall)[:, None] < max(1.0, 0.16 * tall)) | (along % wide < max(1.0, 0.16 * tall))
-    picture[joint] = 0.45 * picture[joint] + 0.55 * (np.float32(0.6) * colour + 74.0)
-    return picture
+    dark = 0.45 * picture + np.tile(0.55 * (np.float32(0.6) * colour + 74.0), size).reshape(1, size, 3)
+    return np.where(rgb(joint.view(np.uint8)), dark, picture)
 
 
 PAINTERS: dict[str, Callable[[Rng, int], Array]] = {

@@ -53,9 +53,18 @@ def _points(*pairs: tuple[float, float]) -> Array:
 
 
 @lru_cache
+def _turns(n: int) -> Array:
+    return np.linspace(0.0, 2 * np.pi, n, endpoint=False)
+
+
+@lru_cache
 def _around(n: int) -> Array:
-    turn = np.linspace(0.0, 2 * np.pi, n, endpoint=False)
-    return np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    return np.stack([np.cos(_turns(n)), np.sin(_turns(n))], axis=1)
+
+
+@lru_cache
+def _steps(start: float, stop: float, n: int) -> Array:
+    return np.linspace(start, stop, n)
 
 
 def _circle(x: float, y: float, radius: float, n: int = 40) -> Array:
@@ -67,7 +76,7 @@ def boat(rng: Rng) -> list[Part]:
     hull = _tint(rng, (150, 56, 44), (112, 70, 48), (178, 96, 52))
     sail = _tint(rng, (240, 232, 214), (236, 206, 160))
     deck, keel, mast = rng.uniform(0.10, 0.18), rng.uniform(0.38, 0.48), rng.uniform(-0.10, 0.08)
-    along = np.linspace(-1.0, 1.0, 17)
+    along = _steps(-1.0, 1.0, 17)
     rim = np.stack([0.5 * along, deck + 0.10 * (1 - along**2)], axis=1)
     bottom = np.stack([0.5 * along[::-1], deck + (keel - deck) * (1 - np.abs(along[::-1]) ** 2.6)], axis=1)
     stripe = np.stack([0.47 * along, deck + 0.02 + 0.13 * (1 - along**2)], axis=1)
@@ -93,7 +102,7 @@ def kite(rng: Rng) -> list[Part]:
     wide, middle, foot = rng.uniform(0.24, 0.32), rng.uniform(-0.24, -0.14), rng.uniform(0.08, 0.16)
     top, left, right, low = (0.0, -0.5), (-wide, middle), (wide, middle), (0.0, foot)
     centre = (0.0, middle)
-    down = np.linspace(0.0, 1.0, 22)
+    down = _steps(0.0, 1.0, 22)
     swing = rng.uniform(0.05, 0.10) * np.sign(rng.random() - 0.5)
     tail = np.stack([swing * np.sin(2 * np.pi * 1.15 * down), foot + (0.48 - foot) * down], axis=1)
     parts = [
@@ -154,9 +163,9 @@ def can(rng: Rng) -> list[Part]:
     metal = _tint(rng, (60, 140, 160), (110, 130, 190), (70, 160, 200))
     top, wide = rng.uniform(-0.20, -0.12), rng.uniform(0.20, 0.24)
     body = _points((-wide + 0.05, top), (wide, top), (wide + 0.04, 0.36), (-wide, 0.36))
-    arc = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 14)
+    arc = _steps(-0.5 * np.pi, 0.5 * np.pi, 14)
     grip = np.stack([wide - 0.02 + 0.24 * np.cos(arc), 0.08 + 0.17 * np.sin(arc)], axis=1)
-    over = np.linspace(np.pi, 2 * np.pi, 14)
+    over = _steps(np.pi, 2 * np.pi, 14)
     bail = np.stack([0.03 + 0.17 * np.cos(over), top + 0.18 * np.sin(over)], axis=1)
     reach = rng.uniform(-0.24, -0.14)
     spout = _points((-wide + 0.03, 0.12), (-wide + 0.01, 0.28), (-0.44, reach + 0.02), (-0.38, reach - 0.02))
@@ -176,7 +185,7 @@ def wreath(rng: Rng) -> list[Part]:
     """A leafy ring with a round hole, berries and a bow."""
     leaf = _tint(rng, (40, 108, 58), (62, 124, 50), (34, 92, 74))
     red = _tint(rng, (204, 40, 48), (220, 90, 60))
-    turn = np.linspace(0.0, 2 * np.pi, 96, endpoint=False)
+    turn = _turns(96)
     lobes, phase = rng.integers(11, 16), rng.uniform(0, 6)
     rim = 0.45 + 0.045 * np.sin(lobes * turn + phase)
     hole = rng.uniform(0.22, 0.28) + 0.015 * np.sin(lobes * turn)

@@ -29,7 +29,7 @@ from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS, Scene, SceneConfig, m
 from htc_lab.errors import InputError
 
 GENERATOR_VERSION = 3
-"""Goes up with every change that changes the bytes of a scene."""
+"""Goes up with every change to the pixels or the truth of a scene."""
 
 SPLITS = ("train", "val", "test")
 _SPLIT_RANGE = 1 << 24
@@ -43,7 +43,7 @@ def scene_seed(seed: int, split: str, index: int) -> int:
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
-    ok, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    ok, data = cv2.imencode(".png", picture)
     if not ok:
         raise OSError(f"{path}: could not be encoded as PNG")
     path.write_bytes(data.tobytes())
