@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 from safetensors.torch import save_file
 
-from htc_lab.config import CLASSROOM, Schedule, parse_toggles
+from htc_lab.config import Schedule, parse_toggles
 from htc_lab.data.layout import find_data
 from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.semantic import semantic_classes
@@ -20,6 +20,7 @@ from htc_lab.engine.pretrained import CLASSROOM_BASE
 from htc_lab.engine.train import TrainOptions, train
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically
+from htc_lab.presets import CLASSROOM
 
 
 def main(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tyro
 
-from htc_lab.config import CLASSROOM, CLASSROOM_SCHEDULE, RUNGS
+from htc_lab.config import RUNGS
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
 from htc_lab.data.scenes import SceneConfig
@@ -22,6 +22,7 @@ from htc_lab.engine.inference import average_precision, predict_split, truth_of
 from htc_lab.engine.machine import describe_machine
 from htc_lab.engine.train import TrainOptions, train
 from htc_lab.errors import InputError
+from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
 
 
 def main(

@@ -11,7 +11,6 @@ from htc_lab.config import (
     INTERLEAVED,
     MASK_FLOW,
     PLAIN_CASCADE,
-    PRESETS,
     RUNGS,
     ModelConfig,
     Schedule,
@@ -19,6 +18,7 @@ from htc_lab.config import (
     parse_toggles,
 )
 from htc_lab.errors import InputError
+from htc_lab.presets import PRESETS
 
 if TYPE_CHECKING:
     from htc_lab.data.dataset import read_image

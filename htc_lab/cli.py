@@ -7,16 +7,20 @@ from typing import Any
 
 import tyro
 
-from htc_lab import commands
+from htc_lab.commands.ablate import ablate
+from htc_lab.commands.data import data
+from htc_lab.commands.evaluate import evaluate
+from htc_lab.commands.predict import predict
+from htc_lab.commands.train import train
 from htc_lab.errors import InputError
 from htc_lab.files import plain
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "train": commands.train,
-    "eval": commands.evaluate,
-    "predict": commands.predict,
-    "ablate": commands.ablate,
-    "data": commands.data,
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "ablate": ablate,
+    "data": data,
 }
 
 

@@ -1,4 +1,4 @@
-"""Every number of the model, the four toggles, and the presets: frozen dataclasses and plain constants.
+"""Every number of the model and the four toggles: frozen dataclasses.
 
 The full-size defaults are those of the reference implementation (mmdet 3.3.0, ``configs/htc``).
 Derive a variant with ``dataclasses.replace(config, ...)``.
@@ -6,7 +6,6 @@ Derive a variant with ``dataclasses.replace(config, ...)``.
 
 import dataclasses
 from dataclasses import dataclass, field
-from types import UnionType
 from typing import Any
 
 from htc_lab.errors import InputError
@@ -61,6 +60,33 @@ RUNGS: dict[str, Toggles] = {
     "mask_flow": MASK_FLOW,
     "htc": HTC,
 }
+
+
+def parse_toggles(text: str) -> Toggles:
+    """Toggles from words: a rung's name, or switches joined by "+" ("none" for no switch).
+
+    ``htc``, ``plain_cascade``, ``interleaved+mask_flow``, ``mask_flow+semantic_mask+stages=2``. A sum of
+    switches averages the stages' masks, as the rungs do; add ``last_mask`` for the last stage's alone.
+
+    Raises:
+        InputError: a word that is none of these; the message lists them.
+    """
+    if text in RUNGS:
+        return RUNGS[text]
+    values: dict[str, Any] = dict.fromkeys(SWITCHES, False) | {"average_masks": True}
+    for word in text.split("+"):
+        if word in SWITCHES:
+            values[word] = True
+        elif word.startswith("stages=") and word[7:].isdigit():
+            values["stages"] = int(word[7:])
+        elif word == "last_mask":
+            values["average_masks"] = False
+        elif word != "none":
+            raise InputError(
+                f"--toggles {text}: '{word}' is not a toggle; take one of {', '.join(RUNGS)}, or join "
+                f"{', '.join(SWITCHES)}, stages=N, last_mask with '+'"
+            )
+    return Toggles(**values)
 
 
 @dataclass(frozen=True)
@@ -269,187 +295,3 @@ class Schedule:
     warmup_steps: int = 500
     clip_norm: float = 0.0
     min_size: int = 32
-
-
-ONE_X = Schedule()
-TWENTY_EPOCHS = Schedule(epochs=20, decay_at=(16 / 20, 19 / 20))
-
-_R50 = BackboneConfig()
-_R101 = BackboneConfig(depth=101)
-_X101_32 = BackboneConfig(depth=101, groups=32, group_width=4)
-_X101_64 = BackboneConfig(depth=101, groups=64, group_width=4)
-_CASCADE_TEST = CascadeConfig(low_quality_matches=False, score_threshold=0.05)
-
-
-def _cascade_mask_rcnn(name: str, backbone: BackboneConfig) -> ModelConfig:
-    return ModelConfig(name, toggles=PLAIN_CASCADE, backbone=backbone, cascade=_CASCADE_TEST)
-
-
-# A cascade for 128-px scenes that a laptop trains in minutes: the same wiring, every part narrower. Most of
-# its arithmetic is mask heads, so these are the ones to keep small.
-CLASSROOM = ModelConfig(
-    "classroom",
-    classes=6,
-    image=ImageConfig(short=160, long=240, train_short=(160,), train_long=240),
-    backbone=BackboneConfig(depth=18, width=32),
-    fpn=FPNConfig(channels=48, levels=4),
-    rpn=RPNConfig(
-        anchor_scale=4.0,
-        samples=64,
-        train_before_nms=200,
-        train_after_nms=200,
-        test_before_nms=200,
-        test_after_nms=100,
-    ),
-    cascade=CascadeConfig(
-        finest_scale=28,
-        pooled_levels=3,
-        sampling_ratio=2,
-        fc_channels=128,
-        mask_channels=32,
-        mask_convs=2,
-        samples=32,
-        max_detections=50,
-        score_threshold=0.01,
-    ),
-    semantic=SemanticConfig(classes=12, channels=48, convs=2, level=0, loss_weight=0.2, mean_over_valid=True),
-)
-
-CLASSROOM_SCHEDULE = Schedule(
-    steps=1000,
-    batch=4,
-    lr=0.002,
-    lr_batch=4,
-    adaptive=True,
-    decay_at=(0.7, 0.9),
-    warmup_steps=20,
-    clip_norm=10.0,
-    min_size=16,
-)
-
-PRESETS: dict[str, ModelConfig] = {
-    "classroom": CLASSROOM,
-    "cascade_r50_1x": _cascade_mask_rcnn("cascade_r50_1x", _R50),
-    "cascade_r50_20e": _cascade_mask_rcnn("cascade_r50_20e", _R50),
-    "cascade_r101_20e": _cascade_mask_rcnn("cascade_r101_20e", _R101),
-    "cascade_x101_32x4d_20e": _cascade_mask_rcnn("cascade_x101_32x4d_20e", _X101_32),
-    "cascade_x101_64x4d_20e": _cascade_mask_rcnn("cascade_x101_64x4d_20e", _X101_64),
-    "htc_without_semantic_r50_1x": ModelConfig("htc_without_semantic_r50_1x", toggles=MASK_FLOW),
-    "htc_r50_1x": ModelConfig("htc_r50_1x"),
-    "htc_r50_20e": ModelConfig("htc_r50_20e"),
-    "htc_r101_20e": ModelConfig("htc_r101_20e", backbone=_R101),
-    "htc_x101_32x4d_20e": ModelConfig("htc_x101_32x4d_20e", backbone=_X101_32),
-    "htc_x101_64x4d_20e": ModelConfig("htc_x101_64x4d_20e", backbone=_X101_64),
-    "htc_x101_64x4d_dcn_ms_20e": ModelConfig(
-        "htc_x101_64x4d_dcn_ms_20e",
-        image=ImageConfig(train_short=tuple(range(400, 1401)), train_long=1600),
-        backbone=dataclasses.replace(_X101_64, deformable=(2, 3, 4)),
-    ),
-}
-
-
-def parse_toggles(text: str) -> Toggles:
-    """Toggles from words: a rung's name, or switches joined by "+" ("none" for no switch).
-
-    ``htc``, ``plain_cascade``, ``interleaved+mask_flow``, ``mask_flow+semantic_mask+stages=2``. A sum of
-    switches averages the stages' masks, as the rungs do; add ``last_mask`` for the last stage's alone.
-
-    Raises:
-        InputError: a word that is none of these; the message lists them.
-    """
-    if text in RUNGS:
-        return RUNGS[text]
-    values: dict[str, Any] = dict.fromkeys(SWITCHES, False) | {"average_masks": True}
-    for word in text.split("+"):
-        if word in SWITCHES:
-            values[word] = True
-        elif word.startswith("stages=") and word[7:].isdigit():
-            values["stages"] = int(word[7:])
-        elif word == "last_mask":
-            values["average_masks"] = False
-        elif word != "none":
-            raise InputError(
-                f"--toggles {text}: '{word}' is not a toggle; take one of {', '.join(RUNGS)}, or join "
-                f"{', '.join(SWITCHES)}, stages=N, last_mask with '+'"
-            )
-    return Toggles(**values)
-
-
-def preset(name: str) -> ModelConfig:
-    """The preset of that name.
-
-    Raises:
-        InputError: no such preset; the message lists them.
-    """
-    if name not in PRESETS:
-        raise InputError(f"--preset {name}: no such preset; take one of {', '.join(PRESETS)}")
-    return PRESETS[name]
-
-
-def schedule_of(preset_name: str) -> Schedule:
-    """The schedule a preset is trained with."""
-    if preset_name == "classroom":
-        return CLASSROOM_SCHEDULE
-    return ONE_X if preset_name.endswith("1x") else TWENTY_EPOCHS
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config as plain JSON values (tuples become lists)."""
-    return dataclasses.asdict(config)
-
-
-def _scalars(kind: Any) -> Any:
-    """The JSON types that may stand for a field: a whole number also where a float is asked for."""
-    return (int, float) if kind is float else kind if isinstance(kind, type | UnionType) else object
-
-
-def _name_of(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind)
-
-
-def _build(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: expected an object, found {type(values).__name__}; write the config anew")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for name in values:
-        if name not in fields:
-            raise InputError(f"{where}.{name}: no such field; fields are {', '.join(fields)}")
-    built = {}
-    for name, value in values.items():
-        nested = fields[name].type
-        if isinstance(nested, type) and dataclasses.is_dataclass(nested):
-            value = _build(nested, value, f"{where}.{name}")
-        elif name == "stages" and kind is CascadeConfig:
-            if not isinstance(value, (list, tuple)):
-                found = type(value).__name__
-                raise InputError(f"{where}.{name}: expected a list, found {found}; write the config anew")
-            value = tuple(_build(StageConfig, v, f"{where}.{name}[{i}]") for i, v in enumerate(value))
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif not isinstance(value, _scalars(fields[name].type)):
-            raise InputError(f"{where}.{name}: {value!r} is no {_name_of(fields[name].type)}; correct it")
-        built[name] = value
-    try:
-        return kind(**built)
-    except TypeError as error:
-        raise InputError(f"{where}: {error}; write the config anew") from None
-
-
-def model_config_from_dict(values: dict[str, Any], where: str = "config") -> ModelConfig:
-    """The inverse of :func:`to_dict` for a :class:`ModelConfig`.
-
-    Args:
-        values: plain JSON values.
-        where: what error messages call the source, e.g. a file name.
-
-    Raises:
-        InputError: an unknown or malformed field, named.
-    """
-    config: ModelConfig = _build(ModelConfig, values, where)
-    return config
-
-
-def schedule_from_dict(values: dict[str, Any], where: str = "schedule") -> Schedule:
-    """The inverse of :func:`to_dict` for a :class:`Schedule`; raises InputError like its sibling."""
-    schedule: Schedule = _build(Schedule, values, where)
-    return schedule

@@ -113,9 +113,7 @@ def _try_to_place(
     return None
 
 
-def _companion(
-    rng: Rng, ground: Ground, placed: list[Placed], first: Placed, light: float
-) -> Placed | None:
+def _companion(rng: Rng, ground: Ground, placed: list[Placed], first: Placed, light: float) -> Placed | None:
     """Another object of the same class and about the same size that touches or overlaps ``first``."""
     tall, wide = first.sprite.cover.shape
     outline = make_outline(rng, first.sprite.name, max(tall, wide) * rng.uniform(0.75, 0.95))
@@ -242,9 +240,7 @@ def make_scene(seed: int, config: SceneConfig = SceneConfig()) -> Scene:
     rng = np.random.default_rng(seed)
     scenery = lay_out(rng, config.size)
     light = float(rng.uniform(-0.85, -0.15) * np.pi)
-    objects, seen, hidden = visible_masks(
-        _populate(rng, Ground(scenery.stuff), config, light), config.size
-    )
+    objects, seen, hidden = visible_masks(_populate(rng, Ground(scenery.stuff), config, light), config.size)
     _paint(scenery, objects, light)
     semantic = scenery.stuff + np.uint8(len(SCENE_THINGS))
     real = [i for i, placed in enumerate(objects) if not placed.decoy]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from htc_lab.config import CLASSROOM, CLASSROOM_SCHEDULE, RUNGS, ModelConfig, Schedule, Toggles, to_dict
+from htc_lab.config import RUNGS, ModelConfig, Schedule, Toggles
+from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder, find_data
 from htc_lab.data.scenes import SceneConfig
@@ -26,6 +27,7 @@ from htc_lab.engine.train import TrainOptions, train
 from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.model import HybridTaskCascade
+from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
 
 TITLES = {
     "plain_cascade": "Plain cascade",

@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from htc_lab.config import ModelConfig, model_config_from_dict, to_dict
+from htc_lab.config import ModelConfig
+from htc_lab.config_json import model_config_from_dict, to_dict
 from htc_lab.engine.pretrained import CLASSROOM_BASE, SHIPPED
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically, write_json

@@ -5,8 +5,9 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from htc_lab.config import CLASSROOM, ModelConfig
+from htc_lab.config import ModelConfig
 from htc_lab.errors import InputError
+from htc_lab.presets import CLASSROOM
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models"
 CLASSROOM_BASE = SHIPPED / "classroom" / "base.safetensors"

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from htc_lab.config import ModelConfig, Schedule, to_dict
+from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.engine.batches import batches, seeded
 from htc_lab.engine.checkpoint import CHECKPOINT, fill, load, read_run, save_run

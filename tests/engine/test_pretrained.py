@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from htc_lab.config import CLASSROOM, PRESETS, RUNGS
+from htc_lab.config import RUNGS
 from htc_lab.engine.pretrained import CLASSROOM_BASE, pretrained_weights
 from htc_lab.errors import InputError
 from htc_lab.model import build_model
+from htc_lab.presets import CLASSROOM, PRESETS
 
 
 @pytest.mark.parametrize("rung", RUNGS)

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from htc_lab.config import HTC, PLAIN_CASCADE, PRESETS
+from htc_lab.config import HTC, PLAIN_CASCADE
 from htc_lab.errors import InputError
 from htc_lab.explorer.stage_session import PROPOSALS, RESULT, StageSession, ViewState
 from htc_lab.explorer.stage_view import StageView
 from htc_lab.explorer.stage_words import describe, remark
 from htc_lab.model import HybridTaskCascade, build_model
+from htc_lab.presets import PRESETS
 from tests.plots.made_trace import CLASS_NAMES, made_sample
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htc_lab.config import PRESETS, ModelConfig, RPNConfig
+from htc_lab.config import ModelConfig, RPNConfig
 from htc_lab.engine.checkpoint import empty_model, fill
 from htc_lab.errors import InputError
 from htc_lab.layers.pasting import paste
 from htc_lab.model import HybridTaskCascade
+from htc_lab.presets import PRESETS
 from htc_lab.structures import Features, Proposals, RoIs, Targets
 from htc_lab.trace import StageTrace
 from tests.oracle import recipe

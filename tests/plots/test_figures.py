@@ -8,7 +8,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from htc_lab.config import PLAIN_CASCADE, PRESETS
+from htc_lab.config import PLAIN_CASCADE
 from htc_lab.errors import InputError
 from htc_lab.model import build_model
 from htc_lab.plots import (
@@ -21,6 +21,7 @@ from htc_lab.plots import (
     show_stages,
 )
 from htc_lab.plots.palette import OBJECT_COLOURS
+from htc_lab.presets import PRESETS
 from tests.plots.made_trace import CLASS_NAMES, made_sample, made_trace
 
 

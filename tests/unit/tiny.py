@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from htc_lab.config import PRESETS, FPNConfig, ImageConfig, ModelConfig, SemanticConfig, Toggles
+from htc_lab.config import FPNConfig, ImageConfig, ModelConfig, SemanticConfig, Toggles
 from htc_lab.model import HybridTaskCascade, build_model
+from htc_lab.presets import PRESETS
 from htc_lab.structures import RoIs, Targets
 
 _CLASSROOM = PRESETS["classroom"]

@@ -1,0 +1,81 @@
+"""``htc-lab data``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from htc_lab.commands.flags import USUAL, Layout, say
+
+
+@dataclass(frozen=True)
+class Show:
+    """Say what is found in a data folder, and read all of it once."""
+
+    data: Path
+    """Folder of a COCO-format data set."""
+    layout: Layout = USUAL
+    """Where things are in it."""
+    json: bool = False
+    """Print the figures as one JSON object."""
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """Make the classroom scenes; a folder that has them already is left as it is."""
+
+    root: Path = Path("data/classroom")
+    """Folder to make."""
+    train: int = 1000
+    """Images to train on."""
+    val: int = 200
+    """Images to make choices on."""
+    test: int = 500
+    """Images to report on."""
+    size: int = 128
+    """Height and width, px."""
+    seed: int = 0
+    """Other seeds give other scenes."""
+    json: bool = False
+    """Print the figures as one JSON object."""
+
+
+def data(
+    action: tyro.conf.OmitArgPrefixes[
+        Annotated[Show, tyro.conf.subcommand("show")]
+        | Annotated[Classroom, tyro.conf.subcommand("classroom")]
+    ],
+) -> dict[str, Any] | None:
+    """Look at data, or make the classroom scenes."""
+    if isinstance(action, Classroom):
+        from htc_lab.data.scenes import SceneConfig
+        from htc_lab.data.write_scenes import ensure_classroom
+
+        config = SceneConfig(size=action.size)
+        ensure_classroom(action.root, action.train, action.val, action.test, config, action.seed)
+        counts = {"train": action.train, "val": action.val, "test": action.test}
+        say(f"{action.root}: {counts} classroom scenes of {action.size} px", action.json)
+        return {"root": str(action.root), **counts} if action.json else None
+    return _show(action)
+
+
+def _show(action: Show) -> dict[str, Any] | None:
+    from tqdm.auto import tqdm
+
+    from htc_lab.data.dataset import CocoDataset
+    from htc_lab.data.semantic import semantic_classes
+
+    found = action.layout.find(action.data)
+    say(found.describe(), action.json)
+    semantic = semantic_classes(found)
+    say(f"  semantic branch: {semantic.count} classes, {semantic.source}", action.json)
+    read = {}
+    for name in ("train", "val", "test"):
+        dataset = CocoDataset(getattr(found, name), semantic)
+        for i in tqdm(range(len(dataset)), desc=name, leave=False):
+            dataset[i]
+        read[name] = len(dataset)
+    say("  all images and maps can be read", action.json)
+    figures = {"classes": list(found.class_names), "semantic_classes": semantic.count, "images": read}
+    return {"root": str(found.root), **figures} if action.json else None

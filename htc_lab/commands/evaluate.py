@@ -1,0 +1,59 @@
+"""``htc-lab eval``."""
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
+from htc_lab.errors import InputError
+
+
+def evaluate(
+    data: Path,
+    checkpoint: str,
+    split: Literal["train", "val", "test"] = "val",
+    toggles: str | None = None,
+    device: str = "cpu",
+    layout: Layout = USUAL,
+    json: bool = False,
+) -> dict[str, Any] | None:
+    """Box and mask AP of a checkpoint, of its result and of each stage's masks.
+
+    Args:
+        data: folder of a COCO-format data set.
+        checkpoint: a run folder, a .safetensors file, or a shipped model's name.
+        split: which images.
+        toggles: evaluate with these instead of the model's own.
+        device: cpu or cuda.
+        layout: where things are in the data folder.
+        json: print the figures as one JSON object.
+    """
+    chosen = toggles_of(toggles)
+
+    from htc_lab.data.dataset import CocoDataset
+    from htc_lab.engine.checkpoint import load
+    from htc_lab.engine.inference import average_precision, predict_split, truth_of
+
+    model = load(checkpoint, usable_device(device))
+    folder = layout.find(data)
+    say(folder.describe(), json)
+    if folder.class_names != model.class_names:
+        raise InputError(
+            f"{checkpoint}: knows the classes {', '.join(model.class_names)}; the data's categories are "
+            f"{', '.join(folder.class_names)}; give data or a checkpoint that agree"
+        )
+    dataset = CocoDataset(getattr(folder, split))
+    began = time.perf_counter()
+    ap = average_precision(truth_of(dataset), predict_split(model, dataset, chosen, stages=True))
+    seconds = time.perf_counter() - began
+    if json:
+        return {"checkpoint": checkpoint, "split": split, "images": len(dataset), "seconds": seconds, **ap}
+    for kind, title in (("bbox", "boxes"), ("segm", "masks")):
+        figures = ap[kind]
+        assert isinstance(figures, dict)
+        print(f"{title}: " + "  ".join(f"{name} {value:.1f}" for name, value in figures.items()))
+    *stages, mean = ap["stage_mask_ap"]
+    parts = [f"stage {t + 1} {value:.1f}" for t, value in enumerate(stages)] + [f"result {mean:.1f}"]
+    print("mask AP on the final boxes: " + "  ".join(parts))
+    print(f"{len(dataset)} images in {seconds:.0f} s")
+    return None

@@ -1,0 +1,79 @@
+"""Flags that several commands share, and how they speak."""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from htc_lab.config import Toggles, parse_toggles
+from htc_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from htc_lab.data.layout import DataFolder
+
+
+@dataclass(frozen=True)
+class LayoutFlags:
+    """For a data folder that is laid out in a way the lab doesn't find by itself."""
+
+    train_json: Path | None = None
+    """Annotations to train on, instead of those found; without --val-json they are split."""
+    val_json: Path | None = None
+    """Annotations to evaluate on."""
+    test_json: Path | None = None
+    """Annotations to report on; val where there are none."""
+    images: Path | None = None
+    """Image folder for all splits, instead of those found."""
+    train_images: Path | None = None
+    """Image folder of the train split."""
+    val_images: Path | None = None
+    """Image folder of the val split."""
+    semantic: Path | None = None
+    """Folder of semantic maps (single-channel PNGs), instead of stuffthingmaps/ or semantic/."""
+    split_seed: int = 0
+    """Decides which images of a single JSON become val."""
+    val_fraction: float = 0.3
+    """Share of a single JSON's images that become val."""
+
+    def find(self, data: Path) -> "DataFolder":
+        """The data set in that folder."""
+        from htc_lab.data.layout import find_data
+
+        return find_data(data, **dataclasses.asdict(self))
+
+    def given(self) -> list[str]:
+        """The flags that name something."""
+        return [
+            f"--{name.replace('_', '-')}"
+            for name, v in dataclasses.asdict(self).items()
+            if isinstance(v, Path)
+        ]
+
+
+Layout = Annotated[LayoutFlags, tyro.conf.arg(name="")]
+USUAL = LayoutFlags()
+
+
+def say(text: str, json: bool) -> None:
+    """For people: on stdout, unless that is to hold one JSON object and nothing else."""
+    print(text, file=sys.stderr if json else sys.stdout, flush=True)
+
+
+def usable_device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--device {name}: cannot be used ({reason}); take cpu, or cuda where there is a GPU"
+        ) from None
+    return name
+
+
+def toggles_of(text: str | None) -> Toggles | None:
+    return None if text is None else parse_toggles(text)

@@ -1,0 +1,66 @@
+"""``htc-lab predict``."""
+
+import functools
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from htc_lab.commands.flags import say, toggles_of, usable_device
+from htc_lab.errors import InputError
+
+
+def predict(
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    checkpoint: str = "classroom/htc",
+    out: Path = Path("predictions"),
+    score: float = 0.3,
+    toggles: str | None = None,
+    device: str = "cpu",
+    json: bool = False,
+) -> dict[str, Any] | None:
+    """Find objects in pictures; write each picture with boxes and masks.
+
+    Args:
+        images: picture files.
+        checkpoint: a run folder, a .safetensors file, or a shipped model's name.
+        out: folder for the pictures (PNG).
+        score: least score of a detection that is shown, 0 to 1.
+        toggles: run with these instead of the model's own.
+        device: cpu or cuda.
+        json: print the detections as one JSON object.
+    """
+    chosen = toggles_of(toggles)
+    if not images:
+        raise InputError("predict: no picture given; name at least one file")
+    if not 0 <= score <= 1:
+        raise InputError(f"--score {score}: must be between 0 and 1")
+
+    from PIL import Image
+
+    from htc_lab.data.dataset import read_image
+    from htc_lab.engine.checkpoint import load
+    from htc_lab.files import write_atomically
+    from htc_lab.plots.drawing import draw_detections
+
+    model = load(checkpoint, usable_device(device))
+    found = []
+    for path in images:
+        image = read_image(path)
+        began = time.perf_counter()
+        detections = model.predict([image], chosen)[0]
+        seconds = time.perf_counter() - began
+        detections = detections.above(score)
+        target = out / f"{path.stem}.png"
+        picture = Image.fromarray(draw_detections(image, detections, model.class_names))
+        write_atomically(target, functools.partial(picture.save, format="PNG"))
+        say(f"{path}: {len(detections)} objects in {seconds:.2f} s -> {target}", json)
+        objects = [
+            {"class": model.class_names[label], "score": value, "box": box}
+            for label, value, box in zip(
+                detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True
+            )
+        ]
+        found.append({"image": str(path), "picture": str(target), "seconds": seconds, "objects": objects})
+    return {"checkpoint": checkpoint, "pictures": found} if json else None
