@@ -54,7 +54,8 @@ class DataFolder:
         """What was found: files, counts, classes, where semantic maps come from. Several lines."""
         shown = ", ".join(self.class_names[:12]) + (", ..." if len(self.class_names) > 12 else "")
         lines = [f"{self.root}: {len(self.class_names)} classes ({shown})"]
-        for split in (self.train, self.val, self.test):
+        own = [self.train, self.val, *([] if self.test is self.val else [self.test])]
+        for split in own:
             objects = sum(len(rows) for rows in split.coco.annotations_by_image.values())
             maps = (
                 f"semantic maps {split.semantic}" if split.semantic else "no semantic maps (made from masks)"
