@@ -23,6 +23,10 @@ from htc_lab.presets import PRESETS
 if TYPE_CHECKING:
     from htc_lab.data.dataset import read_image
     from htc_lab.engine.checkpoint import load, save_model
+    from htc_lab.explorer.explore import explore
+    from htc_lab.explorer.widget import StageExplorer
+    from htc_lab.interop.mmdet_checkpoint import save_mmdet
+    from htc_lab.interop.mmdet_config import MmdetConfig, config_from_mmdet
     from htc_lab.model import HybridTaskCascade, build_model, total_loss
     from htc_lab.structures import Detections, Proposals, RoIs, Targets
     from htc_lab.trace import StageTrace
@@ -39,17 +43,22 @@ __all__ = [
     "Detections",
     "HybridTaskCascade",
     "InputError",
+    "MmdetConfig",
     "ModelConfig",
     "Proposals",
     "RoIs",
     "Schedule",
+    "StageExplorer",
     "StageTrace",
     "Targets",
     "Toggles",
     "build_model",
+    "config_from_mmdet",
+    "explore",
     "load",
     "parse_toggles",
     "read_image",
+    "save_mmdet",
     "save_model",
     "total_loss",
 ]
@@ -57,13 +66,18 @@ __all__ = [
 _HEAVY = {
     "Detections": "htc_lab.structures",
     "HybridTaskCascade": "htc_lab.model",
+    "MmdetConfig": "htc_lab.interop.mmdet_config",
     "Proposals": "htc_lab.structures",
     "RoIs": "htc_lab.structures",
+    "StageExplorer": "htc_lab.explorer.widget",
     "StageTrace": "htc_lab.trace",
     "Targets": "htc_lab.structures",
     "build_model": "htc_lab.model",
+    "config_from_mmdet": "htc_lab.interop.mmdet_config",
+    "explore": "htc_lab.explorer.explore",
     "load": "htc_lab.engine.checkpoint",
     "read_image": "htc_lab.data.dataset",
+    "save_mmdet": "htc_lab.interop.mmdet_checkpoint",
     "save_model": "htc_lab.engine.checkpoint",
     "total_loss": "htc_lab.model",
 }

@@ -14,10 +14,11 @@ from htc_lab.layers.box_head import BoxHead
 from htc_lab.layers.detection import detect
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.layers.mask_targets import mask_targets
+from htc_lab.layers.matching import Draws
 from htc_lab.layers.roi_pooling import pool, pool_pyramid
 from htc_lab.layers.sampling import StageSamples, sample_rois
 from htc_lab.stages import interleaved, mask_flow, plain_cascade, semantic
-from htc_lab.structures import Features, Proposals, RoIs, Targets
+from htc_lab.structures import Counts, Features, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
 
 
@@ -30,10 +31,17 @@ class Cascade(nn.Module):
         c, channels, toggles = config.cascade, config.fpn.channels, config.toggles
         stages = range(toggles.stages)
         self.bbox_head = nn.ModuleList(
-            BoxHead(channels, c.box_size, c.fc_channels, config.classes) for _ in stages
+            BoxHead(channels, c.box_size, c.fc_channels, c.fcs, config.classes) for _ in stages
         )
         self.mask_head = nn.ModuleList(
-            MaskHead(channels, c.mask_channels, c.mask_convs, config.classes, toggles.mask_flow and t > 0)
+            MaskHead(
+                channels,
+                c.mask_channels,
+                c.mask_convs,
+                config.classes,
+                toggles.mask_flow and t > 0,
+                c.flow_relu,
+            )
             for t in stages
         )
         self.semantic_head = None
@@ -180,11 +188,13 @@ class Cascade(nn.Module):
         rois: RoIs,
         targets: list[Targets],
         toggles: Toggles,
-        generator: torch.Generator | None = None,
+        generator: Draws = None,
+        counts: Counts | None = None,
     ) -> dict[str, Tensor]:
         """L_cls, L_reg and L_mask of each stage, weighted by alpha_t (eq. 7): ``s0.loss_cls`` and so on.
 
         ``s0.acc`` and the like are the share of sampled RoIs classified right, in percent, without gradient.
+        ``counts``, where given, is told what each is a mean over.
         """
         self.check(toggles)
         c, classes = self.config.cascade, self.config.classes
@@ -201,9 +211,12 @@ class Cascade(nn.Module):
                 samples, rois, targets, stage, c, classes, toggles.interleaved, generator
             )
             mask_loss = self._mask_loss(features, on, targets, t, toggles)
-            losses[f"s{t}.loss_cls"] = stage.loss_weight * cls_loss
-            losses[f"s{t}.loss_bbox"] = stage.loss_weight * box_loss
-            losses[f"s{t}.loss_mask"] = stage.loss_weight * mask_loss
+            losses[f"s{t}.loss_cls"] = stage.loss_weight * c.cls_weight * cls_loss
+            losses[f"s{t}.loss_bbox"] = stage.loss_weight * c.box_weight * box_loss
+            losses[f"s{t}.loss_mask"] = stage.loss_weight * c.mask_weight * mask_loss
+            if counts is not None:
+                seen = dict.fromkeys(("loss_cls", "loss_bbox", "acc"), len(samples.rois))
+                counts.update({f"s{t}.{n}": c for n, c in {**seen, "loss_mask": len(on.rois)}.items()})
             right = output.class_logits.detach().argmax(dim=1) == samples.labels
             losses[f"s{t}.acc"] = 100 * right.float().mean() if len(right) else right.float().sum()
         return losses

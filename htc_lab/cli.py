@@ -8,9 +8,13 @@ from typing import Any
 import tyro
 
 from htc_lab.commands.ablate import ablate
+from htc_lab.commands.convert import convert
+from htc_lab.commands.course import course
 from htc_lab.commands.data import data
 from htc_lab.commands.evaluate import evaluate
+from htc_lab.commands.explore import explore
 from htc_lab.commands.predict import predict
+from htc_lab.commands.reproduce import reproduce
 from htc_lab.commands.train import train
 from htc_lab.errors import InputError
 from htc_lab.files import plain
@@ -20,7 +24,11 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "eval": evaluate,
     "predict": predict,
     "ablate": ablate,
+    "convert": convert,
+    "course": course,
     "data": data,
+    "explore": explore,
+    "reproduce": reproduce,
 }
 
 

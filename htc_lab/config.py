@@ -4,89 +4,43 @@ The full-size defaults are those of the reference implementation (mmdet 3.3.0, `
 Derive a variant with ``dataclasses.replace(config, ...)``.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
 
 from htc_lab.errors import InputError
+from htc_lab.toggles import (
+    HTC,
+    INTERLEAVED,
+    MASK_FLOW,
+    PLAIN_CASCADE,
+    RUNGS,
+    SWITCHES,
+    Toggles,
+    parse_toggles,
+)
 
-
-@dataclass(frozen=True)
-class Toggles:
-    """The ideas of the paper as switches. Any combination is legal.
-
-    Attributes:
-        interleaved: masks of stage t are taken on the boxes stage t has just refined (eq. 2). It is an
-            idea about training: at test time final masks always come from the final boxes, and the
-            switch decides only which boxes the per-stage view uses.
-        mask_flow: the mask head of stage t also sees the mask feature of stage t - 1 (eqs. 3-5).
-        semantic_box: the semantic feature is added to the box features (eq. 6).
-        semantic_mask: the semantic feature is added to the mask features (eq. 6).
-        average_masks: at test time, the mean of the stages' mask probabilities; off: the last stage's alone.
-        stages: how many stages of the cascade run, 1 to 3.
-    """
-
-    interleaved: bool = True
-    mask_flow: bool = True
-    semantic_box: bool = True
-    semantic_mask: bool = True
-    average_masks: bool = True
-    stages: int = 3
-
-    def __post_init__(self) -> None:
-        for name in SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"Toggles.{name} is {getattr(self, name)!r}; give True or False")
-        if type(self.stages) is not int or self.stages not in (1, 2, 3):
-            raise InputError(f"Toggles.stages is {self.stages!r}; give 1, 2 or 3")
-
-    @property
-    def semantic(self) -> bool:
-        """Whether the semantic branch is needed at all."""
-        return self.semantic_box or self.semantic_mask
-
-
-SWITCHES = ("interleaved", "mask_flow", "semantic_box", "semantic_mask", "average_masks")
-
-PLAIN_CASCADE = Toggles(interleaved=False, mask_flow=False, semantic_box=False, semantic_mask=False)
-INTERLEAVED = dataclasses.replace(PLAIN_CASCADE, interleaved=True)
-MASK_FLOW = dataclasses.replace(INTERLEAVED, mask_flow=True)
-HTC = Toggles()
-
-# The ladder of the paper's table 2, from the bottom up.
-RUNGS: dict[str, Toggles] = {
-    "plain_cascade": PLAIN_CASCADE,
-    "interleaved": INTERLEAVED,
-    "mask_flow": MASK_FLOW,
-    "htc": HTC,
-}
-
-
-def parse_toggles(text: str) -> Toggles:
-    """Toggles from words: a rung's name, or switches joined by "+" ("none" for no switch).
-
-    ``htc``, ``plain_cascade``, ``interleaved+mask_flow``, ``mask_flow+semantic_mask+stages=2``. A sum of
-    switches averages the stages' masks, as the rungs do; add ``last_mask`` for the last stage's alone.
-
-    Raises:
-        InputError: a word that is none of these; the message lists them.
-    """
-    if text in RUNGS:
-        return RUNGS[text]
-    values: dict[str, Any] = dict.fromkeys(SWITCHES, False) | {"average_masks": True}
-    for word in text.split("+"):
-        if word in SWITCHES:
-            values[word] = True
-        elif word.startswith("stages=") and word[7:].isdigit():
-            values["stages"] = int(word[7:])
-        elif word == "last_mask":
-            values["average_masks"] = False
-        elif word != "none":
-            raise InputError(
-                f"--toggles {text}: '{word}' is not a toggle; take one of {', '.join(RUNGS)}, or join "
-                f"{', '.join(SWITCHES)}, stages=N, last_mask with '+'"
-            )
-    return Toggles(**values)
+__all__ = [
+    "HTC",
+    "INTERLEAVED",
+    "LARGEST_RATIO",
+    "MASK_FLOW",
+    "PAPER_SEMANTIC",
+    "PAPER_STAGES",
+    "PLAIN_CASCADE",
+    "REFERENCE_SEMANTIC",
+    "RUNGS",
+    "SWITCHES",
+    "BackboneConfig",
+    "CascadeConfig",
+    "FPNConfig",
+    "ImageConfig",
+    "ModelConfig",
+    "RPNConfig",
+    "Schedule",
+    "SemanticConfig",
+    "StageConfig",
+    "Toggles",
+    "parse_toggles",
+]
 
 
 @dataclass(frozen=True)
@@ -122,6 +76,7 @@ class BackboneConfig:
         frozen_stages: the stem and this many layers get no gradient.
         frozen_norm: batch norm uses its stored statistics in training too (its scale stays trainable).
         deformable: the layers (2..4) whose 3x3 convolutions are deformable, c3-c5 in the paper.
+        deform_groups: groups of input channels that have offsets of their own.
         pretrained: training starts from pretrained weights: torchvision's ImageNet ones, or the lab's own
             for the classroom model (FPN and RPN included).
     """
@@ -133,6 +88,7 @@ class BackboneConfig:
     frozen_stages: int = 1
     frozen_norm: bool = True
     deformable: tuple[int, ...] = ()
+    deform_groups: int = 1
     pretrained: bool = True
 
 
@@ -149,34 +105,67 @@ class FPNConfig:
         return tuple(4 * 2**i for i in range(self.levels))
 
 
+# A delta may make a box at most so many times as wide or high, so that an untrained head gives finite boxes.
+LARGEST_RATIO = 1000.0 / 16.0
+
+
 @dataclass(frozen=True)
 class RPNConfig:
-    """Anchors, their matching and sampling, the losses, and how many proposals are kept."""
+    """Anchors, their matching and sampling, the losses, and how many proposals are kept.
+
+    Attributes:
+        anchor_scale, anchor_ratios: side in strides of the level; height over width, one anchor each.
+        anchor_offset: where in its cell an anchor is centred: 0 the top left corner, 0.5 the middle.
+        low_quality_matches, low_quality_iou: an object's best anchors are its own from this IoU on.
+        samples, positive_fraction: anchors an image the losses look at; ground truth is never among them.
+        negatives_per_positive: at most so many background anchors for each positive; below 0: no limit.
+        allowed_border: anchors that reach further (px) out of the image aren't trained; below 0: all are.
+        train_before_nms, train_after_nms: best anchors of a level; proposals of an image. So at test time.
+        min_size: proposals must be wider and higher than this (px).
+        stds, means, largest_ratio: as in :class:`StageConfig`.
+    """
 
     anchor_scale: float = 8.0
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchor_offset: float = 0.0
     positive_iou: float = 0.7
     negative_iou: float = 0.3
+    low_quality_matches: bool = True
     low_quality_iou: float = 0.3
     samples: int = 256
     positive_fraction: float = 0.5
+    negatives_per_positive: float = -1.0
     allowed_border: int = 0
+    cls_weight: float = 1.0
+    box_weight: float = 1.0
     smooth_l1_beta: float = 1.0 / 9.0
     nms_iou: float = 0.7
     train_before_nms: int = 2000
     train_after_nms: int = 2000
     test_before_nms: int = 1000
     test_after_nms: int = 1000
+    min_size: float = 0.0
     stds: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    means: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    largest_ratio: float = LARGEST_RATIO
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage: IoU threshold, scale of the box deltas, weight of its losses (alpha_t of eq. 7)."""
+    """One stage of the cascade.
+
+    Attributes:
+        iou: RoIs at or above it are objects, those below are background.
+        stds, means: a head predicts (delta - mean) / std.
+        loss_weight: of its three losses (alpha_t of eq. 7).
+        largest_ratio: most a delta may stretch a box's side.
+    """
 
     iou: float
     stds: tuple[float, float, float, float]
     loss_weight: float
+    means: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    largest_ratio: float = LARGEST_RATIO
 
 
 PAPER_STAGES = (
@@ -193,9 +182,13 @@ class CascadeConfig:
     Attributes:
         finest_scale: RoIs of sqrt(area) below twice this (px) are pooled from P2, and so on by octaves.
         sampling_ratio: points per bin side of RoIAlign; 0 takes as many as the bin has feature cells.
+        flow_relu: G_t of eq. 4 ends in a ReLU, as in the reference; the paper writes a convolution alone.
         samples, positive_fraction: RoIs kept per image and stage for the losses.
+        negatives_per_positive: at most so many background RoIs for each positive; below 0: no limit.
+        add_truth: ground-truth boxes join the RoIs a stage is trained on.
         low_quality_matches: a ground truth's best RoI may be matched to it although it overlaps another
             more (the reference: on for HTC, off for Cascade Mask R-CNN).
+        cls_weight, box_weight, mask_weight: of the three losses of every stage.
     """
 
     stages: tuple[StageConfig, ...] = PAPER_STAGES
@@ -205,11 +198,18 @@ class CascadeConfig:
     pooled_levels: int = 4
     sampling_ratio: int = 0
     fc_channels: int = 1024
+    fcs: int = 2
     mask_channels: int = 256
     mask_convs: int = 4
+    flow_relu: bool = True
     samples: int = 512
     positive_fraction: float = 0.25
+    negatives_per_positive: float = -1.0
+    add_truth: bool = True
     low_quality_matches: bool = True
+    cls_weight: float = 1.0
+    box_weight: float = 1.0
+    mask_weight: float = 1.0
     smooth_l1_beta: float = 1.0
     score_threshold: float = 0.001
     nms_iou: float = 0.5
@@ -253,7 +253,7 @@ class ModelConfig:
 
     Attributes:
         name: for people; appears in files and figures.
-        classes: K, thing classes.
+        classes: K, thing classes, labelled 0..K-1; K itself means background, the last class logit.
         toggles: the parts the model has and is trained with.
     """
 
@@ -277,10 +277,14 @@ class Schedule:
         batch: images per step; ``lr`` belongs to ``lr_batch`` images and is scaled with the batch.
         adaptive: AdamW instead of the paper's SGD with momentum. A short training needs it: under SGD the
             heads of stages 2 and 3, whose losses weigh 0.5 and 0.25, learn as much more slowly.
-        decay_at: fractions of the training after which the learning rate is divided by ten.
-        warmup_steps: linear rise from a thousandth of the learning rate.
+        decay_at: fractions of the training after which the learning rate is divided by ``decay``.
+        warmup_steps: linear rise from ``warmup_from`` times the learning rate.
         clip_norm: largest gradient norm; 0 leaves gradients alone.
         min_size: images whose shorter side is below this (px), and images without objects, are left out.
+        accumulate: the batch is taken in so many parts, whose gradients are averaged: less memory, same step.
+        amp: forward passes in bfloat16 where that is safe; weights stay float32.
+        sync_norm: batch norm, where it is not frozen, takes its statistics over the images of all processes.
+        group_by_shape: upright images and the others come in batches of their own, so that little is padded.
     """
 
     epochs: int = 12
@@ -292,6 +296,12 @@ class Schedule:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     decay_at: tuple[float, ...] = (8 / 12, 11 / 12)
+    decay: float = 10.0
     warmup_steps: int = 500
+    warmup_from: float = 0.001
     clip_norm: float = 0.0
     min_size: int = 32
+    accumulate: int = 1
+    amp: bool = False
+    sync_norm: bool = False
+    group_by_shape: bool = True

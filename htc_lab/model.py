@@ -11,10 +11,11 @@ from htc_lab.config import HTC, ModelConfig, Toggles
 from htc_lab.errors import InputError
 from htc_lab.layers.backbone import Backbone
 from htc_lab.layers.fpn import FPN
+from htc_lab.layers.matching import Draws
 from htc_lab.layers.pasting import paste
 from htc_lab.layers.rpn import RPN
-from htc_lab.stages.semantic import IGNORED_PIXEL, semantic_loss
-from htc_lab.structures import Detections, Features, Proposals, Targets
+from htc_lab.stages.semantic import IGNORED_PIXEL, counted_pixels, semantic_loss
+from htc_lab.structures import Counts, Detections, Features, Proposals, Targets
 from htc_lab.trace import StageTrace
 
 
@@ -39,23 +40,24 @@ class HybridTaskCascade(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def encode(self, images: list[Tensor]) -> Features:
+    def encode(self, images: list[Tensor], canvas: tuple[int, int] = (0, 0)) -> Features:
         """Backbone, FPN and semantic branch.
 
         Args:
             images: (3, H, W) each, used at the size they have; see ``predict`` for resizing.
+            canvas: (height, width) px the batch is padded to at least.
 
         Returns:
             The features of the batch, padded at the right and bottom with zeros to a common size.
         """
-        sizes, batch = self._batch(images)
+        sizes, batch = self._batch(images, canvas)
         levels = self.neck(self.backbone(batch))
         logits = feature = None
         if self.roi_head.semantic_head is not None:
             logits, feature = self.roi_head.semantic_head(levels)
         return Features(levels, logits, feature, sizes)
 
-    def _batch(self, images: list[Tensor]) -> tuple[list[tuple[int, int]], Tensor]:
+    def _batch(self, images: list[Tensor], canvas: tuple[int, int]) -> tuple[list[tuple[int, int]], Tensor]:
         if not images:
             raise InputError("encode: the list of images is empty; give at least one (3, H, W) tensor")
         for i, image in enumerate(images):
@@ -65,8 +67,8 @@ class HybridTaskCascade(nn.Module):
                 )
         pad = self.config.image.pad
         sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
-        height = -(-max(h for h, _ in sizes) // pad) * pad
-        width = -(-max(w for _, w in sizes) // pad) * pad
+        height = -(-max(canvas[0], *(h for h, _ in sizes)) // pad) * pad
+        width = -(-max(canvas[1], *(w for _, w in sizes)) // pad) * pad
         mean = torch.tensor(self.config.image.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.config.image.std, device=self.device).view(3, 1, 1)
         batch = mean.new_zeros((len(images), 3, height, width))
@@ -138,7 +140,9 @@ class HybridTaskCascade(nn.Module):
         images: list[Tensor],
         targets: list[Targets],
         toggles: Toggles | None = None,
-        generator: torch.Generator | None = None,
+        generator: Draws = None,
+        canvas: tuple[int, int] = (0, 0),
+        counts: Counts | None = None,
     ) -> dict[str, Tensor]:
         """All training losses as named scalars: RPN, semantic, and three a stage (eq. 7).
 
@@ -146,7 +150,10 @@ class HybridTaskCascade(nn.Module):
             images: (3, H, W) each, used at the size they have.
             targets: one an image, at the same size.
             toggles: default: the config's.
-            generator: draws the samples (on the CPU); the global one where None.
+            generator: draws the samples (on the CPU): one for all images, or one for each; the global one
+                where None.
+            canvas: as for ``encode``.
+            counts: where given, is told of how many samples each loss and accuracy is the mean.
 
         Returns:
             ``loss_rpn_cls``, ``loss_rpn_bbox``, ``loss_semantic_seg``, ``s0.loss_cls``, ``s0.loss_bbox``,
@@ -158,7 +165,7 @@ class HybridTaskCascade(nn.Module):
                 the branch needs one.
         """
         toggles = toggles or self.config.toggles
-        features = self.encode(images)
+        features = self.encode(images, canvas)
         targets = [target.to(self.device) for target in targets]
         for i, target in enumerate(targets):
             if len(target.boxes) and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
@@ -166,15 +173,17 @@ class HybridTaskCascade(nn.Module):
                     f"targets[{i}].boxes: a box has no width or no height; leave such objects out"
                 )
         outputs = self.rpn_head(features.levels)
-        losses = self.rpn_head.losses(outputs, features.sizes, targets, generator)
+        losses = self.rpn_head.losses(outputs, features.sizes, targets, generator, counts)
         if toggles.semantic:
             self.roi_head.check(toggles)
-            losses["loss_semantic_seg"] = self._semantic_loss(features, targets)
+            losses["loss_semantic_seg"] = self._semantic_loss(features, targets, counts)
         rois = self.rpn_head.propose(outputs, features.sizes, training=True).rois
-        losses.update(self.roi_head.losses(features, rois, targets, toggles, generator))
+        losses.update(self.roi_head.losses(features, rois, targets, toggles, generator, counts))
         return losses
 
-    def _semantic_loss(self, features: Features, targets: list[Targets]) -> Tensor:
+    def _semantic_loss(
+        self, features: Features, targets: list[Targets], counts: Counts | None = None
+    ) -> Tensor:
         assert features.semantic_logits is not None
         config = self.config.semantic
         stride = self.config.fpn.strides[config.level]
@@ -188,7 +197,10 @@ class HybridTaskCascade(nn.Module):
                 )
             h, w = target.semantic.shape
             maps.append(F.pad(target.semantic, (0, width - w, 0, height - h), value=IGNORED_PIXEL))
-        return semantic_loss(features.semantic_logits, torch.stack(maps), stride, config)
+        stacked = torch.stack(maps)
+        if counts is not None:
+            counts["loss_semantic_seg"] = int(counted_pixels(stacked, stride, config))
+        return semantic_loss(features.semantic_logits, stacked, stride, config)
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

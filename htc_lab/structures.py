@@ -16,6 +16,10 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+# Of how many samples in this batch each named loss (or accuracy) is the mean: what processes that share a
+# batch need to know of each other.
+Counts = dict[str, int]
+
 
 @dataclass(frozen=True)
 class Targets:

@@ -14,37 +14,47 @@ def evaluate(
     split: Literal["train", "val", "test"] = "val",
     toggles: str | None = None,
     device: str = "cpu",
+    timeout: float = 600.0,
     layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
     """Box and mask AP of a checkpoint, of its result and of each stage's masks.
+
+    Under torchrun, several processes share the images.
 
     Args:
         data: folder of a COCO-format data set.
         checkpoint: a run folder, a .safetensors file, or a shipped model's name.
         split: which images.
         toggles: evaluate with these instead of the model's own.
-        device: cpu or cuda.
+        device: cpu or cuda; of several GPUs each process takes its own.
+        timeout: seconds a process waits for the others before it gives up.
         layout: where things are in the data folder.
         json: print the figures as one JSON object.
     """
-    chosen = toggles_of(toggles)
-
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.engine.checkpoint import load
+    from htc_lab.engine.distributed import processes
     from htc_lab.engine.inference import average_precision, predict_split, truth_of
 
-    model = load(checkpoint, usable_device(device))
-    folder = layout.find(data)
-    say(folder.describe(), json)
-    if folder.class_names != model.class_names:
-        raise InputError(
-            f"{checkpoint}: knows the classes {', '.join(model.class_names)}; the data's categories are "
-            f"{', '.join(folder.class_names)}; give data or a checkpoint that agree"
-        )
-    dataset = CocoDataset(getattr(folder, split))
-    began = time.perf_counter()
-    ap = average_precision(truth_of(dataset), predict_split(model, dataset, chosen, stages=True))
+    with processes(device, timeout) as (team, own_device):
+        with team.together():
+            chosen = toggles_of(toggles)
+            model = load(checkpoint, usable_device(own_device))
+            folder = layout.find(data)
+            if folder.class_names != model.class_names:
+                raise InputError(
+                    f"{checkpoint}: knows the classes {', '.join(model.class_names)}; the data's categories "
+                    f"are {', '.join(folder.class_names)}; give data or a checkpoint that agree"
+                )
+            dataset = CocoDataset(getattr(folder, split))
+        if team.first:
+            say(folder.describe(), json)
+        began = time.perf_counter()
+        found = predict_split(model, dataset, chosen, stages=True, team=team)
+    if not team.first:
+        return None
+    ap = average_precision(truth_of(dataset), found)
     seconds = time.perf_counter() - began
     if json:
         return {"checkpoint": checkpoint, "split": split, "images": len(dataset), "seconds": seconds, **ap}

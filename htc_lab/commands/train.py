@@ -14,9 +14,11 @@ from htc_lab.presets import preset, schedule_of
 
 
 def train(
-    data: Path,
-    run: Path,
+    data: Path | None = None,
+    # torchrun takes a bare --run for one of its own options, abbreviated.
+    run: Annotated[Path | None, tyro.conf.arg(aliases=["--run-folder"])] = None,
     preset_name: Annotated[str, tyro.conf.arg(name="preset")] = "classroom",
+    list_presets: Annotated[bool, tyro.conf.arg(name="list")] = False,
     toggles: str | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -27,50 +29,79 @@ def train(
     workers: int = 0,
     checkpoint_every: int = 200,
     init: Path | None = None,
+    accumulate: int | None = None,
+    amp: bool = False,
+    sync_norm: bool = False,
+    group_by_shape: bool = True,
+    timeout: float = 600.0,
     layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
-    """Train a model, or go on with a run that was stopped.
+    """Train a model, or go on with a run that was stopped; under torchrun, in several processes.
 
     Args:
-        data: folder of a COCO-format data set.
-        run: folder of the run: config.json, metrics.jsonl, checkpoint.safetensors.
-        preset_name: which model; a wrong name lists them all.
+        data: folder of a COCO-format data set; needed, but for --list.
+        run: folder of the run: config.json, metrics.jsonl, checkpoint.safetensors; needed, but for --list.
+            Under torchrun, say --run-folder.
+        preset_name: which model.
+        list_presets: show the presets, their size and the released figures, and train nothing.
         toggles: the ideas it is trained with: a rung (plain_cascade, interleaved, mask_flow, htc) or switches
             joined by "+"; default: the preset's.
         steps: optimiser steps, instead of the preset's schedule.
         epochs: passes over the data, instead of the preset's schedule.
-        batch: images a step; the learning rate follows.
+        batch: images a step, of all processes together; the learning rate follows.
         lr: learning rate for the schedule's own batch.
         seed: of weights, order and sampling.
-        device: cpu or cuda.
-        workers: processes that read images.
+        device: cpu or cuda; of several GPUs each process takes its own.
+        workers: processes that read images, for each process that trains.
         checkpoint_every: steps between checkpoints.
         init: checkpoint to start from.
+        accumulate: take the batch in so many parts one after the other, for less memory.
+        amp: forward passes in bfloat16.
+        sync_norm: train batch norm's statistics, over all processes, instead of keeping the pretrained ones.
+        group_by_shape: batches of upright images alone and of the others alone, so that little is padded.
+        timeout: seconds a process waits for the others before it gives up.
         layout: where things are in the data folder.
         json: print the figures as one JSON object.
     """
-    config: ModelConfig = preset(preset_name)
-    chosen = toggles_of(toggles)
-    if chosen is not None:
-        config = dataclasses.replace(config, toggles=chosen)
-    schedule = _schedule(preset_name, steps, epochs, batch, lr)
+    if list_presets:
+        from htc_lab.preset_table import as_json, as_text, rows
+
+        if json:
+            return as_json(rows())
+        print(as_text(rows()))
+        return None
+    if data is None or run is None:
+        lacking, what = ("data", "a data set's folder") if data is None else ("run", "a folder for the run")
+        raise InputError(f"--{lacking}: is missing; give {what} (--list alone shows the presets)")
 
     from htc_lab.data.semantic import semantic_classes
     from htc_lab.engine.ablation import config_for, train_dataset
+    from htc_lab.engine.distributed import processes
     from htc_lab.engine.train import TrainOptions, steps_of
     from htc_lab.engine.train import train as run_training
 
-    folder = layout.find(data)
-    say(folder.describe(), json)
-    semantic = semantic_classes(folder)
-    config = config_for(config, folder, semantic)
-    dataset = train_dataset(folder, semantic, config, schedule)
-    options = TrainOptions(seed, usable_device(device), workers, checkpoint_every, init)
     last: dict[str, float] = {}
-    began = time.perf_counter()
-    run_training(run, config, schedule, dataset, options, lambda step, metrics: last.update(metrics))
-    seconds = time.perf_counter() - began
+    with processes(device, timeout) as (team, own_device):
+        with team.together():
+            config = _config(preset_name, toggles, sync_norm)
+            numbers = {"steps": steps, "epochs": epochs, "batch": batch, "lr": lr, "accumulate": accumulate}
+            schedule = dataclasses.replace(
+                _schedule(preset_name, numbers), amp=amp, sync_norm=sync_norm, group_by_shape=group_by_shape
+            )
+            folder = layout.find(data)
+            semantic = semantic_classes(folder)
+            config = config_for(config, folder, semantic)
+            dataset = train_dataset(folder, semantic, config, schedule)
+            usable_device(own_device)
+        if team.first:
+            say(folder.describe(), json)
+        options = TrainOptions(seed, own_device, workers, checkpoint_every, init)
+        began = time.perf_counter()
+        run_training(run, config, schedule, dataset, options, lambda _, metrics: last.update(metrics), team)
+        seconds = time.perf_counter() - began
+    if not team.first:
+        return None
     say(
         f"{run}: {steps_of(schedule, len(dataset))} steps done; htc-lab eval --checkpoint {run} evaluates it",
         json,
@@ -78,18 +109,25 @@ def train(
     return {"run": str(run), "seconds": seconds, "last_step": last} if json else None
 
 
-def _schedule(
-    preset_name: str, steps: int | None, epochs: int | None, batch: int | None, lr: float | None
-) -> Schedule:
+def _config(preset_name: str, toggles: str | None, sync_norm: bool) -> ModelConfig:
+    config = preset(preset_name)
+    chosen = toggles_of(toggles)
+    if chosen is not None:
+        config = dataclasses.replace(config, toggles=chosen)
+    if sync_norm:
+        config = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, frozen_norm=False))
+    return config
+
+
+def _schedule(preset_name: str, given: dict[str, int | float | None]) -> Schedule:
+    """The preset's schedule with the numbers that were given."""
     schedule = schedule_of(preset_name)
-    if steps is not None and epochs is not None:
+    if given["steps"] is not None and given["epochs"] is not None:
         raise InputError("--steps and --epochs: both say how long; give one")
-    given: dict[str, Any] = {"steps": steps, "batch": batch, "lr": lr, "epochs": epochs}
     for name, value in given.items():
         if value is not None and value <= 0:
             raise InputError(f"--{name} {value}: must be above 0")
-    if epochs is not None:
+    if given["epochs"] is not None:
         schedule = dataclasses.replace(schedule, steps=None)
-    return dataclasses.replace(
-        schedule, **{name: value for name, value in given.items() if value is not None}
-    )
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(schedule, **chosen)

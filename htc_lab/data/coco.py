@@ -78,8 +78,8 @@ def read_coco(path: Path) -> CocoData:
         InputError: the file is missing, is no JSON, or an entry is wrong; names the entry and the mend.
     """
     path = Path(path)
-    tree = _read_json(path)
-    tables = {key: _table(path, tree, key) for key in ("images", "annotations", "categories")}
+    tree = read_tree(path)
+    tables = {key: table(path, tree, key) for key in ("images", "annotations", "categories")}
     categories = _check_categories(path, tables["categories"])
     images = _check_images(path, tables["images"])
     by_image: dict[int, list[Row]] = {image["id"]: [] for image in images}
@@ -87,7 +87,7 @@ def read_coco(path: Path) -> CocoData:
     category_ids = {category["id"] for category in categories}
     seen: set[int] = set()
     for i, row in enumerate(tables["annotations"]):
-        fault = _annotation_fault(row, sizes, category_ids, seen)
+        fault = annotation_fault(row, sizes, category_ids, seen)
         if fault:
             raise InputError(f"{path}: annotations[{i}]{_with_id(row)}{fault}")
         seen.add(row["id"])
@@ -105,7 +105,12 @@ def read_coco(path: Path) -> CocoData:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_tree(path: Path) -> dict[str, Any]:
+    """The JSON object in an annotation file, its content unchecked.
+
+    Raises:
+        InputError: the file is missing, or holds no JSON object.
+    """
     try:
         tree = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -127,7 +132,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _table(path: Path, tree: dict[str, Any], key: str) -> list[Row]:
+def table(path: Path, tree: dict[str, Any], key: str) -> list[Row]:
+    """A list of objects in a JSON object.
+
+    Raises:
+        InputError: it is not there, or is something else.
+    """
     if key not in tree:
         raise InputError(f"{path}: field '{key}' is missing; a COCO instances JSON has it")
     if not isinstance(tree[key], list):
@@ -161,12 +171,7 @@ def _check_categories(path: Path, rows: list[Row]) -> list[Row]:
         raise InputError(f"{path}: field 'categories' is empty; name at least one class")
     seen: set[int] = set()
     for i, row in enumerate(rows):
-        name = row.get("name")
-        fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer") or _field_fault(
-            row, "name", isinstance(name, str) and bool(name), "a name"
-        )
-        if not fault and row["id"] in seen:
-            fault = f".id: {row['id']} is there twice; give every category its own id"
+        fault = category_fault(row, seen)
         if fault:
             raise InputError(f"{path}: categories[{i}]{fault}")
         seen.add(row["id"])
@@ -178,28 +183,48 @@ def _check_images(path: Path, rows: list[Row]) -> list[Row]:
         raise InputError(f"{path}: field 'images' is empty; there is nothing to read")
     seen: set[int] = set()
     for i, row in enumerate(rows):
-        name = row.get("file_name")
-        faults = [
-            _field_fault(row, "id", _is_int(row.get("id")), "an integer"),
-            _field_fault(
-                row, "file_name", isinstance(name, str) and bool(name), "the name of the image file"
-            ),
-        ]
-        for side in ("height", "width"):
-            good = _is_int(row.get(side)) and row[side] > 0
-            faults.append(_field_fault(row, side, good, "a positive integer, px"))
-        if row.get("id") in seen:
-            faults.append(f".id: {row['id']} is there twice; give every image its own id")
-        for fault in filter(None, faults):
+        fault = image_fault(row, seen)
+        if fault:
             raise InputError(f"{path}: images[{i}]{_with_id(row)}{fault}")
         seen.add(row["id"])
     return rows
 
 
-def _annotation_fault(
+def category_fault(row: Row, seen: set[int]) -> str | None:
+    """What is wrong with a category: ".field: what; mend", or None. ``seen``: ids of those before."""
+    name = row.get("name")
+    fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer")
+    fault = fault or _field_fault(row, "name", isinstance(name, str) and bool(name), "a name")
+    if not fault and row["id"] in seen:
+        fault = f".id: {row['id']} is there twice; give every category its own id"
+    return fault
+
+
+def image_fault(row: Row, seen: set[int]) -> str | None:
+    """What is wrong with an image entry: ".field: what; mend", or None. ``seen``: ids of those before."""
+    name = row.get("file_name")
+    good = isinstance(name, str) and bool(name)
+    fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer")
+    fault = fault or _field_fault(row, "file_name", good, "the name of the image file")
+    for side in ("height", "width"):
+        good = _is_int(row.get(side)) and row[side] > 0
+        fault = fault or _field_fault(row, side, good, "a positive integer, px")
+    if not fault and row["id"] in seen:
+        fault = f".id: {row['id']} is there twice; give every image its own id"
+    return fault
+
+
+def annotation_fault(
     row: Row, sizes: dict[int, tuple[int, int]], category_ids: set[int], seen: set[int]
 ) -> str | None:
-    """What is wrong with an annotation: ".field: what; mend", or None."""
+    """What is wrong with an annotation: ".field: what; mend", or None.
+
+    Args:
+        row: the annotation.
+        sizes: (height, width) of each image id.
+        category_ids: those there are.
+        seen: ids of the annotations before.
+    """
     for field in ("id", "image_id", "category_id"):
         fault = _field_fault(row, field, _is_int(row.get(field)), "an integer")
         if fault:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from htc_lab.data.coco import decode_mask
 from htc_lab.data.layout import Split, map_name
+from htc_lab.data.pictures import read_pixels
 from htc_lab.data.semantic import SemanticClasses, read_semantic_map, semantic_from_instances
 from htc_lab.errors import InputError
 from htc_lab.structures import Targets
@@ -39,15 +39,6 @@ class Sample:
 Transform = Callable[[Sample, torch.Generator], Sample]
 
 
-def _as_rgb(picture: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8; 16-bit grey becomes 8-bit, CMYK and palettes are converted, alpha is dropped."""
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        grey = (values >> 8 if values.max() > 255 else values).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(picture.convert("RGB"))
-
-
 def read_image(path: Path, height: int | None = None, width: int | None = None) -> UInt8[Tensor, "3 H W"]:
     """Read a picture file as (3, H, W) uint8 RGB.
 
@@ -58,23 +49,7 @@ def read_image(path: Path, height: int | None = None, width: int | None = None) 
     Raises:
         InputError: the file is missing, unreadable or of another size.
     """
-    path = Path(path)
-    try:
-        with Image.open(path) as picture:
-            turned: Image.Image = picture
-            if height is None or picture.size != (width, height):
-                turned = ImageOps.exif_transpose(picture)
-            pixels = _as_rgb(turned)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image; put it there, or drop it from the annotations") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be read as a picture ({error}); replace the file") from None
-    if height is not None and pixels.shape[:2] != (height, width):
-        raise InputError(
-            f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} px (width x height), but the annotations say "
-            f"{width}x{height}; correct width and height there, or replace the file"
-        )
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(read_pixels(path, height, width)).permute(2, 0, 1).contiguous()
 
 
 class CocoDataset(Dataset[Sample]):

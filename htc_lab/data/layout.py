@@ -97,11 +97,11 @@ def find_data(
         raise InputError(f"{root}: no such folder; name the folder of a COCO-format data set")
     if not 0.0 < val_fraction < 1.0:
         raise InputError(f"--val-fraction {val_fraction}: must be between 0 and 1")
-    jsons = _choose_jsons(root, train_json, val_json, test_json)
+    jsons = choose_jsons(root, train_json, val_json, test_json)
     data = {name: read_coco(path) for name, path in jsons.items()}
     for name in ("val", "test"):
         if name in data:
-            _same_categories(data["train"], data[name])
+            same_categories(data["train"], data[name])
     notes: list[str] = []
     if "val" not in data:
         data["train"], data["val"] = split_images(data["train"], split_seed, val_fraction)
@@ -113,8 +113,9 @@ def find_data(
     folders = {"train": train_images or images, "val": val_images or images, "test": images}
     splits = {}
     for name, coco in data.items():
-        folder = _image_folder(root, name, coco, folders[name])
-        splits[name] = Split(name, coco, folder, _map_folder(root, name, coco, semantic))
+        folder = image_folder(root, name, coco, folders[name])
+        require_images(folder, coco)
+        splits[name] = Split(name, coco, folder, map_folder(root, name, coco, semantic))
     return DataFolder(
         root=root,
         train=splits["train"],
@@ -125,8 +126,14 @@ def find_data(
     )
 
 
-def _choose_jsons(root: Path, train: Path | None, val: Path | None, test: Path | None) -> dict[str, Path]:
-    """Annotation file of each split that has one; "train" is always there."""
+def choose_jsons(
+    root: Path, train: Path | None = None, val: Path | None = None, test: Path | None = None
+) -> dict[str, Path]:
+    """Annotation file of each split that has one; "train" is always there.
+
+    Raises:
+        InputError: none is found, or several that could be meant.
+    """
     if train is None and val is not None:
         raise InputError("--val-json: needs --train-json beside it")
     found: dict[str, Path] = {}
@@ -188,7 +195,12 @@ def _single_json(root: Path) -> Path:
     raise InputError(f"{root}: looked for {looked}; found {kind}: {names}; say which by {FLAGS}")
 
 
-def _same_categories(train: CocoData, other: CocoData) -> None:
+def same_categories(train: CocoData, other: CocoData) -> None:
+    """Check that two splits agree on ids and names.
+
+    Raises:
+        InputError: they don't; names the first difference.
+    """
     ours = dict(zip(train.category_ids, train.class_names, strict=True))
     theirs = dict(zip(other.category_ids, other.class_names, strict=True))
     if ours != theirs:
@@ -206,7 +218,12 @@ def _folder_names(split: str, coco: CocoData) -> list[str]:
     return list(dict.fromkeys([own, *_NAMES[split]]))
 
 
-def _image_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Path:
+def image_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Path:
+    """The folder that holds images of a split (some of them at least), in ``given`` or else in ``root``.
+
+    Raises:
+        InputError: there is none.
+    """
     names = _folder_names(split, coco)
     if given is not None:
         candidates = [Path(given) / name for name in names] + [Path(given)]
@@ -217,7 +234,6 @@ def _image_folder(root: Path, split: str, coco: CocoData, given: Path | None) ->
     for image in coco.images:
         for folder in candidates:
             if (folder / image["file_name"]).is_file():
-                _all_there(folder, coco)
                 return folder
     looked = ", ".join(str(folder) for folder in candidates) or str(given or root / "images")
     flag = "--images" if split == "test" else f"--{split}-images or --images"
@@ -227,7 +243,12 @@ def _image_folder(root: Path, split: str, coco: CocoData, given: Path | None) ->
     )
 
 
-def _all_there(folder: Path, coco: CocoData) -> None:
+def require_images(folder: Path, coco: CocoData) -> None:
+    """Check that each image that the annotations name is in the folder.
+
+    Raises:
+        InputError: names the first that isn't.
+    """
     present = {path.name for path in folder.iterdir()}
     for image in coco.images:
         name = image["file_name"]
@@ -244,7 +265,12 @@ def map_name(file_name: str) -> str:
     return str(Path(file_name).with_suffix(".png"))
 
 
-def _map_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Path | None:
+def map_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Path | None:
+    """The folder that holds semantic maps of a split (some of them at least), or None.
+
+    Raises:
+        InputError: ``given`` holds none.
+    """
     bases = [Path(given)] if given is not None else [root / name for name in _MAP_FOLDERS]
     candidates = [
         folder for base in bases for folder in [*(base / n for n in _folder_names(split, coco)), base]

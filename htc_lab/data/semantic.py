@@ -20,6 +20,7 @@ UNKNOWN = 254
 """In a lookup table: a value that no map of the set may hold."""
 
 _COCO_THINGS, _COCO_STUFF_CLASSES = 80, 183
+_COCO_SPLITS = ("train2017", "val2017")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,9 +176,9 @@ def _scan(split: Split, folder: Path) -> SemanticClasses:
 def semantic_classes(data: DataFolder) -> SemanticClasses:
     """What the maps of a data set mean; how they are made where it has none.
 
-    In this order: ``semantic_classes.json``; COCO-Stuff's own maps (80 things, ``stuffthingmaps/train2017``)
-    with its 183 classes; else the values present in the training maps. Without training maps: the K things
-    and the background.
+    In this order: ``semantic_classes.json``; COCO-Stuff's own maps (80 things and
+    ``stuffthingmaps/{train,val}2017``) with its 183 classes; else the values present in the
+    training maps. Without training maps: the K things and the background.
 
     Raises:
         InputError: a map is missing while others of its split exist, or is broken.
@@ -195,7 +196,7 @@ def semantic_classes(data: DataFolder) -> SemanticClasses:
     named = _named_classes(data.root, folder)
     if named is not None:
         return named
-    if things == _COCO_THINGS and folder.parent.name == "stuffthingmaps" and folder.name == "train2017":
+    if things == _COCO_THINGS and folder.parent.name == "stuffthingmaps" and folder.name in _COCO_SPLITS:
         source = f"COCO-Stuff: {_COCO_STUFF_CLASSES} classes, {folder}"
         return SemanticClasses(_COCO_STUFF_CLASSES, _identity(_COCO_STUFF_CLASSES), source)
     return _scan(data.train, folder)

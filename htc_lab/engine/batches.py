@@ -1,12 +1,20 @@
 """Which images a step sees, and how they are changed: a function of (seed, step) and nothing else.
 
-So a resumed run continues the very sequence, and all rungs of an ablation see the same pictures.
+So a resumed run continues the very sequence, all rungs of an ablation see the same pictures, and several
+processes see together what one would see alone.
 """
+
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from htc_lab.data.dataset import CocoDataset, Sample
+from htc_lab.errors import InputError
+
+# So many images in a row that cannot be read are no accident: the disk is gone.
+_TRIES = 100
 
 
 def seeded(*numbers: int) -> torch.Generator:
@@ -21,31 +29,104 @@ def seeded(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(value & 0x7FFFFFFFFFFFFFFF)
 
 
-class BatchOfStep(Dataset[list[Sample]]):
-    """Item ``step`` is the batch of that step: images in a new random order each epoch, augmented."""
+@lru_cache(maxsize=4)
+def _shuffled(count: int, seed: int, epoch: int) -> list[int]:
+    order: list[int] = torch.randperm(count, generator=seeded(seed, 1, epoch)).tolist()
+    return order
 
-    def __init__(self, dataset: CocoDataset, batch: int, steps: int, seed: int) -> None:
-        self.dataset, self.batch, self.steps, self.seed = dataset, batch, steps, seed
+
+@dataclass(frozen=True)
+class Share:
+    """A process's part of every batch.
+
+    Attributes:
+        rank, size: which process, of how many.
+        parts: each batch is taken in so many parts, one after the other; of each the process has its share.
+    """
+
+    rank: int = 0
+    size: int = 1
+    parts: int = 1
+
+    def places(self, batch: int) -> list[int]:
+        """Its places in a batch, part by part; those of all ranks together are 0..batch-1, each once."""
+        part = batch // self.parts
+        own = part // self.size
+        return [p * part + self.rank * own + i for p in range(self.parts) for i in range(own)]
+
+
+ALL = Share()
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What a process sees in one step.
+
+    Attributes:
+        samples: its images, part by part.
+        places: of each in the whole batch.
+        unreadable: ids of images that could not be read, and why; for each, the next of the epoch's order was
+            taken.
+        lacking: images for which no other could be read either.
+    """
+
+    samples: list[Sample]
+    places: list[int]
+    unreadable: dict[int, str]
+    lacking: int
+
+
+class BatchOfStep(Dataset[StepBatch]):
+    """Item ``step`` is the batch of that step: images in a new random order each epoch, augmented.
+
+    With ``alike``, a batch is of upright images alone or of the others alone, so that little is padded. Each
+    kind goes through its own epochs and gets steps in proportion to its number, evenly spread.
+    """
+
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        batch: int,
+        steps: int,
+        seed: int,
+        share: Share = ALL,
+        alike: bool = False,
+    ) -> None:
+        self.dataset, self.batch, self.steps, self.seed, self.share = dataset, batch, steps, seed, share
+        upright = [alike and image["height"] > image["width"] for image in dataset.images]
+        self.kinds = [[i for i, u in enumerate(upright) if u == kind] for kind in (False, True)]
+        self.offset = int(torch.randint(len(upright), (), generator=seeded(seed, 4)))
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> list[Sample]:
-        samples = []
-        for place in range(step * self.batch, (step + 1) * self.batch):
-            epoch, within = divmod(place, len(self.dataset))
-            order = torch.randperm(len(self.dataset), generator=seeded(self.seed, 1, epoch))
-            index = int(order[within])
-            samples.append(self.dataset.get(index, seeded(self.seed, 2, epoch, index)))
-        return samples
+    def _kind(self, step: int) -> tuple[list[int], int]:
+        """The images the step draws from, and which of their batches it is."""
+        total, upright = len(self.dataset), len(self.kinds[True])
+        before = (step * upright + self.offset) // total
+        after = ((step + 1) * upright + self.offset) // total
+        return (self.kinds[True], before) if after > before else (self.kinds[False], step - before)
+
+    def __getitem__(self, step: int) -> StepBatch:
+        images, number = self._kind(step)
+        samples, unreadable = {}, {}
+        places = self.share.places(self.batch)
+        for place in places:
+            epoch, within = divmod(number * self.batch + place, len(images))
+            order = _shuffled(len(images), self.seed, epoch)
+            for attempt in range(min(len(images), _TRIES)):
+                index = images[order[(within + attempt) % len(images)]]
+                try:
+                    samples[place] = self.dataset.get(index, seeded(self.seed, 2, epoch, index))
+                    break
+                except InputError as error:
+                    unreadable[self.dataset.images[index]["id"]] = str(error)
+        return StepBatch(list(samples.values()), list(samples), unreadable, len(places) - len(samples))
 
 
-def batches(
-    dataset: CocoDataset, batch: int, first: int, steps: int, seed: int, workers: int
-) -> DataLoader[list[Sample]]:
-    """The batches of steps ``first`` to ``steps - 1``, read by ``workers`` processes (0: by this one)."""
-    source = BatchOfStep(dataset, batch, steps, seed)
-    loader: DataLoader[list[Sample]] = DataLoader(
-        source, batch_size=None, sampler=range(first, steps), num_workers=workers
+def batches(source: BatchOfStep, first: int, workers: int) -> DataLoader[StepBatch]:
+    """The batches of steps ``first`` to the last, read by ``workers`` processes (0: by this one)."""
+    loader: DataLoader[StepBatch] = DataLoader(
+        source, batch_size=None, sampler=range(first, len(source)), num_workers=workers
     )
     return loader

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors, with the config in the file itself and beside it for people."""
+"""Checkpoints: safetensors, with the config in the file and beside it for people; mmdet's are read too."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from htc_lab.config import ModelConfig
+from htc_lab.config import ModelConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, to_dict
 from htc_lab.engine.pretrained import CLASSROOM_BASE, SHIPPED
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically, write_json
+from htc_lab.interop.mmdet_checkpoint import read_mmdet
 from htc_lab.model import HybridTaskCascade
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -101,24 +102,48 @@ def _find(where: str | Path) -> Path:
     if not path.is_absolute() and shipped.is_file():
         return shipped
     raise InputError(
-        f"{where}: no such checkpoint; give a .safetensors file, a run folder, or one of: "
+        f"{where}: no such checkpoint; give a .safetensors file, a run folder, a .pth of mmdet, or one of: "
         + ", ".join(shipped_models())
     )
 
 
-def load(where: str | Path, device: torch.device | str = "cpu") -> HybridTaskCascade:
+def load(
+    where: str | Path,
+    device: torch.device | str = "cpu",
+    toggles: Toggles | None = None,
+    config: ModelConfig | None = None,
+) -> HybridTaskCascade:
     """A trained model, in eval mode.
 
     Args:
-        where: a ``.safetensors`` file, a run folder, or the name of a shipped model ("classroom/htc").
+        where: a ``.safetensors`` file, a run folder, the name of a shipped model ("classroom/htc"), or a
+            checkpoint of mmdet 2 or 3 (any other suffix): HTC or Cascade Mask R-CNN with a ResNet or ResNeXt.
         device: where its weights go.
+        toggles: for an mmdet file: what its weights' shapes don't say, namely whether it was trained
+            interleaved and whether the semantic feature goes to boxes, masks or both. Default: what the
+            config text in the file says; without one, that of the published models.
+        config: for an mmdet file: the model it is (:func:`htc_lab.config_from_mmdet` makes one of an mmdet
+            config). Default: inferred from the shapes.
+
+    Nothing in a file is executed, whatever it holds.
 
     Raises:
-        InputError: no such file, not one of ours, or weights that don't fit the config in the file.
+        InputError: no such file, damaged, or weights that don't fit the config; names the first entries that
+            differ.
     """
     path = _find(where)
     if path.suffix != ".safetensors":
-        raise InputError(f"{path}: checkpoints are .safetensors files; this one ends in '{path.suffix}'")
+        found = read_mmdet(path, toggles, config)
+        mend = "it is of another architecture, or cut: give a whole file of a Cascade Mask R-CNN or HTC"
+        model = empty_model(found.config)
+        fill(model, found.weights, str(path), mend)
+        model.class_names = found.class_names
+        return model.to(device).eval()
+    if toggles is not None or config is not None:
+        raise InputError(
+            f"{path}: says itself what model it is; leave toggles and config out, and give other toggles to "
+            "predict() or cascade()"
+        )
     tensors, header = _read(path)
     if "config" not in header:
         raise InputError(
@@ -156,8 +181,19 @@ def empty_model(config: ModelConfig) -> HybridTaskCascade:
         return HybridTaskCascade(config)
 
 
-def fill(model: HybridTaskCascade, weights: dict[str, Tensor], source: str) -> None:
+def fill(
+    model: HybridTaskCascade,
+    weights: dict[str, Tensor],
+    source: str,
+    mend: str = "it belongs to another config",
+) -> None:
     """Put weights into the model, all of them and nothing else.
+
+    Args:
+        model: of any device, also of none ("meta").
+        weights: by the model's own names.
+        source: what the message calls them.
+        mend: how the message ends.
 
     Raises:
         InputError: entries are missing, left over, or of another shape; the message names the first few.
@@ -176,5 +212,5 @@ def fill(model: HybridTaskCascade, weights: dict[str, Tensor], source: str) -> N
         if names
     ]
     if complaints:
-        raise InputError(f"{source}: entries {'; '.join(complaints)}; it belongs to another config")
+        raise InputError(f"{source}: entries {'; '.join(complaints)}; {mend}")
     model.load_state_dict(weights, assign=True)

@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 from htc_lab.config import Toggles
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.transforms import resize_image
+from htc_lab.engine.distributed import ALONE, Team
 from htc_lab.engine.evaluate import coco_results, evaluate
 from htc_lab.layers.pasting import paste
 from htc_lab.model import HybridTaskCascade
@@ -36,8 +37,12 @@ def predict_split(
     stages: bool = False,
     batch: int = 8,
     progress: bool = True,
+    team: Team = ALONE,
 ) -> SplitResults:
     """Detect in every image of a dataset.
+
+    Several processes share the images: each takes every so-many-th batch, and the batches are those one
+    process would make, so the results are the same.
 
     Args:
         model: in eval mode.
@@ -46,34 +51,65 @@ def predict_split(
         stages: also take each stage's masks on the final boxes.
         batch: images at a time.
         progress: show a bar.
+        team: the processes that share the images.
+
+    Returns:
+        All images' results, in order, for one process or the first; none for the others.
+
+    Raises:
+        InputError: an image can't be read, or the weights can't serve the toggles.
     """
+    toggles = toggles or model.config.toggles
+    mine: dict[int, SplitResults] = {}
+    starts = range(0, len(dataset), batch)
+    own = [range(start, min(start + batch, len(dataset))) for start in starts[team.rank :: team.size]]
+    shown = progress and team.first
+    with (
+        team.together(),
+        tqdm(total=sum(map(len, own)), desc="evaluate", disable=not shown, leave=False) as bar,
+    ):
+        model.roi_head.check(toggles)
+        for indices in own:
+            mine[indices.start] = _predict_batch(model, dataset, indices, toggles, stages)
+            bar.update(len(indices))
+    found: dict[int, SplitResults] = {}
+    for share in team.collect(mine):
+        found |= share
+    return _joined([found[start] for start in starts] if team.first else [], toggles.stages if stages else 0)
+
+
+def _predict_batch(
+    model: HybridTaskCascade, dataset: CocoDataset, indices: range, toggles: Toggles, stages: bool
+) -> SplitResults:
     config = model.config
-    toggles = toggles or config.toggles
-    model.roi_head.check(toggles)
     category_ids = dataset.split.coco.category_ids
     final: list[dict] = []
     by_stage: list[list[dict]] = [[] for _ in range(toggles.stages if stages else 0)]
-    with tqdm(total=len(dataset), desc="evaluate", disable=not progress, leave=False) as bar:
-        for start in range(0, len(dataset), batch):
-            samples = [dataset[i] for i in range(start, min(start + batch, len(dataset)))]
-            resized = [resize_image(s.image, config.image.short, config.image.long) for s in samples]
-            features = model.encode([image for image, _, _ in resized])
-            trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
-            for i, sample in enumerate(samples):
-                here = trace.image == i
-                _, scale_x, scale_y = resized[i]
-                boxes = trace.boxes[here] / trace.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
-                height, width = sample.original_size
-                threshold = config.cascade.mask_threshold
-                masks = paste(trace.mask_probabilities[here], boxes, height, width, threshold)
-                found = Detections(boxes, trace.scores[here], trace.labels[here], masks)
-                final += coco_results(sample.image_id, found, category_ids)
-                for entries, record in zip(by_stage, trace.stages, strict=False):
-                    soft = record.final_mask_logits[here].sigmoid()
-                    alone = paste(soft, boxes, height, width, threshold)
-                    entries += coco_results(sample.image_id, found, category_ids, masks=alone)
-            bar.update(len(samples))
+    samples = [dataset[i] for i in indices]
+    resized = [resize_image(s.image, config.image.short, config.image.long) for s in samples]
+    features = model.encode([image for image, _, _ in resized])
+    trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
+    for i, sample in enumerate(samples):
+        here = trace.image == i
+        _, scale_x, scale_y = resized[i]
+        boxes = trace.boxes[here] / trace.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+        height, width = sample.original_size
+        threshold = config.cascade.mask_threshold
+        masks = paste(trace.mask_probabilities[here], boxes, height, width, threshold)
+        found = Detections(boxes, trace.scores[here], trace.labels[here], masks)
+        final += coco_results(sample.image_id, found, category_ids)
+        for entries, record in zip(by_stage, trace.stages, strict=False):
+            soft = record.final_mask_logits[here].sigmoid()
+            alone = paste(soft, boxes, height, width, threshold)
+            entries += coco_results(sample.image_id, found, category_ids, masks=alone)
     return SplitResults(final, by_stage)
+
+
+def _joined(parts: list[SplitResults], stages: int) -> SplitResults:
+    return SplitResults(
+        [entry for part in parts for entry in part.final],
+        [[entry for part in parts for entry in part.by_stage[t]] for t in range(stages)],
+    )
 
 
 def truth_of(dataset: CocoDataset) -> dict:

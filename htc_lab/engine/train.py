@@ -1,11 +1,11 @@
 """The training loop: plain, visible, resumable.
 
 A run is a folder: ``config.json`` (what was asked), ``metrics.jsonl`` (one line a step),
-``checkpoint.safetensors`` (weights, optimiser and step in one file). Everything random is a function of the
-seed and the step, so a resumed run goes on as if it had never stopped.
+``checkpoint.safetensors`` (weights, optimiser and step in one file), and ``skipped.jsonl`` where images could
+not be read. Everything random is a function of the seed and the step, so a resumed run goes on as if it had
+never stopped, and several processes compute what one would.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -20,12 +20,14 @@ from tqdm.auto import tqdm
 from htc_lab.config import ModelConfig, Schedule
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
-from htc_lab.engine.batches import batches, seeded
+from htc_lab.engine.batches import BatchOfStep, Share, batches
 from htc_lab.engine.checkpoint import CHECKPOINT, fill, load, read_run, save_run
+from htc_lab.engine.distributed import ALONE, SharedError, Team
 from htc_lab.engine.pretrained import pretrained_weights
+from htc_lab.engine.run_folder import RunLog, claim
+from htc_lab.engine.step import GradientStep
 from htc_lab.errors import InputError
-from htc_lab.files import plain, read_json, write_json, write_text
-from htc_lab.model import HybridTaskCascade, build_model, total_loss
+from htc_lab.model import HybridTaskCascade, build_model
 
 # What SGD and AdamW remember of each weight.
 _STATE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
@@ -63,15 +65,15 @@ def steps_of(schedule: Schedule, images: int) -> int:
 
 
 def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
-    """The rate at ``step`` (from 0): linear warm-up, then divided by ten at each of ``decay_at``."""
+    """The rate at ``step`` (from 0): linear warm-up, then divided by ``decay`` at each of ``decay_at``."""
     rate = schedule.lr * schedule.batch / schedule.lr_batch
     for fraction in schedule.decay_at:
         if step >= round(fraction * steps):
-            rate /= 10
+            rate /= schedule.decay
     # A short run must not spend itself on warming up.
     warmup = min(schedule.warmup_steps, steps // 4)
     if step < warmup:
-        rate *= 0.001 + 0.999 * step / warmup
+        rate *= schedule.warmup_from + (1 - schedule.warmup_from) * step / warmup
     return rate
 
 
@@ -82,89 +84,104 @@ def train(
     dataset: CocoDataset,
     options: TrainOptions = TrainOptions(),
     on_step: OnStep | None = None,
+    team: Team = ALONE,
 ) -> HybridTaskCascade:
     """Train a model, or go on with the run in that folder, or return it if it is finished.
+
+    Several processes call it alike, each with its own device (:mod:`htc_lab.engine.distributed`). The first
+    writes the folder, which all must see.
 
     Args:
         run: the run's folder, made if missing.
         config: must have the data's number of classes.
-        schedule: length, batch, learning rate.
+        schedule: length, batch (of all processes together), learning rate.
         dataset: its transform augments; images without objects should be left out.
         options: seed, device and the like.
-        on_step: called after each step.
+        on_step: called after each step, in every process.
+        team: the processes that train together.
 
     Returns:
         The trained model, in eval mode.
 
     Raises:
-        InputError: the folder holds another run, the data doesn't fit the config, or the loss is no number.
+        InputError: the folder holds another run, the data doesn't fit the config, the batch can't be shared
+            out, too many images are unreadable, or the loss is no number.
     """
+    with team.together():
+        _check(config, schedule, dataset, options, team)
+        if team.first:
+            claim(run, _asked(config, schedule, dataset, options))
+    with team.together():
+        model, kept, done = _start(run, config, dataset, options)
+    if len(seen := set(team.gather(done))) > 1:
+        raise SharedError(
+            f"{run}: its checkpoint is not the same for all processes (steps {sorted(seen)}); put --run in a "
+            "folder that all machines share"
+        )
+    steps = steps_of(schedule, len(dataset))
+    if done >= steps:
+        return model.eval()
+    if schedule.sync_norm and team.size > 1:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model, team.gradients)
+    named = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    weights = list(named.values())
+    optimizer = _optimizer(weights, schedule)
+    _restore(optimizer, named, kept)
+    model.train()
+    gradients = GradientStep(model, schedule, options.seed, team)
+    share = Share(team.rank, team.size, schedule.accumulate)
+    source = BatchOfStep(dataset, schedule.batch, steps, options.seed, share, schedule.group_by_shape)
+    with (
+        RunLog(run, done, len(dataset), team) as log,
+        tqdm(total=steps, initial=done, desc=run.name, disable=not (options.progress and team.first)) as bar,
+    ):
+        for step, batch in enumerate(batches(source, done, options.workers), start=done):
+            began = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(schedule, step, steps)
+            optimizer.zero_grad(set_to_none=True)
+            metrics = gradients.backward(step, batch, log)
+            if schedule.clip_norm:
+                torch.nn.utils.clip_grad_norm_(weights, schedule.clip_norm)
+            optimizer.step()
+            metrics |= {"lr": optimizer.param_groups[0]["lr"], "seconds": time.perf_counter() - began}
+            log.step(step + 1, metrics)
+            bar.set_postfix(loss=f"{metrics['loss']:.2f}", refresh=False)
+            bar.update()
+            due = (step + 1) % options.checkpoint_every == 0 or step + 1 == steps
+            if due and team.first:
+                save_run(run / CHECKPOINT, model, _remembered(optimizer, named), step + 1)
+            if on_step:
+                on_step(step + 1, metrics)
+    # Nobody may read the last checkpoint, or end the first process, before it is written.
+    team.wait()
+    return model.eval()
+
+
+def _check(
+    config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions, team: Team
+) -> None:
     if config.classes != len(dataset.class_names):
         raise InputError(
             f"{dataset.split.coco.path}: categories has {len(dataset.class_names)} entries, the model's "
             f"config {config.classes} classes; set classes={len(dataset.class_names)}"
         )
-    steps = steps_of(schedule, len(dataset))
-    _claim(run, config, schedule, dataset, options)
-    model, optimizer_state, done = _start(run, config, dataset, options)
-    if done >= steps:
-        return model.eval()
-    _keep_lines_up_to(run / "metrics.jsonl", done)
-    weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = _optimizer(weights, schedule)
-    names = {id(p): n for n, p in model.named_parameters()}
-    for p in weights:
-        for key in _STATE:
-            kept = optimizer_state.get(f"{key}.{names[id(p)]}")
-            if kept is not None:
-                optimizer.state[p][key] = kept.to(p.device if kept.ndim else "cpu")
-
-    def state() -> dict[str, Tensor]:
-        return {
-            f"{key}.{names[id(p)]}": optimizer.state[p][key]
-            for p in weights
-            for key in _STATE
-            if optimizer.state[p].get(key) is not None
-        }
-
-    model.train()
-    loader = batches(dataset, schedule.batch, done, steps, options.seed, options.workers)
-    with (
-        (run / "metrics.jsonl").open("a", encoding="utf-8") as log,
-        tqdm(total=steps, initial=done, desc=run.name, disable=not options.progress) as bar,
-    ):
-        for step, samples in enumerate(loader, start=done):
-            began = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(schedule, step, steps)
-            losses = model.losses(
-                [s.image for s in samples],
-                [s.targets for s in samples],
-                generator=seeded(options.seed, 3, step),
-            )
-            total = total_loss(losses)
-            if not torch.isfinite(total):
-                names_of_images = ", ".join(str(s.image_id) for s in samples)
-                raise InputError(
-                    f"{run}: the loss is {total.item()} at step {step + 1} (image ids {names_of_images}); "
-                    "start a new run with a lower --lr"
-                )
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            if schedule.clip_norm:
-                torch.nn.utils.clip_grad_norm_(weights, schedule.clip_norm)
-            optimizer.step()
-            metrics = {"loss": total.item(), **{n: v.item() for n, v in losses.items()}}
-            metrics |= {"lr": optimizer.param_groups[0]["lr"], "seconds": time.perf_counter() - began}
-            log.write(json.dumps({"step": step + 1, **metrics}) + "\n")
-            log.flush()
-            bar.set_postfix(loss=f"{metrics['loss']:.2f}", refresh=False)
-            bar.update()
-            if (step + 1) % options.checkpoint_every == 0 or step + 1 == steps:
-                save_run(run / CHECKPOINT, model, state(), step + 1)
-            if on_step:
-                on_step(step + 1, metrics)
-    return model.eval()
+    takers = team.size * schedule.accumulate
+    if schedule.batch % takers:
+        raise InputError(
+            f"--batch {schedule.batch}: is the batch of all processes together, and {team.size} processes "
+            f"times --accumulate {schedule.accumulate} can't share it evenly; give a multiple of {takers}"
+        )
+    if schedule.sync_norm and config.backbone.frozen_norm:
+        raise InputError(
+            "schedule.sync_norm: batch norm is frozen in this config, so there are no statistics to share; "
+            "set backbone.frozen_norm=False, or leave sync_norm off"
+        )
+    if schedule.sync_norm and team.size > 1 and options.device == "cpu":
+        raise InputError(
+            "--sync-norm: several processes can share batch norm on GPUs only; give --device cuda, or start "
+            "one process"
+        )
 
 
 def _optimizer(weights: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
@@ -175,11 +192,30 @@ def _optimizer(weights: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
     )
 
 
-def _claim(
-    run: Path, config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions
+def _restore(
+    optimizer: torch.optim.Optimizer, named: dict[str, nn.Parameter], kept: dict[str, Tensor]
 ) -> None:
-    """Write ``config.json``, or see that the one there asks for the same."""
-    wanted = {
+    for name, p in named.items():
+        for key in _STATE:
+            value = kept.get(f"{key}.{name}")
+            if value is not None:
+                optimizer.state[p][key] = value.to(p.device if value.ndim else "cpu")
+
+
+def _remembered(optimizer: torch.optim.Optimizer, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    return {
+        f"{key}.{name}": optimizer.state[p][key]
+        for name, p in named.items()
+        for key in _STATE
+        if optimizer.state[p].get(key) is not None
+    }
+
+
+def _asked(
+    config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions
+) -> dict[str, Any]:
+    """What ``config.json`` says."""
+    return {
         "model": to_dict(config),
         "schedule": to_dict(schedule),
         "seed": options.seed,
@@ -189,16 +225,6 @@ def _claim(
         "class_names": list(dataset.class_names),
         "about": options.about or {},
     }
-    path = run / "config.json"
-    if path.exists():
-        mend = "delete the folder or choose another --run"
-        found = read_json(path, mend)
-        asked = plain(wanted)
-        for field in ("model", "schedule", "seed", "init", "images", "class_names"):
-            if not isinstance(found, dict) or found.get(field) != asked[field]:
-                raise InputError(f"{path}: field '{field}' differs from what is asked for now; {mend}")
-        return
-    write_json(path, wanted)
 
 
 def _start(
@@ -216,17 +242,3 @@ def _start(
         model.load_state_dict(pretrained_weights(config), strict=False)
     model.class_names = dataset.class_names
     return model.to(options.device), optimizer_state, done
-
-
-def _keep_lines_up_to(path: Path, step: int) -> None:
-    """Drop the lines of steps that the checkpoint doesn't hold, and a last line that was cut short."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (json.JSONDecodeError, KeyError, TypeError):
-            continue
-    write_text(path, "".join(kept))

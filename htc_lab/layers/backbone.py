@@ -20,11 +20,11 @@ _BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
 class DeformConv(nn.Module):
     """A 3x3 convolution whose sampling points are moved by offsets it predicts (DCN v1)."""
 
-    def __init__(self, plain: nn.Conv2d) -> None:
+    def __init__(self, plain: nn.Conv2d, deform_groups: int) -> None:
         super().__init__()
         self.stride, self.groups = plain.stride[0], plain.groups
         self.weight = nn.Parameter(plain.weight.detach().clone())
-        self.conv_offset = nn.Conv2d(plain.in_channels, 18, 3, self.stride, 1)
+        self.conv_offset = nn.Conv2d(plain.in_channels, 18 * deform_groups, 3, self.stride, 1)
         # Zero offsets: training starts from the plain convolution.
         nn.init.zeros_(self.conv_offset.weight)
         nn.init.zeros_(self.conv_offset.bias)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ class Backbone(nn.Module):
             layer = _layer(block, channels, planes, count, 1 if level == 0 else 2, config)
             if level + 1 in config.deformable:
                 for unit in layer:
-                    unit.conv2 = DeformConv(unit.conv2)  # type: ignore[arg-type]
+                    unit.conv2 = DeformConv(unit.conv2, config.deform_groups)  # type: ignore[arg-type]
             self.add_module(f"layer{level + 1}", layer)
             channels = planes * block.expansion
             self.out_channels.append(channels)
@@ -68,19 +68,25 @@ class Backbone(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self._freeze()
 
+    def _frozen(self) -> list[nn.Module]:
+        stem: list[nn.Module] = [self.conv1, self.bn1] if self.config.frozen_stages >= 0 else []
+        return stem + [self.get_submodule(f"layer{i}") for i in range(1, self.config.frozen_stages + 1)]
+
     def _freeze(self) -> None:
-        frozen: list[nn.Module] = [self.conv1, self.bn1] if self.config.frozen_stages >= 0 else []
-        frozen += [self.get_submodule(f"layer{i}") for i in range(1, self.config.frozen_stages + 1)]
-        for module in frozen:
+        for module in self._frozen():
             module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Backbone":
-        """As ``nn.Module.train``, but batch norm keeps its stored statistics where the config says so."""
+        """As ``nn.Module.train``, but batch norm keeps its stored statistics where the config says so.
+
+        It keeps them in frozen stages too, whose weights were trained with them.
+        """
         super().train(mode)
-        if mode and self.config.frozen_norm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+        if mode:
+            for part in [self] if self.config.frozen_norm else self._frozen():
+                for module in part.modules():
+                    if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                        module.eval()
         return self
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:

@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class BoxHead(nn.Module):
-    """Two fully connected layers, then K + 1 class logits (background last) and 4 class-agnostic deltas."""
+    """Fully connected layers, then K + 1 class logits (background last) and 4 class-agnostic deltas."""
 
-    def __init__(self, channels: int, size: int, hidden: int, classes: int) -> None:
+    def __init__(self, channels: int, size: int, hidden: int, fcs: int, classes: int) -> None:
         super().__init__()
-        hidden_layers = [nn.Linear(channels * size * size, hidden), nn.Linear(hidden, hidden)]
+        hidden_layers = [nn.Linear(channels * size * size if i == 0 else hidden, hidden) for i in range(fcs)]
         self.shared_fcs = nn.ModuleList(hidden_layers)
         self.fc_cls = nn.Linear(hidden, classes + 1)
         self.fc_reg = nn.Linear(hidden, 4)

@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# exp(dw) is kept between 16/1000 and 1000/16, so that an untrained head can't produce infinite boxes.
-_LARGEST_LOG_RATIO = abs(math.log(16 / 1000))
+from htc_lab.config import LARGEST_RATIO
+
+Four = tuple[float, float, float, float]
+_ZERO: Four = (0.0, 0.0, 0.0, 0.0)
 
 
 def pairwise_iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
@@ -25,9 +27,9 @@ def pairwise_iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tens
 
 
 def encode_deltas(
-    boxes: Float[Tensor, "n 4"], targets: Float[Tensor, "n 4"], stds: tuple[float, float, float, float]
+    boxes: Float[Tensor, "n 4"], targets: Float[Tensor, "n 4"], stds: Four, means: Four = _ZERO
 ) -> Float[Tensor, "n 4"]:
-    """The deltas (dx, dy, dw, dh) that move ``boxes`` onto ``targets``, divided by ``stds``.
+    """The deltas (dx, dy, dw, dh) that move ``boxes`` onto ``targets``, less ``means``, divided by ``stds``.
 
     dx and dy are in box widths and heights, dw and dh are logarithms of size ratios. A later stage gets
     smaller ``stds``: its boxes are nearly right, and its deltas would otherwise be too small to learn.
@@ -37,27 +39,31 @@ def encode_deltas(
     target_size = targets[:, 2:] - targets[:, :2]
     target_centre = (targets[:, :2] + targets[:, 2:]) / 2
     deltas = torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=1)
-    return deltas / deltas.new_tensor(stds)
+    return (deltas - deltas.new_tensor(means)) / deltas.new_tensor(stds)
 
 
 def decode_deltas(
     boxes: Float[Tensor, "n 4"],
     deltas: Float[Tensor, "n 4"],
-    stds: tuple[float, float, float, float],
+    stds: Four,
     limits: Float[Tensor, "n 2"],
+    means: Four = _ZERO,
+    largest_ratio: float = LARGEST_RATIO,
 ) -> Float[Tensor, "n 4"]:
     """The inverse of :func:`encode_deltas`, clipped to the picture.
 
     Args:
         boxes: xyxy px.
         deltas: what a head predicted for them.
-        stds: the stage's scale.
+        stds, means: the stage's scale and origin.
         limits: (width, height) in px of the picture each box lies in.
+        largest_ratio: a side grows or shrinks at most so many times.
     """
-    deltas = deltas * deltas.new_tensor(stds)
+    deltas = deltas * deltas.new_tensor(stds) + deltas.new_tensor(means)
+    most = math.log(largest_ratio)
     size = boxes[:, 2:] - boxes[:, :2]
     centre = (boxes[:, :2] + boxes[:, 2:]) * 0.5
     new_centre = centre + size * deltas[:, :2]
-    new_size = size * deltas[:, 2:].clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
+    new_size = size * deltas[:, 2:].clamp(-most, most).exp()
     decoded = torch.cat([new_centre - new_size * 0.5, new_centre + new_size * 0.5], dim=1)
     return torch.minimum(decoded.clamp(min=0), limits.repeat(1, 2))

@@ -4,19 +4,28 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from htc_lab.layers.conv import conv_relu
+from htc_lab.layers.conv import conv, conv_relu
 
 
 class MaskHead(nn.Module):
     """Convolutions on the 14x14 RoI feature, a deconvolution to 28x28, one logit a class and pixel.
 
-    ``conv_res`` is G_t of eq. 4 (a 1x1 convolution, followed by a ReLU as in the reference). A stage
-    that gets no flow, the first one and every one of a model without the flow, has none.
+    ``conv_res`` is G_t of eq. 4: a 1x1 convolution, with ``flow_relu`` followed by a ReLU. A stage that gets
+    no flow, the first one and every one of a model without the flow, has none.
     """
 
-    def __init__(self, channels_in: int, channels: int, convs: int, classes: int, takes_flow: bool) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels: int,
+        convs: int,
+        classes: int,
+        takes_flow: bool,
+        flow_relu: bool = True,
+    ) -> None:
         super().__init__()
-        self.conv_res = conv_relu(channels, channels_in, 1) if takes_flow else None
+        flow = conv_relu if flow_relu else conv
+        self.conv_res = flow(channels, channels_in, 1) if takes_flow else None
         self.convs = nn.ModuleList(
             conv_relu(channels_in if i == 0 else channels, channels, 3) for i in range(convs)
         )

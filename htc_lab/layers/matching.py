@@ -1,5 +1,6 @@
 """Which ground truth does a box stand for, and which boxes does the loss look at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from htc_lab.layers.boxes import pairwise_iou
+
+# Where random draws come from: one generator for a whole batch, one for each image (so that an image's draws
+# do not depend on its company), or torch's global one.
+Draws = torch.Generator | Sequence[torch.Generator] | None
 
 BACKGROUND = -1
 IGNORED = -2
@@ -56,10 +61,26 @@ def match(
     return Matches(index, best)
 
 
+def draws_of(draws: Draws, image: int) -> torch.Generator | None:
+    """The generator for an image of the batch."""
+    return draws[image] if isinstance(draws, Sequence) else draws
+
+
 def sample(
-    matches: Matches, count: int, positive_fraction: float, generator: torch.Generator | None = None
+    matches: Matches,
+    count: int,
+    positive_fraction: float,
+    generator: torch.Generator | None = None,
+    negatives_per_positive: float = -1.0,
 ) -> tuple[Int[Tensor, " p"], Int[Tensor, " q"]]:
     """Draw the boxes that enter the loss: at most ``count``, at most a fraction of them positive.
+
+    Args:
+        matches: of all boxes.
+        count, positive_fraction: how many.
+        generator: what draws.
+        negatives_per_positive: not below 0, it bounds the background boxes too; an image without
+            positives keeps as many as one with a single one.
 
     Returns:
         Indices of the positives and of the background boxes, each in rising order. Nothing is drawn
@@ -68,7 +89,10 @@ def sample(
     positive = torch.nonzero(matches.index >= 0).squeeze(1)
     negative = torch.nonzero(matches.index == BACKGROUND).squeeze(1)
     positive = _draw(positive, int(count * positive_fraction), generator)
-    negative = _draw(negative, count - len(positive), generator)
+    room = count - len(positive)
+    if negatives_per_positive >= 0:
+        room = min(room, int(negatives_per_positive * max(len(positive), 1)))
+    negative = _draw(negative, room, generator)
     return positive, negative
 
 

@@ -7,9 +7,10 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from htc_lab.layers.separable_pooling import pool_separably
+from htc_lab.layers.window_pooling import pool_windows
 from htc_lab.structures import RoIs
 
-# Cells of a map up to which two matrix products beat the gathering kernel on a CPU.
+# Cells of a map up to which it is quicker to take the whole of it than each RoI's window.
 _SMALL_MAP = 64 * 64
 
 
@@ -31,8 +32,10 @@ def pool(
         sampling_ratio: points per output cell and side; 0: as many as it has map cells, rounded up.
         average: of the size x size cells, squares of so many by so many are averaged at the end.
     """
-    if feature.device.type == "cpu" and feature.shape[-2] * feature.shape[-1] <= _SMALL_MAP:
-        return pool_separably(feature, rois, size, stride, sampling_ratio, average)
+    if feature.device.type == "cpu":
+        cells = feature.shape[-2] * feature.shape[-1]
+        by_products = pool_separably if cells <= _SMALL_MAP else pool_windows
+        return by_products(feature, rois, size, stride, sampling_ratio, average)
     boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
     out: Tensor = roi_align(
         feature, boxes.to(feature.dtype), (size, size), 1.0 / stride, sampling_ratio, aligned=True

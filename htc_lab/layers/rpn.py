@@ -8,8 +8,8 @@ from torchvision.ops import batched_nms
 
 from htc_lab.config import RPNConfig
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
-from htc_lab.layers.matching import match, sample
-from htc_lab.structures import Proposals, RoIs, Targets
+from htc_lab.layers.matching import Draws, draws_of, match, sample
+from htc_lab.structures import Counts, Proposals, RoIs, Targets
 
 
 def anchor_grid(
@@ -17,8 +17,8 @@ def anchor_grid(
 ) -> Float[Tensor, "n 4"]:
     """Anchors (xyxy px) of one level: cell by cell in rows, for each cell one anchor a ratio.
 
-    Each is centred on its cell's top left corner and has the area (scale * stride)^2; the ratio is
-    height over width.
+    Each is centred on its cell's top left corner, or where ``anchor_offset`` says, and has the area
+    (scale * stride)^2; the ratio is height over width.
     """
     ratios = torch.tensor(config.anchor_ratios, device=device)
     side = config.anchor_scale * stride
@@ -26,8 +26,8 @@ def anchor_grid(
     half_h = side * ratios.sqrt() / 2
     base = torch.stack([-half_w, -half_h, half_w, half_h], dim=1)
     y, x = torch.meshgrid(
-        torch.arange(height, device=device) * stride,
-        torch.arange(width, device=device) * stride,
+        (torch.arange(height, device=device) + config.anchor_offset) * stride,
+        (torch.arange(width, device=device) + config.anchor_offset) * stride,
         indexing="ij",
     )
     corner = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
@@ -55,8 +55,9 @@ class RPN(nn.Module):
         for x, stride in zip(levels, self.strides, strict=True):
             hidden = F.relu(self.rpn_conv(x))
             batch, _, height, width = x.shape
-            logits.append(self.rpn_cls(hidden).permute(0, 2, 3, 1).reshape(batch, -1))
-            deltas.append(self.rpn_reg(hidden).permute(0, 2, 3, 1).reshape(batch, -1, 4))
+            # Ranking needs more digits than bfloat16 has.
+            logits.append(self.rpn_cls(hidden).permute(0, 2, 3, 1).reshape(batch, -1).float())
+            deltas.append(self.rpn_reg(hidden).permute(0, 2, 3, 1).reshape(batch, -1, 4).float())
             anchors.append(anchor_grid(height, width, stride, self.config, x.device))
         return logits, deltas, anchors
 
@@ -88,11 +89,20 @@ class RPN(nn.Module):
                 else:
                     best = torch.arange(len(score), device=score.device)
                 limits = anchors.new_tensor([[width, height]]).expand(len(best), 2)
-                boxes.append(decode_deltas(anchors[best], deltas[i][best], config.stds, limits))
+                boxes.append(
+                    decode_deltas(
+                        anchors[best],
+                        deltas[i][best],
+                        config.stds,
+                        limits,
+                        config.means,
+                        config.largest_ratio,
+                    )
+                )
                 scores.append(score)
                 level_of.append(torch.full_like(best, level))
             box, score, level_index = torch.cat(boxes), torch.cat(scores), torch.cat(level_of)
-            solid = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
+            solid = (box[:, 2:] - box[:, :2] > config.min_size).all(dim=1)
             box, score, level_index = box[solid], score[solid], level_index[solid]
             keep = batched_nms(box, score, level_index, config.nms_iou)[:after]
             boxes_of.append(box[keep])
@@ -104,9 +114,13 @@ class RPN(nn.Module):
         outputs: tuple[list[Tensor], list[Tensor], list[Tensor]],
         sizes: list[tuple[int, int]],
         targets: list[Targets],
-        generator: torch.Generator | None = None,
+        generator: Draws = None,
+        counts: Counts | None = None,
     ) -> dict[str, Tensor]:
-        """Binary cross-entropy and smooth L1 over the sampled anchors, both divided by their number."""
+        """Binary cross-entropy and smooth L1 over the sampled anchors, both divided by their number.
+
+        ``counts``, where given, is told that number.
+        """
         config = self.config
         logits, deltas = torch.cat(outputs[0], dim=1), torch.cat(outputs[1], dim=1)
         anchors = torch.cat(outputs[2])
@@ -118,9 +132,15 @@ class RPN(nn.Module):
                 target.boxes,
                 config.positive_iou,
                 config.negative_iou,
-                config.low_quality_iou,
+                config.low_quality_iou if config.low_quality_matches else None,
             )
-            positive, negative = sample(matches, config.samples, config.positive_fraction, generator)
+            positive, negative = sample(
+                matches,
+                config.samples,
+                config.positive_fraction,
+                draws_of(generator, i),
+                config.negatives_per_positive,
+            )
             matched = target.boxes[matches.index[positive]]
             positive, negative = usable[positive], usable[negative]
             drawn = torch.cat([positive, negative])
@@ -129,12 +149,17 @@ class RPN(nn.Module):
             cls_loss = cls_loss + F.binary_cross_entropy_with_logits(
                 logits[i][drawn], is_object, reduction="sum"
             )
-            wanted = encode_deltas(anchors[positive], matched, config.stds)
+            wanted = encode_deltas(anchors[positive], matched, config.stds, config.means)
             box_loss = box_loss + F.smooth_l1_loss(
                 deltas[i][positive], wanted, reduction="sum", beta=config.smooth_l1_beta
             )
             count += len(drawn)
-        return {"loss_rpn_cls": cls_loss / max(count, 1), "loss_rpn_bbox": box_loss / max(count, 1)}
+        if counts is not None:
+            counts.update(loss_rpn_cls=count, loss_rpn_bbox=count)
+        return {
+            "loss_rpn_cls": config.cls_weight * cls_loss / max(count, 1),
+            "loss_rpn_bbox": config.box_weight * box_loss / max(count, 1),
+        }
 
 
 def _inside(anchors: Tensor, height: int, width: int, border: int) -> Tensor:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from htc_lab.config import CascadeConfig, StageConfig
-from htc_lab.layers.matching import Matches, match, sample
+from htc_lab.layers.matching import Draws, Matches, draws_of, match, sample
 from htc_lab.structures import RoIs, Targets
 
 
@@ -52,12 +52,12 @@ def sample_rois(
     stage: StageConfig,
     config: CascadeConfig,
     classes: int,
-    generator: torch.Generator | None = None,
+    generator: Draws = None,
 ) -> StageSamples:
     """Match ``rois`` to the ground truth at ``stage.iou`` and sample, for each image by itself.
 
-    The ground-truth boxes join the RoIs, so that every object has a positive even when no proposal
-    found it. Nothing here carries a gradient: where a box stands is decided by the stage
+    The ground-truth boxes join the RoIs (``config.add_truth``), so that every object has a positive even
+    when no proposal found it. Nothing here carries a gradient: where a box stands is decided by the stage
     before, whose loss has already judged it.
     """
     parts = []
@@ -67,12 +67,19 @@ def sample_rois(
         matches = match(proposed, target.boxes, stage.iou, stage.iou, low_quality)
         # Ground-truth boxes join after the matching: each stands for its own object, and none of them
         # may be the "best overlap" that a low-quality match asks for.
-        own = torch.arange(len(target.boxes), device=proposed.device)
-        boxes = torch.cat([target.boxes, proposed])
+        added = target.boxes if config.add_truth else target.boxes[:0]
+        own = torch.arange(len(added), device=proposed.device)
+        boxes = torch.cat([added, proposed])
         matches = Matches(
             torch.cat([own, matches.index]), torch.cat([proposed.new_ones(len(own)), matches.iou])
         )
-        positive, negative = sample(matches, config.samples, config.positive_fraction, generator)
+        positive, negative = sample(
+            matches,
+            config.samples,
+            config.positive_fraction,
+            draws_of(generator, i),
+            config.negatives_per_positive,
+        )
         drawn = torch.cat([positive, negative])
         truth = matches.index[drawn]
         found = truth >= 0
@@ -81,7 +88,7 @@ def sample_rois(
         wanted = boxes[drawn].clone()
         wanted[found] = target.boxes[truth[found]]
         image = torch.full_like(truth, i)
-        is_truth = drawn < len(target.boxes)
+        is_truth = drawn < len(added)
         parts.append(StageSamples(RoIs(boxes[drawn], image), labels, truth, wanted, is_truth))
     return StageSamples(
         RoIs(torch.cat([p.rois.boxes for p in parts]), torch.cat([p.rois.image for p in parts])),

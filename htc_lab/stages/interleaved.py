@@ -10,9 +10,8 @@ knows. Interleaved, it is trained on the kind of box it will be asked about. So 
 training, and at test time the switch changes only which boxes the per-stage view shows.
 """
 
-import torch
-
 from htc_lab.config import CascadeConfig, StageConfig
+from htc_lab.layers.matching import Draws
 from htc_lab.layers.sampling import StageSamples, sample_rois
 from htc_lab.structures import RoIs, Targets
 
@@ -38,7 +37,7 @@ def samples_for_masks(
     config: CascadeConfig,
     classes: int,
     interleaved: bool,
-    generator: torch.Generator | None = None,
+    generator: Draws = None,
 ) -> StageSamples:
     """The positives stage t's mask head is trained on.
 

@@ -62,7 +62,11 @@ def refine(output: BoxOutput, stage: StageConfig, sizes: list[tuple[int, int]]) 
     later losses would pull at the earlier regression, which has its own loss.
     """
     rois = output.rois
-    return rois.with_boxes(decode_deltas(rois.boxes, output.deltas, stage.stds, rois.limits(sizes)))
+    return rois.with_boxes(
+        decode_deltas(
+            rois.boxes, output.deltas, stage.stds, rois.limits(sizes), stage.means, stage.largest_ratio
+        )
+    )
 
 
 def run_box_cascade(
@@ -108,7 +112,7 @@ def box_losses(
     count = max(len(samples.rois), 1)
     cls_loss = F.cross_entropy(output.class_logits, samples.labels, reduction="sum") / count
     positive = samples.positive
-    wanted = encode_deltas(samples.rois.boxes[positive], samples.boxes[positive], stage.stds)
+    wanted = encode_deltas(samples.rois.boxes[positive], samples.boxes[positive], stage.stds, stage.means)
     box_loss = F.smooth_l1_loss(output.deltas[positive], wanted, reduction="sum", beta=beta) / count
     return cls_loss, box_loss
 

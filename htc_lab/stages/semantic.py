@@ -10,8 +10,9 @@ stops at the RoI; S(x) has seen the whole picture, and pixel by pixel. The RoI h
 *feature*, never its class logits: those exist for the branch's own loss, beta L_seg of eq. 7.
 """
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from htc_lab.config import SemanticConfig
@@ -75,6 +76,10 @@ def semantic_loss(
     """
     target = maps[:, ::stride, ::stride].long()
     total = F.cross_entropy(logits, target, ignore_index=IGNORED_PIXEL, reduction="sum")
-    known = (target != IGNORED_PIXEL).sum().clamp(min=1)
-    count = known if config.mean_over_valid else target.numel()
-    return config.loss_weight * total / count
+    return config.loss_weight * total / counted_pixels(maps, stride, config).clamp(min=1)
+
+
+def counted_pixels(maps: UInt8[Tensor, "B H W"], stride: int, config: SemanticConfig) -> Int[Tensor, ""]:
+    """How many pixels the semantic loss is a mean over: those that are known, or all."""
+    target = maps[:, ::stride, ::stride]
+    return (target != IGNORED_PIXEL).sum() if config.mean_over_valid else torch.tensor(target.numel())

@@ -43,8 +43,8 @@ def test_rungs_cost_what_their_parts_weigh(ladder):
 
 
 def test_rungs_see_the_same_pictures_and_start_equal(ladder):
-    a = BatchOfStep(ladder._train, 2, 3, seed=1)[2]
-    b = BatchOfStep(ladder._train, 2, 3, seed=1)[2]
+    a = BatchOfStep(ladder._train, 2, 3, seed=1)[2].samples
+    b = BatchOfStep(ladder._train, 2, 3, seed=1)[2].samples
     assert all(torch.equal(x.image, y.image) for x, y in zip(a, b, strict=True))
     plain = build_model(
         dataclasses.replace(ladder.config, toggles=RUNGS["plain_cascade"]), seed=1

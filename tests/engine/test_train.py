@@ -116,8 +116,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_images(tmp_path, c
 
 def test_each_epoch_shows_every_image_once(dataset):
     source = BatchOfStep(dataset, 2, 6, seed=5)
-    order = [sample.image_id for step in range(3) for sample in source[step]]
-    second = [sample.image_id for step in range(3, 6) for sample in source[step]]
+    order = [sample.image_id for step in range(3) for sample in source[step].samples]
+    second = [sample.image_id for step in range(3, 6) for sample in source[step].samples]
     assert sorted(order) == sorted(second) == sorted(dataset.image_ids)
     assert order != second
 

@@ -4,32 +4,22 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from htc_lab.config import ModelConfig, RPNConfig
+from htc_lab.config import RPNConfig
 from htc_lab.engine.checkpoint import empty_model, fill
-from htc_lab.errors import InputError
 from htc_lab.layers.pasting import paste
 from htc_lab.model import HybridTaskCascade
-from htc_lab.presets import PRESETS
 from htc_lab.structures import Features, Proposals, RoIs, Targets
 from htc_lab.trace import StageTrace
 from tests.oracle import recipe
+from tests.oracle.reading import recorded_config
 
-# Our preset for each config of the reference.
-CONFIGS = {
-    "cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py": "cascade_r50_1x",
-    "htc/htc_r50_fpn_1x_coco.py": "htc_r50_1x",
-    "htc/htc-without-semantic_r50_fpn_1x_coco.py": "htc_without_semantic_r50_1x",
-    "htc/htc_r101_fpn_20e_coco.py": "htc_r101_20e",
-    "htc/htc_x101-32x4d_fpn_16xb1-20e_coco.py": "htc_x101_32x4d_20e",
-    "htc/htc_x101-64x4d_fpn_16xb1-20e_coco.py": "htc_x101_64x4d_20e",
-    "htc/htc_x101-64x4d-dconv-c3-c5_fpn_ms-400-1400-16xb1-20e_coco.py": "htc_x101_64x4d_dcn_ms_20e",
-}
+# Results whose scores differ by less may change places.
+_TIE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -48,48 +38,24 @@ class Line:
         return f"{verdict} {self.name:26s} {errors}  ({self.tolerance})"
 
 
-def config_of(meta: dict[str, Any], path: Path) -> ModelConfig:
-    """Our config for a recorded one.
-
-    Raises:
-        InputError: a config or an override this program can't express.
-    """
-    if meta["config"] not in CONFIGS:
-        raise InputError(f"{path}: config '{meta['config']}' is not among {', '.join(CONFIGS)}")
-    config = PRESETS[CONFIGS[meta["config"]]]
-    toggles = config.toggles
-    for name, value in meta["overrides"].items():
-        match name.removeprefix("model.roi_head."):
-            case "interleaved":
-                toggles = dataclasses.replace(toggles, interleaved=value)
-            case "mask_info_flow":
-                toggles = dataclasses.replace(toggles, mask_flow=value)
-            case "semantic_fusion":
-                toggles = dataclasses.replace(
-                    toggles, semantic_box="bbox" in value, semantic_mask="mask" in value
-                )
-            case _:
-                raise InputError(f"{path}: override '{name}' is not one this program knows")
-    return dataclasses.replace(config, toggles=toggles)
-
-
 class Comparison:
     """One case: the rebuilt model, its inputs, and a line for each quantity."""
 
     def __init__(self, path: Path) -> None:
         self.file = np.load(path)
-        self.meta = json.loads(str(self.file["meta"]))
+        self.meta = meta = json.loads(str(self.file["meta"]))
         self.lines: list[Line] = []
-        meta = self.meta
-        self.config = config_of(meta, path)
-        shapes = {name: tuple(shape) for name, shape in meta["shapes"].items()}
-        has_flow = any(".conv_res." in name for name in shapes)
-        built_with = dataclasses.replace(self.config.toggles, mask_flow=has_flow)
-        self.model: HybridTaskCascade = empty_model(dataclasses.replace(self.config, toggles=built_with))
-        weights = {n: torch.from_numpy(recipe.weight(n, s, meta["seed"])) for n, s in shapes.items()}
+        self.compared = {"meta"}
+        height, width, seed = meta["height"], meta["width"], meta["seed"]
+        padded = tuple(self.file["fpn0_shape"][-2:]) != (-(-height // 4), -(-width // 4))
+        self.config, built = recorded_config(meta, path, padded)
+        self.model: HybridTaskCascade = empty_model(built)
+        weights = {
+            name: torch.from_numpy(recipe.weight(name, tuple(shape), seed))
+            for name, shape in meta["shapes"].items()
+        }
         fill(self.model, weights, str(path))
         self.model.eval()
-        height, width, seed = meta["height"], meta["width"], meta["seed"]
         self.image = torch.from_numpy(recipe.image(height, width, seed)).permute(2, 0, 1)
         boxes, labels, masks, semantic = recipe.ground_truth(
             height, width, meta["count"], self.config.classes, seed
@@ -98,14 +64,28 @@ class Comparison:
         fixed = torch.from_numpy(recipe.proposals(boxes, height, width, meta["proposals"], seed))
         self.proposals = Proposals(RoIs.of([fixed]), torch.ones(len(fixed)))
 
-    def close(
-        self, name: str, ours: Tensor | float, theirs: np.ndarray, absolute: float | None = None
-    ) -> None:
+    def recorded(self, name: str) -> np.ndarray | None:
+        """The recorded value of that name, if there is one; it then counts as compared."""
+        if name not in self.file:
+            return None
+        self.compared.add(name)
+        return self.file[name]
+
+    def fails(self, name: str, why: str) -> None:
+        """A line for what can't even be subtracted."""
+        self.lines.append(Line(name, np.inf, np.inf, why, False))
+
+    def close(self, name: str, ours: Tensor, absolute: float | None = None) -> None:
         """Relative 1e-4 (against the quantity's own scale) unless an absolute tolerance is given."""
-        a = np.asarray(ours.detach() if isinstance(ours, Tensor) else ours, np.float64)
-        b = np.asarray(theirs, np.float64)
+        theirs = self.recorded(name)
+        if theirs is not None:
+            self.near(name, ours, theirs, absolute)
+
+    def near(self, name: str, ours: Tensor, theirs: np.ndarray, absolute: float | None = None) -> None:
+        """The line for two arrays."""
+        a, b = np.asarray(ours.detach(), np.float64), np.asarray(theirs, np.float64)
         if a.shape != b.shape:
-            self.lines.append(Line(name, np.inf, np.inf, f"shape {a.shape} is not {b.shape}", False))
+            self.fails(name, f"shape {a.shape} is not {b.shape}")
             return
         error = float(np.abs(a - b).max(initial=0.0))
         scale = float(np.abs(b).max(initial=0.0))
@@ -117,96 +97,115 @@ class Comparison:
 
     def sampled(self, name: str, ours: Tensor) -> None:
         """A large map, recorded as its shape and values at flat indices."""
-        shape = tuple(self.file[f"{name}_shape"])
-        if tuple(ours.shape) != shape:
-            self.lines.append(Line(name, np.inf, np.inf, f"shape {tuple(ours.shape)} is not {shape}", False))
+        shape, at, values = (self.recorded(f"{name}_{part}") for part in ("shape", "at", "values"))
+        if shape is None or at is None or values is None:
             return
-        self.close(
-            name, ours.flatten()[torch.from_numpy(self.file[f"{name}_at"])], self.file[f"{name}_values"]
-        )
+        if tuple(ours.shape) != tuple(shape):
+            self.fails(name, f"shape {tuple(ours.shape)} is not {tuple(shape)}")
+            return
+        self.near(name, ours.flatten()[torch.from_numpy(at)], values)
 
-    def masks(self, name: str, packed: np.ndarray, probabilities: Tensor, boxes: Tensor) -> None:
+    def masks(self, name: str, probabilities: Tensor, boxes: Tensor) -> None:
         """Pasted masks: equal but for pixels whose probability is within 1e-4 of the threshold."""
+        packed = self.recorded(name)
+        if packed is None:
+            return
         height, width = self.meta["height"], self.meta["width"]
         theirs = np.unpackbits(packed, axis=-1)[..., :width].astype(bool)
-        surely_in = paste(probabilities, boxes, height, width, 0.5 + 1e-4).numpy()
-        maybe_in = paste(probabilities, boxes, height, width, 0.5 - 1e-4).numpy()
+        threshold = self.config.cascade.mask_threshold
+        surely_in = paste(probabilities, boxes, height, width, threshold + 1e-4).numpy()
+        maybe_in = paste(probabilities, boxes, height, width, threshold - 1e-4).numpy()
         wrong = int((surely_in & ~theirs).sum() + (theirs & ~maybe_in).sum())
         self.lines.append(Line(name, wrong, wrong / max(theirs.sum(), 1), "pixels, 0", wrong == 0))
 
-    def detections(self, prefix: str, trace: StageTrace) -> None:
-        """Detections in order; neighbours whose scores differ by less than 1e-5 may change places."""
-        boxes, scores, labels = (self.file[f"{prefix}_{k}"] for k in ("boxes", "scores", "labels"))
-        if len(boxes) != len(trace.scores):
-            text = f"{len(trace.scores)} detections, not {len(boxes)}"
-            self.lines.append(Line(prefix, np.inf, np.inf, text, False))
+    def ranked(self, prefix: str, boxes: Tensor, scores: Tensor, labels: Tensor | None = None) -> None:
+        """Scored boxes, best first; those whose scores are a tie in float32 may change places."""
+        their_boxes, their_scores = self.recorded(f"{prefix}_boxes"), self.recorded(f"{prefix}_scores")
+        if their_boxes is None or their_scores is None:
             return
-        ours_boxes, ours_scores, ours_labels = (t.numpy() for t in (trace.boxes, trace.scores, trace.labels))
-        partner, free = [], set(range(len(boxes)))
-        for i in range(len(boxes)):
-            near = [j for j in free if abs(float(scores[j]) - float(scores[i])) < 1e-5 or j == i]
-            near = [j for j in near if ours_labels[j] == labels[i]]
+        their_labels = np.zeros(len(their_scores), np.int64)
+        if labels is not None:
+            recorded = self.recorded(f"{prefix}_labels")
+            assert recorded is not None
+            their_labels = recorded
+        ours = boxes.numpy(), scores.numpy(), np.zeros_like(their_labels)
+        if labels is not None:
+            ours = boxes.numpy(), scores.numpy(), labels.numpy()
+        our_boxes, our_scores, our_labels = ours
+        if len(our_scores) != len(their_scores):
+            self.fails(prefix, f"{len(our_scores)} boxes, not {len(their_scores)}")
+            return
+        partner: list[int] = []
+        free = set(range(len(our_scores)))
+        for i in range(len(their_scores)):
+            near = [j for j in free if j == i or abs(float(their_scores[j] - their_scores[i])) < _TIE]
+            near = [j for j in near if our_labels[j] == their_labels[i]]
             if not near:
-                self.lines.append(Line(prefix, np.inf, np.inf, f"detection {i} has no partner", False))
+                self.fails(prefix, f"box {i} has no partner of its label and score")
                 return
-            best = min(near, key=lambda j: float(np.abs(ours_boxes[j] - boxes[i]).max()))
-            partner.append(best)
-            free.remove(best)
-        self.close(f"{prefix}_boxes", torch.from_numpy(ours_boxes[partner]), boxes, 0.01)
-        self.close(f"{prefix}_scores", torch.from_numpy(ours_scores[partner]), scores, 1e-4)
+            partner.append(min(near, key=lambda j: float(np.abs(our_boxes[j] - their_boxes[i]).max())))
+            free.remove(partner[-1])
+        self.near(f"{prefix}_boxes", torch.from_numpy(our_boxes[partner]), their_boxes, 0.01)
+        self.near(f"{prefix}_scores", torch.from_numpy(our_scores[partner]), their_scores, 1e-4)
 
     @torch.no_grad()
     def test_time(self) -> None:
         """Features, RPN, the cascade from the fixed proposals, and image to detections."""
-        model, file = self.model, self.file
+        model, toggles = self.model, self.config.toggles
         features = model.encode([self.image])
         for i, level in enumerate(features.levels):
             self.sampled(f"fpn{i}", level)
         if features.semantic_logits is not None and features.semantic_feature is not None:
             self.sampled("semantic_logits", features.semantic_logits)
             self.sampled("semantic_feature", features.semantic_feature)
-            self.close("loss_semantic", model._semantic_loss(features, [self.targets]), file["loss_semantic"])
+            self.close("loss_semantic", model._semantic_loss(features, [self.targets]))
         own = model.propose(features)
-        best = len(file["rpn_boxes"])
-        self.close("rpn_boxes", own.rois.boxes[:best], file["rpn_boxes"], 0.01)
-        self.close("rpn_scores", own.scores[:best], file["rpn_scores"], 1e-4)
+        best = len(self.file["rpn_scores"]) if "rpn_scores" in self.file else 0
+        self.ranked("rpn", own.rois.boxes[:best], own.scores[:best])
 
-        trace = model.cascade(features, self.proposals, self.config.toggles, per_stage_view=False)
+        trace = model.cascade(features, self.proposals, toggles, per_stage_view=False)
         for t, record in enumerate(trace.stages):
-            self.close(f"stage{t}_rois", record.rois, file[f"stage{t}_rois"], 0.01)
-            self.close(f"stage{t}_cls", record.class_logits, file[f"stage{t}_cls"])
-            self.close(f"stage{t}_delta", record.deltas, file[f"stage{t}_delta"])
-        self.close("refined", trace.stages[-1].boxes, file["refined"], 0.01)
-        self.detections("det", trace)
-        self.detections("full", model.cascade(features, own, self.config.toggles, per_stage_view=False))
+            self.close(f"stage{t}_rois", record.rois, 0.01)
+            self.close(f"stage{t}_cls", record.class_logits)
+            self.close(f"stage{t}_delta", record.deltas)
+        self.close("refined", trace.stages[-1].boxes, 0.01)
+        self._detections("det", trace)
+        self._detections("full", model.cascade(features, own, toggles, per_stage_view=False))
         self._masks_at_truth(features)
 
+    def _detections(self, prefix: str, trace: StageTrace) -> None:
+        self.ranked(prefix, trace.boxes, trace.scores, trace.labels)
+
     def _masks_at_truth(self, features: Features) -> None:
-        head, truth = self.model.roi_head, self.targets
-        x_mask = head.mask_features(features, RoIs.of([truth.boxes]), self.config.toggles)
-        logits = head.all_masks(x_mask, truth.labels, self.config.toggles)
-        self.close("mask_logits", torch.stack(logits), self.file["mask_logits"])
-        self.masks("pasted_last", self.file["pasted_last"], logits[-1].sigmoid(), truth.boxes)
-        mean = torch.stack([m.sigmoid() for m in logits]).mean(dim=0)
-        self.masks("pasted_mean", self.file["pasted_mean"], mean, truth.boxes)
+        head, truth, toggles = self.model.roi_head, self.targets, self.config.toggles
+        x_mask = head.mask_features(features, RoIs.of([truth.boxes]), toggles)
+        logits = head.all_masks(x_mask, truth.labels, toggles)
+        self.close("mask_logits", torch.stack(logits))
+        self.masks("pasted_last", logits[-1].sigmoid(), truth.boxes)
+        self.masks("pasted_mean", torch.stack([m.sigmoid() for m in logits]).mean(dim=0), truth.boxes)
 
     def training(self) -> None:
         """The losses, with the fixed proposals and every anchor sampled."""
-        model = self.model
+        model, toggles = self.model, self.config.toggles
         features = model.encode([self.image])
         rpn = model.rpn_head
         usual: RPNConfig = rpn.config
         rpn.config = dataclasses.replace(usual, samples=10**9)
         losses = rpn.losses(rpn(features.levels), features.sizes, [self.targets])
         rpn.config = usual
-        if self.config.toggles.semantic:
+        # The branch has its loss even where its feature is fused into nothing.
+        if features.semantic_logits is not None:
             losses["loss_semantic_seg"] = model._semantic_loss(features, [self.targets])
-        losses.update(
-            model.roi_head.losses(features, self.proposals.rois, [self.targets], self.config.toggles)
-        )
-        recorded = {n.removeprefix("train."): self.file[n] for n in self.file.files if n.startswith("train.")}
-        for name, value in recorded.items():
-            self.close(f"train.{name}", losses.get(name, torch.tensor(torch.nan)), value)
+        losses.update(model.roi_head.losses(features, self.proposals.rois, [self.targets], toggles))
+        for name in self.file.files:
+            if name.startswith("train.") and name.removeprefix("train.") in losses:
+                self.close(name, losses[name.removeprefix("train.")])
+
+    def left_over(self) -> None:
+        """A recorded quantity that nothing was held against is a failure, not a success."""
+        for name in self.file.files:
+            if name not in self.compared:
+                self.fails(name, "recorded, but not computed here")
 
 
 def compare(path: Path) -> list[Line]:
@@ -214,4 +213,5 @@ def compare(path: Path) -> list[Line]:
     comparison = Comparison(path)
     comparison.test_time()
     comparison.training()
+    comparison.left_over()
     return comparison.lines

@@ -7,14 +7,14 @@ import runpy
 
 import pytest
 
-from htc_lab import config as config_module
+from htc_lab import toggles as toggles_module
 from htc_lab.config import HTC, RUNGS, SWITCHES, Toggles
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS, preset, schedule_of
 
 # The type checks of the test run would refuse these before the module's own words come: so, without them.
-PlainToggles = runpy.run_path(config_module.__file__)["Toggles"]
+PlainToggles = runpy.run_path(toggles_module.__file__)["Toggles"]
 
 
 @pytest.mark.parametrize("name", SWITCHES)

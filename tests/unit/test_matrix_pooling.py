@@ -1,4 +1,4 @@
-"""The two matrix products against torchvision's RoIAlign: values, gradients, any order of RoIs."""
+"""RoIAlign as matrix products, on whole maps and on windows, against torchvision's: values and gradients."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torchvision.ops import roi_align
 
 from htc_lab.layers.separable_pooling import pool_separably
+from htc_lab.layers.window_pooling import pool_windows
 from htc_lab.structures import RoIs
 
 
@@ -21,6 +22,7 @@ def some_rois(count: int, images: int, side: float, seed: int) -> RoIs:
     return RoIs(torch.cat([start, start + size], dim=1), image)
 
 
+@pytest.mark.parametrize("pool", [pool_separably, pool_windows])
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -31,12 +33,14 @@ def some_rois(count: int, images: int, side: float, seed: int) -> RoIs:
     average=st.sampled_from([1, 2]),
     count=st.integers(0, 12),
 )
-def test_values_and_gradients_are_those_of_roi_align(seed, height, width, stride, ratio, average, count):
+def test_values_and_gradients_are_those_of_roi_align(
+    pool, seed, height, width, stride, ratio, average, count
+):
     generator = torch.Generator().manual_seed(seed)
     feature = torch.randn(2, 3, height, width, generator=generator, dtype=torch.float64, requires_grad=True)
     rois = some_rois(count, 2, stride * max(height, width), seed)
     rois = rois.with_boxes(rois.boxes.double())
-    ours = pool_separably(feature, rois, 14, stride, ratio, average)
+    ours = pool(feature, rois, 14, stride, ratio, average)
     numbered = torch.cat([rois.image[:, None].double(), rois.boxes], dim=1)
     theirs = roi_align(feature, numbered, (14, 14), 1 / stride, ratio, aligned=True)
     theirs = F.avg_pool2d(theirs, average)
@@ -48,10 +52,30 @@ def test_values_and_gradients_are_those_of_roi_align(seed, height, width, stride
     torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
 
 
-def test_the_comparison_can_fail():
+@pytest.mark.parametrize("pool", [pool_separably, pool_windows])
+def test_the_comparison_can_fail(pool):
     feature = torch.randn(1, 1, 9, 9)
     rois = RoIs.of([torch.tensor([[4.0, 4.0, 30.0, 28.0]])])
     moved = rois.with_boxes(rois.boxes + 0.5)
-    a = pool_separably(feature, rois, 7, 4, 2)
+    a = pool(feature, rois, 7, 4, 2)
     with pytest.raises(AssertionError):
-        torch.testing.assert_close(a, pool_separably(feature, moved, 7, 4, 2), rtol=0, atol=1e-4)
+        torch.testing.assert_close(a, pool(feature, moved, 7, 4, 2), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_the_rois_out(threads):
+    feature = torch.randn(2, 5, 30, 40, requires_grad=True)
+    rois = some_rois(17, 2, 160.0, 3)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        pooled = pool_windows(feature, rois, 7, 4, 0)
+        (gradient,) = torch.autograd.grad(pooled.square().sum(), feature)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    numbered = torch.cat([rois.image[:, None].float(), rois.boxes], dim=1)
+    expected = roi_align(feature, numbered, (7, 7), 0.25, 0, aligned=True)
+    torch.testing.assert_close(pooled, expected, rtol=1e-5, atol=1e-5)
+    (wanted,) = torch.autograd.grad(expected.square().sum(), feature)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-4)

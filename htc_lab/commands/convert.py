@@ -1,0 +1,59 @@
+"""``htc-lab convert``."""
+
+from pathlib import Path
+from typing import Any
+
+from htc_lab.commands.flags import say, toggles_of
+from htc_lab.errors import InputError
+
+
+def convert(
+    checkpoint: str,
+    out: Path,
+    toggles: str | None = None,
+    config: Path | None = None,
+    half: bool = False,
+    json: bool = False,
+) -> dict[str, Any] | None:
+    """Turn a checkpoint of mmdet (HTC or Cascade Mask R-CNN) into one of this lab, or the other way round.
+
+    Args:
+        checkpoint: an mmdet .pth file, a run folder, a .safetensors file, or a shipped model's name.
+        out: the file to write: .safetensors for this lab (with a JSON sidecar), .pth for mmdet.
+        toggles: for an mmdet file: what it was trained with, where its weights don't tell (a rung, or
+            switches joined by "+").
+        config: for an mmdet file: its mmdet config (.py), instead of what the weights tell; it is only read.
+        half: store weights in 16 bits (.safetensors).
+        json: print what was found as one JSON object.
+    """
+    if out.suffix not in (".safetensors", ".pth"):
+        raise InputError(f"--out {out}: must end in .safetensors (this lab's format) or .pth (mmdet's)")
+    if half and out.suffix == ".pth":
+        raise InputError(
+            f"--half: mmdet's files hold float32; leave it out, or write .safetensors instead of {out}"
+        )
+    chosen = toggles_of(toggles)
+
+    from htc_lab.engine.checkpoint import load, save_model
+    from htc_lab.interop.mmdet_checkpoint import save_mmdet
+    from htc_lab.interop.mmdet_config import config_from_mmdet
+
+    known = None if config is None else config_from_mmdet(config).model
+    model = load(checkpoint, toggles=chosen, config=known)
+    if out.suffix == ".pth":
+        save_mmdet(model, out)
+    else:
+        save_model(model, out, half=half, about={"converted_from": Path(checkpoint).name})
+    entries = model.state_dict()
+    numbers = sum(value.numel() for value in model.parameters())
+    say(f"{checkpoint}: {model.config.name}, {len(entries)} entries, {numbers:,} parameters -> {out}", json)
+    if not json:
+        return None
+    return {
+        "checkpoint": checkpoint,
+        "out": str(out),
+        "model": model.config.name,
+        "classes": model.config.classes,
+        "entries": len(entries),
+        "parameters": numbers,
+    }

@@ -1,0 +1,83 @@
+"""``htc-lab course``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from htc_lab.commands.flags import say
+
+
+@dataclass(frozen=True)
+class Build:
+    """Write the copies of the lessons: for students, with solutions, and as otter-grader assignments."""
+
+    out: Path = Path("course")
+    """Folder to make; an earlier build in it is replaced."""
+    lessons: tuple[str, ...] = ()
+    """Which ones, e.g. 02_plain_cascade; default: all."""
+    json: bool = False
+    """Print the files as one JSON object."""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Grade a folder of submitted notebooks: NAME.ipynb, or a folder NAME with several."""
+
+    folder: tyro.conf.Positional[Path]
+    """Holds the submissions."""
+    out: Path = Path("grades.csv")
+    """The table to write: a row for each student."""
+    feedback: Path | None = None
+    """Folder for one text a student, with every message and hint."""
+    exercises: tuple[str, ...] = ()
+    """Lessons (02) or exercises (02.1) that count; default: all."""
+    seconds: float = 10.0
+    """For one exercise."""
+    submission_seconds: float = 120.0
+    """For all exercises of one student."""
+    memory_mib: int = 1024
+    """For one exercise, above what the libraries take; on Linux alone."""
+    json: bool = False
+    """Print the points as one JSON object."""
+
+
+def course(
+    action: tyro.conf.OmitArgPrefixes[
+        Annotated[Build, tyro.conf.subcommand("build")] | Annotated[Grade, tyro.conf.subcommand("grade")]
+    ],
+) -> dict[str, Any] | None:
+    """Make the copies of the course, or grade what was handed in."""
+    return _build(action) if isinstance(action, Build) else _grade(action)
+
+
+def _build(action: Build) -> dict[str, Any] | None:
+    from htc_lab.course.copies import build_copies
+    from htc_lab.course.notebooks import as_written, notebooks_folder, sources, to_notebook
+
+    found = sources(notebooks_folder(), list(action.lessons))
+    files = build_copies({source.stem: to_notebook(source, as_written) for source in found}, action.out)
+    for file in files:
+        say(str(file), action.json)
+    return {"files": [str(file) for file in files]} if action.json else None
+
+
+def _grade(action: Grade) -> dict[str, Any] | None:
+    from htc_lab.course.grading import Limits, chosen_exercises, grade_folder, write_csv, write_feedback
+
+    numbers = chosen_exercises(action.exercises)
+    limits = Limits(action.seconds, action.submission_seconds, action.memory_mib)
+    grades = grade_folder(action.folder, action.exercises, limits)
+    write_csv(grades, numbers, action.out)
+    if action.feedback is not None:
+        write_feedback(grades, action.feedback)
+    points = {grade.student: sum(map(grade.points, numbers)) for grade in grades}
+    for grade in grades:
+        say(f"{grade.student}: {points[grade.student]} points  {grade.remark}".rstrip(), action.json)
+    cut = all(grade.network_cut for grade in grades)
+    say(
+        f"{action.out}: {len(grades)} students. Network for the answers: {'cut' if cut else 'NOT cut'}.",
+        action.json,
+    )
+    return {"out": str(action.out), "points": points, "network_cut": cut} if action.json else None

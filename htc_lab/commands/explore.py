@@ -1,0 +1,63 @@
+"""``htc-lab explore``."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from htc_lab.commands.flags import say
+from htc_lab.errors import InputError
+
+
+def explore(
+    image: Annotated[Path | None, tyro.conf.Positional] = None,
+    checkpoint: tuple[str, ...] = (),
+    scene: int | None = None,
+    html: Path = Path("explorer.html"),
+    state: str = "",
+    hide: tuple[str, ...] = (),
+    json: bool = False,
+) -> dict[str, Any] | None:
+    """Write the stage explorer of a picture as one HTML file that needs no kernel and no network.
+
+    Args:
+        image: a picture file.
+        checkpoint: run folders, .safetensors files or shipped models' names; several show what models trained
+            without an idea do. Default: all classroom models that come with the lab.
+        scene: instead of a file, the number of a classroom test scene; its truth gives IoU and AP.
+        html: the file to write.
+        state: what is set when it opens, as "Share state" in the explorer gives it.
+        hide: knobs to leave out, e.g. semantic.
+        json: print figures as one JSON object.
+    """
+    if (image is None) == (scene is None):
+        raise InputError("explore: give a picture file, or --scene with the number of a classroom test scene")
+
+    from htc_lab.explorer.explore import find
+    from htc_lab.explorer.export import to_html
+    from htc_lab.explorer.pack import make_pack
+    from htc_lab.explorer.runs import run_models
+    from htc_lab.explorer.state import ExplorerState, check_knobs
+    from htc_lab.files import write_text
+
+    check_knobs(hide)
+    start = str(ExplorerState.parse(state)) if state else ""
+    picture = scene if image is None else image
+    assert picture is not None
+    shown = find(picture, {name: name for name in checkpoint} or None)
+    began = time.perf_counter()
+    pack = make_pack(run_models(shown.models, shown.picture), shown.title, shown.code)
+    seconds = time.perf_counter() - began
+    page = to_html(pack, start, hide, f"{shown.title}: Stage Explorer")
+    write_text(html, page)
+    say(f"{shown.title}: {len(shown.models)} models in {seconds:.1f} s -> {html}", json)
+    figures = {
+        "picture": shown.title,
+        "models": list(shown.models),
+        "seconds": seconds,
+        "pack_bytes": len(pack),
+        "html": str(html),
+        "html_bytes": len(page.encode()),
+    }
+    return figures if json else None

@@ -1,0 +1,136 @@
+"""``htc-lab reproduce``."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from htc_lab.commands.flags import say, usable_device
+from htc_lab.data.released import RELEASED
+from htc_lab.errors import InputError
+from htc_lab.preset_table import RELEASED_FIGURES, Released
+
+if TYPE_CHECKING:
+    from htc_lab.engine.reproduce import Contestant, Reproduction
+
+PAPER = {"cascade": (42.5, 36.5), "htc": (43.2, 38.0)}
+"""Box and mask AP on COCO val2017 with ResNet-50, as reported in the paper's table 2."""
+
+TITLES = {"cascade": "Cascade Mask R-CNN", "htc": "HTC"}
+
+
+def reproduce(
+    coco: Path,
+    cascade: Path,
+    htc: Path,
+    out: Path = Path("runs/reproduce"),
+    score: float = 0.001,
+    first: int | None = None,
+    annotations: Path | None = None,
+    images: Path | None = None,
+    device: str = "cpu",
+    json: bool = False,
+) -> dict[str, Any] | None:
+    """Check the paper's gain on COCO val2017 without training.
+
+    Both released models run over the same images at the same score threshold; what was detected is kept, so
+    the same command goes on after a stop. data_scripts/get_coco.py and get_checkpoints.py fetch what it
+    needs.
+
+    Args:
+        coco: folder of the COCO tree: annotations/instances_val2017.json and val2017/.
+        cascade: checkpoint of Cascade Mask R-CNN, as released or as the lab writes it.
+        htc: checkpoint of HTC.
+        out: folder of the detections and results.
+        score: detections above it count, for both models.
+        first: only so many images, the first ones, for a trial.
+        annotations: other annotations than instances_val2017.json.
+        images: another image folder than val2017/.
+        device: cpu or cuda.
+        json: print the figures as one JSON object.
+    """
+    if first is not None and first < 1:
+        raise InputError(f"--first {first}: must be at least 1")
+    chosen = annotations or coco / "annotations" / "instances_val2017.json"
+    if not chosen.is_file():
+        raise InputError(
+            f"{chosen}: no such file; fetch COCO with data_scripts/get_coco.py, or name the file by "
+            "--annotations"
+        )
+
+    from htc_lab.data.coco import read_coco
+    from htc_lab.data.dataset import CocoDataset
+    from htc_lab.data.layout import Split, image_folder, require_images
+    from htc_lab.engine.checkpoint import load
+    from htc_lab.engine.reproduce import Contestant, at_score_threshold
+    from htc_lab.engine.reproduce import reproduce as run
+
+    place = usable_device(device)
+    truth = read_coco(chosen)
+    if first is not None:
+        truth = truth.subset([image["id"] for image in truth.images[:first]])
+    folder = image_folder(coco, "val", truth, images)
+    require_images(folder, truth)
+    contestants = []
+    for role, path in (("cascade", cascade), ("htc", htc)):
+        model = at_score_threshold(load(str(path), place), score)
+        if model.class_names != truth.class_names:
+            raise InputError(
+                f"{path}: knows {len(model.class_names)} classes, {', '.join(model.class_names[:3])}, ...; "
+                f"{chosen} has {len(truth.class_names)}, {', '.join(truth.class_names[:3])}, ...; give a "
+                "checkpoint of the same data"
+            )
+        contestants.append(Contestant(role, model, str(path)))
+    dataset = CocoDataset(Split("val", truth, folder, None))
+    say(f"{chosen}: {len(dataset)} images, both models at score > {score}", json)
+    outcome = run(contestants, dataset, out, tell=lambda line: say(line, json))
+    say(f"\n{_table(outcome, contestants)}\n\n{outcome.verdict()}\n{out}/results.json", json)
+    if not json:
+        return None
+    published = {c.role: _released(c) for c in contestants}
+    return {
+        **outcome.as_dict(),
+        "score": score,
+        "released": {role: found and dataclasses.asdict(found) for role, found in published.items()},
+        "paper": PAPER,
+    }
+
+
+def _released(contestant: "Contestant") -> Released | None:
+    """The public figures of the released file of this name."""
+    name = Path(contestant.checkpoint).name
+    presets = [preset for preset, path in RELEASED.items() if path.endswith(f"/{name}")]
+    return RELEASED_FIGURES[presets[0]] if presets else None
+
+
+def _table(outcome: "Reproduction", contestants: list["Contestant"]) -> str:
+    """Markdown: here, as released, and in the paper."""
+    lines = [
+        "| model | box AP | released | paper | mask AP | released | paper |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    known: list[Released | None] = []
+    for contestant in contestants:
+        role, public = contestant.role, _released(contestant)
+        known.append(public)
+        statistics = outcome.statistics[role]
+        box, mask = statistics["bbox"]["AP"], statistics["segm"]["AP"]
+        theirs = (f"{public.box_ap:.1f}", f"{public.mask_ap:.1f}") if public else ("", "")
+        paper = PAPER[role]
+        cells = (TITLES[role], f"{box:.1f}", theirs[0], paper[0], f"{mask:.1f}", theirs[1], paper[1])
+        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    gains = []
+    for i, gain in enumerate((outcome.gains["bbox"], outcome.gains["segm"])):
+        ours = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+        public_gain = ""
+        first, second = known
+        if first and second:
+            public_gain = f"{(second.box_ap, second.mask_ap)[i] - (first.box_ap, first.mask_ap)[i]:+.1f}"
+        gains.append(f"{ours} | {public_gain} | {PAPER['htc'][i] - PAPER['cascade'][i]:+.1f}")
+    lines.append(f"| gain | {' | '.join(gains)} |")
+    lines += [
+        "",
+        "Here: both models at the same score threshold, 95 % interval by a paired bootstrap over the images.",
+        "Released: the model zoo's own figures, Cascade Mask R-CNN at 0.05 and HTC at 0.001.",
+        "Paper: as reported in table 2, COCO val2017, R-50, 20 epochs.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,177 @@
+"""What the linter looks at in one image: its file, its map, its annotations. Runs in worker processes."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from htc_lab.data.coco import Row, decode_mask
+from htc_lab.data.pictures import read_pixels
+from htc_lab.data.semantic import read_semantic_map
+from htc_lab.errors import InputError
+
+# Rounding and drawing styles differ by a pixel or two; whoever differs by more differs in what he means.
+_SLACK = 2.0
+_AREA_SLACK = 0.1
+_AREA_FEW = 16.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the linter found.
+
+    Attributes:
+        level: "error" (the lab stops at it, or would learn or report something wrong) or "warning".
+        code: what kind: ``table.field`` of the JSON, or a name such as ``leak``.
+        split: train, val or test.
+        message: file, entry, what is wrong.
+    """
+
+    level: str
+    code: str
+    split: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ImageJob:
+    """One image to look at.
+
+    Attributes:
+        split: train, val or test.
+        image: its entry.
+        rows: its annotations (sound as JSON).
+        path: its file.
+        map_path: its semantic map; None where the split has none.
+    """
+
+    split: str
+    image: Row
+    rows: list[Row]
+    path: Path
+    map_path: Path | None
+
+
+@dataclass
+class ImageResult:
+    """What was seen of one image.
+
+    Attributes:
+        split, image_id, path, map_path: which one.
+        findings: in the order seen.
+        digest: of the file's bytes; empty where it can't be read.
+        values: the values in its map, a byte each; None without a (sound) map.
+        inside: category id -> (256,) int64, pixels of each value of the map inside the single objects of that
+            category, where no other object lies over them.
+        palette: the map is a palette PNG.
+    """
+
+    split: str
+    image_id: int
+    path: Path
+    map_path: Path | None
+    findings: list[Finding] = field(default_factory=list)
+    digest: str = ""
+    values: bytes | None = None
+    inside: dict[int, np.ndarray] = field(default_factory=dict)
+    palette: bool = False
+
+    def say(self, level: str, code: str, message: str) -> None:
+        self.findings.append(Finding(level, code, self.split, message))
+
+
+def look_at(job: ImageJob) -> ImageResult:
+    """All checks of one image."""
+    result = ImageResult(job.split, job.image["id"], job.path, job.map_path)
+    height, width = job.image["height"], job.image["width"]
+    try:
+        read_pixels(job.path, height, width)
+        result.digest = hashlib.blake2b(job.path.read_bytes(), digest_size=16).hexdigest()
+    except InputError as error:
+        result.say("error", "image", str(error))
+    masks = [decode_mask(row, height, width) for row in job.rows]
+    for row, mask in zip(job.rows, masks, strict=True):
+        where = f"image id {job.image['id']} ({job.image['file_name']}), annotation id {row['id']}"
+        _look_at_box(result, row, where, height, width)
+        _look_at_mask(result, row, mask, where)
+    if job.map_path is not None:
+        _look_at_map(result, job.map_path, job.rows, masks, height, width)
+    return result
+
+
+def _look_at_map(
+    result: ImageResult, path: Path, rows: list[Row], masks: list[np.ndarray], height: int, width: int
+) -> None:
+    try:
+        values = read_semantic_map(path, height, width, None)
+    except InputError as error:
+        result.say("error", "map", str(error))
+        return
+    with Image.open(path) as picture:
+        result.palette = picture.mode == "P"
+    result.values = np.flatnonzero(np.bincount(values.ravel())).astype(np.uint8).tobytes()
+    # Where objects overlap, a map can show only one of them.
+    alone = np.sum(masks, axis=0, dtype=np.int64) == 1 if masks else np.zeros((height, width), dtype=bool)
+    for row, mask in zip(rows, masks, strict=True):
+        if not row["iscrowd"]:
+            before = result.inside.get(row["category_id"], np.zeros(256, dtype=np.int64))
+            counts = np.bincount(values[alone & (mask > 0)], minlength=256)
+            result.inside[row["category_id"]] = before + counts
+
+
+def _look_at_box(result: ImageResult, row: Row, where: str, height: int, width: int) -> None:
+    x, y, w, h = (float(v) for v in row["bbox"])
+    box = f"bbox [{x:g}, {y:g}, {w:g}, {h:g}]"
+    if min(w, h) <= 0:
+        message = f"{where}: {box} has no width or no height; training leaves the object out"
+        result.say("warning", "box-empty", message)
+    elif x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        message = f"{where}: {box} lies wholly outside the {width}x{height} image"
+        result.say("error", "box-outside", message)
+    else:
+        over = max(-x, -y, x + w - width, y + h - height)
+        if over > 1:
+            message = f"{where}: {box} sticks {over:g} px out of the image; the lab clips it"
+            result.say("warning", "box-outside", message)
+
+
+def _look_at_mask(result: ImageResult, row: Row, mask: np.ndarray, where: str) -> None:
+    if not mask.any():
+        message = f"{where}: its mask has no pixel; training leaves the object out"
+        result.say("warning", "mask-empty", message)
+        return
+    x, y, w, h = (float(v) for v in row["bbox"])
+    limits = np.array([mask.shape[1], mask.shape[0]] * 2, dtype=float)
+    box = np.clip([x, y, x + w, y + h], 0, limits)
+    extent = np.clip(_extent(row["segmentation"], mask), 0, limits)
+    apart = float(np.abs(box - extent).max())
+    if apart > _SLACK:
+        grave = _iou(box, extent) < 0.5
+        shown = ", ".join(f"{v:g}" for v in extent)
+        message = (
+            f"{where}: its bbox ends {apart:.1f} px off its mask, which spans [{shown}] (x1, y1, x2, y2)"
+        )
+        result.say("error" if grave else "warning", "mask-box", message)
+    area, given = float(mask.sum()), float(row["area"])
+    if abs(given - area) > max(_AREA_SLACK * area, _AREA_FEW):
+        hint = "; that is the area of its box, so AP by size will be wrong" if abs(given - w * h) < 1 else ""
+        result.say("warning", "area", f"{where}: area is {given:g}, but its mask has {area:g} px{hint}")
+
+
+def _extent(segmentation: Any, mask: np.ndarray) -> np.ndarray:
+    """(4,) xyxy px: of the polygons as they were drawn, else of the pixels."""
+    if isinstance(segmentation, list):
+        points = np.concatenate([np.asarray(part, dtype=float).reshape(-1, 2) for part in segmentation])
+        return np.concatenate([points.min(axis=0), points.max(axis=0)])
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=float)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    both = float(np.prod(np.maximum(sides, 0)))
+    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both
+    return both / union if union > 0 else 0.0

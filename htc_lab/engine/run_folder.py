@@ -1,0 +1,135 @@
+"""A run's folder: what was asked, what happened step by step, and which images could not be read."""
+
+import json
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from htc_lab.engine.distributed import SharedError, Team
+from htc_lab.errors import InputError
+from htc_lab.files import plain, read_json, write_json, write_text
+
+# A training goes on without so many of its images, or so large a share of them, whichever is more.
+FEW_IMAGES = 10
+FEW_SHARE = 0.01
+# Of a handful of images, this share is too many.
+HALF = 0.5
+
+_FIXED = ("model", "schedule", "seed", "init", "images", "class_names")
+
+
+def claim(run: Path, wanted: dict[str, Any]) -> None:
+    """Write ``config.json``, or see that the one there asks for the same.
+
+    Raises:
+        InputError: the folder holds another run.
+    """
+    path = run / "config.json"
+    if not path.exists():
+        write_json(path, wanted)
+        return
+    mend = "delete the folder or choose another --run"
+    found = read_json(path, mend)
+    asked = plain(wanted)
+    for field in _FIXED:
+        if not isinstance(found, dict) or found.get(field) != asked[field]:
+            raise InputError(f"{path}: field '{field}' differs from what is asked for now; {mend}")
+
+
+def too_many(unreadable: int, images: int) -> bool:
+    """Whether so many images that cannot be read mean that something is wrong with the data as a whole."""
+    return unreadable >= HALF * images or (unreadable > FEW_IMAGES and unreadable > FEW_SHARE * images)
+
+
+class RunLog:
+    """``metrics.jsonl`` and ``skipped.jsonl``: the first process writes them, all know who was skipped.
+
+    Used as a context manager; lines of steps after ``done``, which the checkpoint doesn't hold, are dropped.
+
+    Attributes:
+        run: the folder.
+    """
+
+    def __init__(self, run: Path, done: int, images: int, team: Team) -> None:
+        """See the class.
+
+        Args:
+            run: the folder.
+            done: steps the checkpoint holds.
+            images: how many the training has.
+            team: who trains.
+        """
+        self.run, self._images, self._team = run, images, team
+        self._skipped = run / "skipped.jsonl"
+        self._known = {line["image_id"] for line in _lines(self._skipped, "image_id")}
+        # The others must have read it before the first adds to it.
+        team.wait()
+        if not team.first:
+            return
+        metrics = run / "metrics.jsonl"
+        if metrics.is_file():
+            kept = [line for line in _lines(metrics, "step") if line["step"] <= done]
+            write_text(metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        self._metrics = metrics.open("a", encoding="utf-8")
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._team.first:
+            self._metrics.close()
+
+    def step(self, step: int, metrics: dict[str, float]) -> None:
+        """Add a line."""
+        if self._team.first:
+            self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
+            self._metrics.flush()
+
+    def new(self, unreadable: dict[int, str]) -> bool:
+        """Whether an image among these has not been reported yet."""
+        return not unreadable.keys() <= self._known
+
+    def report(self, step: int, unreadable: dict[int, str], lacking: int) -> None:
+        """Name each image once, in ``skipped.jsonl`` and on stderr. All processes call it together.
+
+        Args:
+            step: from 1.
+            unreadable: image id and reason.
+            lacking: images for which no other was found either.
+
+        Raises:
+            SharedError: too many cannot be read.
+        """
+        told = self._team.gather((unreadable, lacking))
+        fresh = {i: why for part, _ in told for i, why in part.items() if i not in self._known}
+        self._known |= fresh.keys()
+        if self._team.first and fresh:
+            with self._skipped.open("a", encoding="utf-8") as file:
+                for image_id, why in fresh.items():
+                    file.write(json.dumps({"step": step, "image_id": image_id, "why": why}) + "\n")
+                    note = f"step {step}: image {image_id} left out, another taken: {why}"
+                    tqdm.write(note, file=sys.stderr)
+        if any(count for _, count in told) or too_many(len(self._known), self._images):
+            last = [why for part, _ in told for why in part.values()][-1]
+            raise SharedError(
+                f"{len(self._known)} of {self._images} training images cannot be read ({self._skipped}); "
+                f"the last: {last}"
+            )
+
+
+def _lines(path: Path, field: str) -> list[dict[str, Any]]:
+    """The lines that hold ``field``; one that was cut short is left out."""
+    kept = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            line = json.loads(text)
+            line[field]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            continue
+        kept.append(line)
+    return kept

@@ -1,0 +1,156 @@
+"""Reading a nested config so that nothing in it can be overlooked.
+
+Every value is asked for by its path ("model.backbone.depth"). What was asked for is known, so what nobody
+asked for can be named, as can values that only one setting of this lab could express.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from htc_lab.errors import InputError
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A setting this lab can't express: where it stands, its value, and what would be possible."""
+
+    path: str
+    value: Any
+    why: str
+
+    def __str__(self) -> str:
+        text = " ".join(repr(self.value).split())
+        return f"{self.path}={text if len(text) <= 60 else text[:57] + '...'} ({self.why})"
+
+
+class _Absent:
+    """No default: the value must be there."""
+
+
+ABSENT: Final = _Absent()
+_UNKNOWN = "no setting of this lab"
+
+
+class Fields:
+    """Values of a config by path, with a record of what was read and what can't be expressed."""
+
+    def __init__(self, values: dict[str, Any], where: str) -> None:
+        self.where = where
+        self.unsupported: list[Unsupported] = []
+        self._values = values
+        self._read: set[str] = set()
+
+    def has(self, path: str) -> bool:
+        """Whether there is a value other than None."""
+        return self._find(path) not in (ABSENT, None)
+
+    def get(self, path: str, default: Any = ABSENT) -> Any:
+        """The value, whatever it is; it and all in it counts as read.
+
+        Raises:
+            InputError: it is not there and has no default.
+        """
+        self._read.add(path)
+        value = self._find(path)
+        if value is not ABSENT:
+            return value
+        if default is ABSENT:
+            raise InputError(f"{self.where}: {path} is missing; add it, or give the config it belongs to")
+        return default
+
+    def _find(self, path: str) -> Any:
+        value: Any = self._values
+        for key in path.split("."):
+            if isinstance(value, dict) and key in value:
+                value = value[key]
+            elif isinstance(value, list | tuple) and key.isdigit() and int(key) < len(value):
+                value = value[int(key)]
+            else:
+                return ABSENT
+        return value
+
+    def wrong(self, path: str, what: str) -> InputError:
+        value = self._find(path)
+        found = "missing" if value is ABSENT else f"{value!r:.80}"
+        return InputError(f"{self.where}: {path} is {found}, but must be {what}; correct it")
+
+    def integer(self, path: str, default: Any = ABSENT) -> int:
+        value = self.get(path, default)
+        if type(value) is not int:
+            raise self.wrong(path, "a whole number")
+        return value
+
+    def number(self, path: str, default: Any = ABSENT) -> float:
+        value = self.get(path, default)
+        if type(value) not in (int, float):
+            raise self.wrong(path, "a number")
+        return float(value)
+
+    def switch(self, path: str, default: Any = ABSENT) -> bool:
+        value = self.get(path, default)
+        if not isinstance(value, bool):
+            raise self.wrong(path, "True or False")
+        return value
+
+    def text(self, path: str, default: Any = ABSENT) -> str:
+        value = self.get(path, default)
+        if not isinstance(value, str):
+            raise self.wrong(path, "text")
+        return value
+
+    def numbers(self, path: str, count: int | None = None, default: Any = ABSENT) -> tuple[float, ...]:
+        value = self.get(path, default)
+        whole = isinstance(value, list | tuple) and all(type(v) in (int, float) for v in value)
+        if not whole or (count is not None and len(value) != count):
+            raise self.wrong(path, f"a list of {count or ''} numbers".replace("  ", " "))
+        return tuple(float(v) for v in value)
+
+    def length(self, path: str) -> int:
+        """How many items the list there has; 0 where there is none."""
+        value = self._find(path)
+        return len(value) if isinstance(value, list | tuple) else 0
+
+    def expect(self, path: str, *allowed: Any, default: Any = ABSENT) -> None:
+        """Take note if the value is none of those this lab computes with (lists and tuples are alike).
+
+        ``default`` is what mmdet takes where nothing is said; left out, it is the first allowed one.
+        """
+        value = _plain(self.get(path, allowed[0] if default is ABSENT else default))
+        if not any(value == _plain(choice) and type(value) is type(_plain(choice)) for choice in allowed):
+            self.cannot(path, f"only {' or '.join(repr(choice) for choice in allowed)}")
+
+    def cannot(self, path: str, why: str) -> None:
+        """Take note of a setting that can't be expressed."""
+        self._read.add(path)
+        value = self._find(path)
+        if all(known.path != path for known in self.unsupported):
+            self.unsupported.append(Unsupported(path, "absent" if value is ABSENT else value, why))
+
+    def skip(self, *paths: str) -> None:
+        """These don't bear on the model or its training."""
+        self._read.update(paths)
+
+    def note_unread(self, path: str) -> None:
+        """Take note of all under ``path`` that nobody asked for."""
+        for leaf, value in self._unread(path, self._find(path)):
+            self.unsupported.append(Unsupported(leaf, value, _UNKNOWN))
+
+    def _unread(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
+        if path in self._read or value is ABSENT:
+            return
+        below = f"{path}."
+        if not any(read.startswith(below) for read in self._read):
+            if value not in (None, {}, [], ()):
+                yield path, value
+            return
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from self._unread(f"{path}.{key}", item)
+
+
+def _plain(value: Any) -> Any:
+    """Whole numbers as float and tuples as lists, so that 1 is 1.0 and (0, 1) is [0, 1]."""
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return float(value) if type(value) is int else value

@@ -1,0 +1,74 @@
+"""mmdet's config files as ours: :func:`config_from_mmdet`."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
+from htc_lab.errors import InputError
+from htc_lab.interop.fields import Fields, Unsupported
+from htc_lab.interop.mmdet_model import model_config
+from htc_lab.interop.mmdet_schedule import image_sizes, schedule
+from htc_lab.interop.python_config import read_python_config
+from htc_lab.presets import PRESETS, schedule_of
+
+_NAMED = 6
+
+
+@dataclass(frozen=True)
+class MmdetConfig:
+    """What a config of mmdet says, in this lab's terms.
+
+    Attributes:
+        model: for ``build_model``, or for ``load`` of a checkpoint trained with it.
+        schedule: for training.
+        unsupported: settings without an equivalent; empty unless they were allowed.
+    """
+
+    model: ModelConfig
+    schedule: Schedule
+    unsupported: tuple[Unsupported, ...]
+
+
+def config_from_mmdet(path: str | Path, strict: bool = True) -> MmdetConfig:
+    """Turn a config of mmdet 3's HTC or Cascade Mask R-CNN family into ours.
+
+    ``_base_`` files and ``_delete_`` are followed. The file is Python, but nothing in it is executed: it
+    may hold assignments of plain values only, as mmdet's own do (see :mod:`htc_lab.interop.python_config`).
+    Where data lie, and hooks, logging and evaluation, are left aside. The batch is ``auto_scale_lr``'s.
+    Backbones start from torchvision's ImageNet weights, also where mmdet takes its own conversion of others.
+
+    Args:
+        path: the ``.py`` file.
+        strict: refuse settings this lab can't express (a backbone other than ResNet, another loss, another
+            augmentation, ...); else they are listed in ``unsupported`` and the rest is taken.
+
+    Raises:
+        InputError: such settings (the first are named, with their values), another family, missing or
+            malformed values, or something in the file that would have to be run.
+    """
+    path = Path(path)
+    values = read_python_config(path)
+    if "model" not in values:
+        raise InputError(f"{path}: sets no 'model'; give the config of a model, not one of its base files")
+    if {"data", "optimizer", "lr_config"} & set(values):
+        raise InputError(f"{path}: laid out as in mmdet 2; give the same model's config of mmdet 3")
+    fields = Fields(values, str(path))
+    model = model_config(fields, path.stem, image_sizes(fields))
+    training = schedule(fields)
+    fields.note_unread("model")
+    if fields.unsupported and strict:
+        first = "; ".join(map(str, fields.unsupported[:_NAMED]))
+        left = len(fields.unsupported) - _NAMED
+        raise InputError(
+            f"{path}: can't be expressed here: {first}{f'; and {left} more' if left > 0 else ''}; change "
+            "these, or pass strict=False to go without them"
+        )
+    # What a person wrote may be of the right type and still make no sense; our own reader checks it.
+    model = model_config_from_dict(to_dict(model), f"{path}: model")
+    training = schedule_from_dict(to_dict(training), f"{path}: schedule")
+    for preset in PRESETS.values() if not fields.unsupported else ():
+        if dataclasses.replace(model, name=preset.name) == preset and schedule_of(preset.name) == training:
+            model = preset
+    return MmdetConfig(model, training, tuple(fields.unsupported))

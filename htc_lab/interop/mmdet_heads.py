@@ -1,0 +1,204 @@
+"""The ``roi_head`` of an mmdet 3 config and what trains it, as numbers of cascade and semantic branch.
+
+mmdet lets every stage have heads of its own make; here they differ in IoU, coding and loss weight alone, so
+the first stage's values are taken and the others compared with them.
+"""
+
+from typing import Any
+
+from htc_lab.config import CascadeConfig, FPNConfig, SemanticConfig, StageConfig, Toggles
+from htc_lab.interop.fields import ABSENT, Fields
+
+_HEAD = "model.roi_head"
+_RCNN = "model.train_cfg.rcnn"
+
+
+def box_coder(fields: Fields, path: str) -> tuple[tuple[float, float, float, float], ...]:
+    """Means and stds of a coder of box deltas."""
+    fields.expect(f"{path}.type", "DeltaXYWHBBoxCoder")
+    fields.expect(f"{path}.clip_border", True)
+    fields.expect(f"{path}.add_ctr_clamp", False)
+    four = [
+        fields.numbers(f"{path}.target_{kind}", 4, default)
+        for kind, default in (("means", (0, 0, 0, 0)), ("stds", (1, 1, 1, 1)))
+    ]
+    return tuple((v[0], v[1], v[2], v[3]) for v in four)
+
+
+def smooth_l1(fields: Fields, path: str) -> tuple[float, float]:
+    """Beta and weight of a box loss."""
+    fields.expect(f"{path}.type", "SmoothL1Loss")
+    return fields.number(f"{path}.beta", 1.0), fields.number(f"{path}.loss_weight", 1.0)
+
+
+def cross_entropy(fields: Fields, path: str, use: str | None = None) -> float:
+    """Weight of a class or mask loss, which must be of the kind ``use`` says (softmax without)."""
+    fields.expect(f"{path}.type", "CrossEntropyLoss")
+    for kind in ("use_sigmoid", "use_mask"):
+        fields.expect(f"{path}.{kind}", kind == use, default=False)
+    return fields.number(f"{path}.loss_weight", 1.0)
+
+
+def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[CascadeConfig, int]:
+    """Heads, samplers and thresholds of all stages, and how many classes they tell apart."""
+    count = toggles.stages
+    boxes = _stages(fields, f"{_HEAD}.bbox_head", count)
+    masks = _stages(fields, f"{_HEAD}.mask_head", count)
+    rcnn = _stages(fields, _RCNN, count)
+    classes = _common(fields, boxes, "num_classes", 80)
+    for path in masks:
+        fields.expect(f"{path}.num_classes", classes, default=80)
+    box_size, sampling_ratio, pooled_levels = _extractor(fields, "bbox_roi_extractor", fpn)
+    mask_size, mask_ratio, mask_levels = _extractor(fields, "mask_roi_extractor", fpn)
+    if (mask_ratio, mask_levels) != (sampling_ratio, pooled_levels):
+        fields.cannot(f"{_HEAD}.mask_roi_extractor", "sampling and levels as for boxes")
+    finest = fields.integer(f"{_HEAD}.bbox_roi_extractor.finest_scale", 56)
+    fields.expect(f"{_HEAD}.mask_roi_extractor.finest_scale", finest, default=56)
+    weights = fields.numbers(f"{_HEAD}.stage_loss_weights", count)
+    losses = [_box_head(fields, path, fpn, box_size) for path in boxes]
+    mask_weights = [_mask_head(fields, path, fpn, mask_size, toggles) for path in masks]
+    coders = [box_coder(fields, f"{path}.bbox_coder") for path in boxes]
+    ious = [_assigner(fields, path, mask_size) for path in rcnn]
+    for i in range(1, count):
+        if losses[i] != losses[0]:
+            fields.cannot(f"{boxes[i]}.loss_bbox", "losses alike in all stages but for stage_loss_weights")
+        if mask_weights[i] != mask_weights[0]:
+            fields.cannot(f"{masks[i]}.loss_mask", "losses alike in all stages but for stage_loss_weights")
+    test = "model.test_cfg.rcnn"
+    fields.expect(f"{test}.nms.type", "nms")
+    sampler = [f"{path}.sampler" for path in rcnn]
+    cascade = CascadeConfig(
+        stages=tuple(
+            StageConfig(iou=iou, stds=stds, loss_weight=weight, means=means)
+            for iou, (means, stds), weight in zip(ious, coders, weights, strict=True)
+        ),
+        box_size=box_size,
+        mask_size=mask_size,
+        finest_scale=finest,
+        pooled_levels=pooled_levels,
+        sampling_ratio=sampling_ratio,
+        fc_channels=_common(fields, boxes, "fc_out_channels", 1024),
+        mask_channels=_common(fields, masks, "conv_out_channels", 256),
+        mask_convs=_common(fields, masks, "num_convs", 4),
+        samples=_common(fields, sampler, "num"),
+        positive_fraction=float(_common(fields, sampler, "pos_fraction")),
+        negatives_per_positive=float(_common(fields, sampler, "neg_pos_ub", -1)),
+        add_truth=bool(_common(fields, sampler, "add_gt_as_proposals", True)),
+        low_quality_matches=bool(
+            _common(fields, [f"{path}.assigner" for path in rcnn], "match_low_quality", True)
+        ),
+        cls_weight=losses[0][0],
+        box_weight=losses[0][2],
+        mask_weight=mask_weights[0],
+        smooth_l1_beta=losses[0][1],
+        score_threshold=fields.number(f"{test}.score_thr"),
+        nms_iou=fields.number(f"{test}.nms.iou_threshold"),
+        max_detections=fields.integer(f"{test}.max_per_img"),
+        mask_threshold=fields.number(f"{test}.mask_thr_binary"),
+    )
+    return cascade, classes
+
+
+def _stages(fields: Fields, path: str, count: int) -> list[str]:
+    """Where each stage's values stand: in a list of them, or in one dict for all."""
+    found = fields.length(path)
+    if found not in (0, count):
+        raise fields.wrong(path, f"a list for {count} stages")
+    return [f"{path}.{i}" for i in range(count)] if found else [path] * count
+
+
+def _common(fields: Fields, paths: list[str], name: str, default: Any = ABSENT) -> Any:
+    """A number or switch that must be the same in all stages."""
+    first = fields.get(f"{paths[0]}.{name}", default)
+    if type(first) not in (int, float, bool):
+        raise fields.wrong(f"{paths[0]}.{name}", "a number")
+    for path in paths[1:]:
+        fields.expect(f"{path}.{name}", first, default=default)
+    return first
+
+
+def _extractor(fields: Fields, name: str, fpn: FPNConfig) -> tuple[int, int, int]:
+    """Output size, sampling ratio, number of levels."""
+    at = f"{_HEAD}.{name}"
+    fields.expect(f"{at}.type", "SingleRoIExtractor")
+    fields.expect(f"{at}.roi_layer.type", "RoIAlign")
+    fields.expect(f"{at}.roi_layer.aligned", True)
+    fields.expect(f"{at}.roi_layer.pool_mode", "avg")
+    fields.expect(f"{at}.out_channels", fpn.channels)
+    levels = fields.length(f"{at}.featmap_strides")
+    fields.expect(f"{at}.featmap_strides", list(fpn.strides[:levels]))
+    size = fields.integer(f"{at}.roi_layer.output_size")
+    return size, fields.integer(f"{at}.roi_layer.sampling_ratio", 0), levels
+
+
+def _box_head(fields: Fields, path: str, fpn: FPNConfig, size: int) -> tuple[float, float, float]:
+    """Weight of the class loss, beta and weight of the box loss."""
+    fields.expect(f"{path}.type", "Shared2FCBBoxHead")
+    fields.expect(f"{path}.in_channels", fpn.channels, default=256)
+    fields.expect(f"{path}.roi_feat_size", size, default=7)
+    fields.expect(f"{path}.reg_class_agnostic", True, default=False)
+    fields.expect(f"{path}.reg_decoded_bbox", False)
+    fields.expect(f"{path}.with_avg_pool", False)
+    return (cross_entropy(fields, f"{path}.loss_cls"), *smooth_l1(fields, f"{path}.loss_bbox"))
+
+
+def _mask_head(fields: Fields, path: str, fpn: FPNConfig, size: int, toggles: Toggles) -> float:
+    """Weight of the mask loss."""
+    htc = fields.get("model.type") == "HybridTaskCascade"
+    fields.expect(f"{path}.type", "HTCMaskHead" if htc else "FCNMaskHead")
+    fields.expect(f"{path}.in_channels", fpn.channels, default=256)
+    fields.expect(f"{path}.roi_feat_size", size, default=14)
+    fields.expect(f"{path}.conv_kernel_size", 3)
+    fields.expect(f"{path}.class_agnostic", False)
+    fields.expect(f"{path}.upsample_cfg.type", "deconv")
+    fields.expect(f"{path}.upsample_cfg.scale_factor", 2)
+    # The first stage gets no flow, whether it has the convolution for it or not.
+    if toggles.mask_flow and path != f"{_HEAD}.mask_head.0":
+        fields.expect(f"{path}.with_conv_res", True)
+    fields.skip(f"{path}.with_conv_res")
+    return cross_entropy(fields, f"{path}.loss_mask", "use_mask")
+
+
+def _assigner(fields: Fields, path: str, mask_size: int) -> float:
+    """The stage's IoU."""
+    iou = fields.number(f"{path}.assigner.pos_iou_thr")
+    fields.expect(f"{path}.assigner.type", "MaxIoUAssigner")
+    fields.expect(f"{path}.assigner.neg_iou_thr", iou)
+    fields.expect(f"{path}.assigner.min_pos_iou", iou, default=0.0)
+    fields.expect(f"{path}.assigner.ignore_iof_thr", -1)
+    fields.expect(f"{path}.sampler.type", "RandomSampler")
+    fields.expect(f"{path}.mask_size", 2 * mask_size)
+    fields.expect(f"{path}.pos_weight", -1)
+    fields.skip(f"{path}.debug")
+    return iou
+
+
+def semantic_config(fields: Fields, fpn: FPNConfig, cascade: CascadeConfig) -> SemanticConfig:
+    """The semantic branch and how its feature is pooled."""
+    at, pooling = f"{_HEAD}.semantic_head", f"{_HEAD}.semantic_roi_extractor"
+    level = fields.integer(f"{at}.fusion_level")
+    if not 0 <= level < fpn.levels:
+        raise fields.wrong(f"{at}.fusion_level", f"a level of the {fpn.levels} there are")
+    stride = fpn.strides[level]
+    fields.expect(f"{at}.type", "FusedSemanticHead")
+    fields.expect(f"{at}.num_ins", fpn.levels)
+    fields.expect(f"{at}.in_channels", fpn.channels, default=256)
+    fields.expect(f"{at}.conv_out_channels", fpn.channels, default=256)
+    fields.expect(f"{at}.seg_scale_factor", 1 / stride, default=1 / 8)
+    fields.expect(f"{at}.loss_seg.type", "CrossEntropyLoss")
+    fields.expect(f"{at}.loss_seg.ignore_index", 255, default="none")
+    fields.expect(f"{pooling}.type", "SingleRoIExtractor")
+    fields.expect(f"{pooling}.roi_layer.type", "RoIAlign")
+    fields.expect(f"{pooling}.roi_layer.aligned", True)
+    fields.expect(f"{pooling}.roi_layer.output_size", cascade.mask_size)
+    fields.expect(f"{pooling}.roi_layer.sampling_ratio", cascade.sampling_ratio, default=0)
+    fields.expect(f"{pooling}.out_channels", fpn.channels)
+    fields.expect(f"{pooling}.featmap_strides", [stride])
+    return SemanticConfig(
+        classes=fields.integer(f"{at}.num_classes", 183),
+        channels=fields.integer(f"{at}.conv_out_channels", 256),
+        convs=fields.integer(f"{at}.num_convs", 4),
+        level=level,
+        loss_weight=fields.number(f"{at}.loss_seg.loss_weight", 1.0),
+        mean_over_valid=fields.switch(f"{at}.loss_seg.avg_non_ignore", False),
+    )

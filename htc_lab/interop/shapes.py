@@ -1,0 +1,165 @@
+"""The config of a model from nothing but the names and shapes of its weights."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+
+from htc_lab.config import HTC, PLAIN_CASCADE, BackboneConfig, ModelConfig, Toggles
+from htc_lab.errors import InputError
+from htc_lab.layers.backbone import _BLOCKS
+from htc_lab.presets import PRESETS
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def config_from_shapes(shapes: Shapes, name: str, where: str) -> ModelConfig:
+    """What can be seen: depth, widths, groups, deformable layers, classes, stages, flow, semantic branch.
+
+    What can't be seen is the family's: a model with flow or a semantic branch is an HTC, interleaved, with
+    the semantic feature in boxes and masks; one without is a plain cascade.
+
+    Args:
+        shapes: of every entry, under the reference's names.
+        name: for the config, where it is no preset.
+        where: what messages call the source.
+
+    Raises:
+        InputError: an entry every such model has is missing, or the backbone is no ResNet.
+    """
+    look = _Look(shapes, where)
+    backbone = _backbone(look)
+    channels = look.shape("neck.lateral_convs.0.conv.weight", 4)[0]
+    hidden, box_inputs = look.shape("roi_head.bbox_head.0.shared_fcs.0.weight", 2)
+    classes = look.shape("roi_head.bbox_head.0.fc_cls.weight", 2)[0] - 1
+    mask_channels = look.shape("roi_head.mask_head.0.convs.0.conv.weight", 4)[0]
+    flow = any(entry.endswith(".conv_res.conv.weight") for entry in shapes)
+    semantic = any(entry.startswith("roi_head.semantic_head.") for entry in shapes)
+    stages = look.count("roi_head.bbox_head", "fc_cls.weight")
+    if stages > 3:
+        raise InputError(f"{where}: has {stages} stages; this lab's cascades have at most 3")
+    if flow or semantic:
+        base = PRESETS["htc_r50_1x"]
+        toggles = dataclasses.replace(HTC, mask_flow=flow, semantic_box=semantic, semantic_mask=semantic)
+    else:
+        base, toggles = PRESETS["cascade_r50_1x"], PLAIN_CASCADE
+    box_size = math.isqrt(box_inputs // max(channels, 1))
+    cascade = dataclasses.replace(
+        base.cascade,
+        box_size=box_size,
+        mask_size=2 * box_size,
+        fc_channels=hidden,
+        fcs=look.count("roi_head.bbox_head.0.shared_fcs", "weight"),
+        mask_channels=mask_channels,
+        mask_convs=look.count("roi_head.mask_head.0.convs", "conv.weight"),
+    )
+    config = dataclasses.replace(
+        base,
+        name=name,
+        classes=classes,
+        toggles=dataclasses.replace(toggles, stages=stages),
+        backbone=backbone,
+        fpn=dataclasses.replace(base.fpn, channels=channels),
+        cascade=cascade,
+    )
+    return _with_semantic(config, look) if semantic else config
+
+
+def _with_semantic(config: ModelConfig, look: "_Look") -> ModelConfig:
+    head = "roi_head.semantic_head"
+    classes, channels = look.shape(f"{head}.conv_logits.weight", 4)[:2]
+    semantic = dataclasses.replace(
+        config.semantic,
+        classes=classes,
+        channels=channels,
+        convs=look.count(f"{head}.convs", "conv.weight"),
+    )
+    levels = look.count(f"{head}.lateral_convs", "conv.weight")
+    return dataclasses.replace(config, semantic=semantic, fpn=dataclasses.replace(config.fpn, levels=levels))
+
+
+def _backbone(look: "_Look") -> BackboneConfig:
+    width = look.shape("backbone.conv1.weight", 4)[0]
+    counts = tuple(look.count(f"backbone.layer{i}", "conv1.weight") for i in (1, 2, 3, 4))
+    deep = "backbone.layer1.0.conv3.weight" in look.shapes
+    depths = [
+        depth
+        for depth, (block, units) in _BLOCKS.items()
+        if units == counts and (block.expansion > 1) == deep
+    ]
+    if not depths:
+        kinds = ", ".join(map(str, _BLOCKS))
+        raise InputError(
+            f"{look.where}: its backbone has {', '.join(map(str, counts))} blocks in its four layers, as no "
+            f"ResNet of depth {kinds} has; only ResNet and ResNeXt are known here"
+        )
+    filters, per_group = look.shape("backbone.layer1.0.conv2.weight", 4)[:2]
+    groups = filters // max(per_group, 1)
+    group_width = per_group * 64 // width if deep and groups > 1 else 64
+    offsets = {i: look.shapes.get(f"backbone.layer{i}.0.conv2.conv_offset.weight") for i in (2, 3, 4)}
+    deformable = tuple(i for i, shape in offsets.items() if shape)
+    # Two offsets for each of a 3x3 kernel's points.
+    deform_groups = max([shape[0] // 18 for shape in offsets.values() if shape], default=1)
+    return BackboneConfig(
+        depths[0], width, groups, group_width, deformable=deformable, deform_groups=deform_groups
+    )
+
+
+class _Look:
+    """Shapes by name, with a message where one is missing."""
+
+    def __init__(self, shapes: Shapes, where: str) -> None:
+        self.shapes = shapes
+        self.where = where
+
+    def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
+        found = self.shapes.get(name)
+        if found is None or len(found) != dimensions or 0 in found:
+            what = "is missing" if found is None else f"has the shape {found}"
+            raise InputError(
+                f"{self.where}: entry {name} {what}; get the file anew, or give one of a Cascade Mask R-CNN "
+                "or HTC with a ResNet or ResNeXt and an FPN"
+            )
+        return found
+
+    def count(self, prefix: str, suffix: str) -> int:
+        """How many of prefix.0.suffix, prefix.1.suffix, ... there are."""
+        i = 0
+        while f"{prefix}.{i}.{suffix}" in self.shapes:
+            i += 1
+        return i
+
+
+def like_a_preset(config: ModelConfig, file_stem: str) -> ModelConfig:
+    """The preset with this network and arithmetic, if there is one, training sizes included.
+
+    Presets may differ in the schedule alone; where the file's name has one ("1x", "20e"), it decides.
+    """
+    found = []
+    for preset in PRESETS.values():
+        image = dataclasses.replace(
+            preset.image, train_short=config.image.train_short, train_long=config.image.train_long
+        )
+        if dataclasses.replace(preset, name=config.name, image=image) == config:
+            found.append(preset)
+    said = re.search(r"(?<![^_-])\d+[xe](?![^_-])", file_stem)
+    if said:
+        found = [preset for preset in found if preset.name.endswith(f"_{said[0]}")]
+    return found[0] if found else config
+
+
+def with_toggles(config: ModelConfig, toggles: Toggles, where: str) -> ModelConfig:
+    """The config with what shapes can't say set by a person.
+
+    Raises:
+        InputError: the toggles ask for parts the file hasn't, or do without parts it has.
+    """
+    have = config.toggles
+    for name in ("mask_flow", "semantic", "stages"):
+        wanted, found = getattr(toggles, name), getattr(have, name)
+        if wanted != found:
+            raise InputError(
+                f"{where}: toggles say {name}={wanted}, the file's weights say {found}; load it as it is and "
+                "give other toggles to predict() or cascade()"
+            )
+    return dataclasses.replace(config, toggles=toggles)
