@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,16 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from htc_lab.course.copies import for_students
 from htc_lab.errors import InputError
+
+Change = Callable[[str, str], str]
+
+
+def as_written(text: str, where: str) -> str:
+    """A cell as it stands in the source, its solution marked."""
+    return text
+
 
 PARAMETERS = "parameters"
 MOST_BYTES = 3 * 2**19
@@ -55,11 +64,22 @@ def sources(folder: Path, names: list[str] | None = None) -> list[Path]:
     return [path for name, path in found.items() if not names or name in names]
 
 
-def to_notebook(source: Path) -> NotebookNode:
-    """The notebook of a source, without outputs. A cell's id depends on its content alone."""
+def to_notebook(source: Path, change: Change = for_students) -> NotebookNode:
+    """The notebook of a source, without outputs. A cell's id depends on its content alone.
+
+    Args:
+        source: a percent script.
+        change: what becomes of each code cell, given its text and a name for messages; default: solutions
+            are taken out. :func:`htc_lab.course.copies.with_solutions` leaves them in.
+
+    Raises:
+        InputError: the marks of a solution don't come in pairs.
+    """
     read = jupytext.read(source, fmt="py:percent")
     cells, seen = [], Counter[str]()
     for cell in read.cells:
+        if cell.cell_type == "code":
+            cell.source = change(cell.source, str(source))
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
         seen[digest] += 1
         make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell

@@ -1,10 +1,13 @@
 """Classroom scenes for a lesson, drawn in memory: no files needed."""
 
+from pathlib import Path
+
 import torch
 
 from htc_lab.data.dataset import Sample
+from htc_lab.data.layout import DataFolder, find_data
 from htc_lab.data.scenes import SceneConfig, make_scene
-from htc_lab.data.write_scenes import scene_seed
+from htc_lab.data.write_scenes import ensure_classroom, scene_seed
 from htc_lab.structures import Targets
 
 
@@ -32,3 +35,19 @@ def _sample(split: str, index: int, config: SceneConfig) -> Sample:
     )
     image = torch.from_numpy(scene.image.copy()).permute(2, 0, 1).contiguous()
     return Sample(image, targets, index + 1, (config.size, config.size))
+
+
+def classroom_data(
+    counts: tuple[int, int, int] = (1000, 200, 500), root: str = "data/classroom"
+) -> DataFolder:
+    """The classroom scenes on disk; they are drawn first where they are not there (some 20 s).
+
+    Args:
+        counts: train, val and test images.
+        root: folder; one that holds other scenes than these is refused.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    train, val, test = counts
+    return find_data(ensure_classroom(Path(root), train, val, test, SceneConfig()))

@@ -104,7 +104,7 @@ view
 # - A cascade refines: each stage starts from better boxes than the one before.
 # - HTC joins the two tasks inside the cascade: boxes help masks (interleaving), masks help later masks
 #   (information flow), and the scene helps both (semantic branch).
-# - One picture proves nothing. The next notebook trains all four models and compares them on many pictures.
+# - One picture proves nothing. Lesson 06 trains all four models and compares them on many pictures.
 #
-# **Open next:** [06 · The ablation](06_ablation.ipynb). **Read next:** `htc_lab/stages/`, one file for each
-# idea.
+# **Open next:** [01 · Data and COCO truth](01_data.ipynb), or [06 · The ablation](06_ablation.ipynb).
+# **Read next:** `htc_lab/stages/`, one file for each idea.

@@ -21,8 +21,11 @@ out = "runs/ablation"
 # %%
 from pathlib import Path
 
+import numpy as np
 from IPython.display import Markdown
 
+from htc_lab.course.checking import check, yours_or_ours
+from htc_lab.course.experiments.gain import image_scores
 from htc_lab.course.place import go_to_root
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.engine.ablation import open_ladder
@@ -164,6 +167,89 @@ compare_rungs(sample.image, models, test.class_names, sample.targets)
 StageView(models, first)
 
 # %% [markdown]
+# ## Is the gain real? Three exercises
+#
+# An AP is one number for many pictures, and pictures are drawn by chance. Before you believe a gain, ask what
+# other pictures would have said.
+#
+# ### Exercise 06.1 · AP at one IoU
+
+
+# %% tags=["exercise"]
+def average_precision(scores, hits, objects):
+    """AP of one class at one IoU threshold, 0..1.
+
+    scores: (n,) float64, of the detections of all pictures, in no order; n may be 0.
+    hits: (n,) bool: found an object that nobody had found before; objects: how many there are.
+    Returns a float: at each of the recalls 0, 0.01, ..., 1 the best precision at this recall or a higher one
+    (0 where the recall is never reached), and the mean of these.
+    """
+    ### BEGIN SOLUTION
+    hits = hits[np.argsort(-scores)]
+    found = np.cumsum(hits)
+    precision, recall = found / np.arange(1, len(hits) + 1), found / objects
+    levels = [precision[recall >= level].max(initial=0.0) for level in np.linspace(0, 1, 101)]
+    return float(np.mean(levels))
+    ### END SOLUTION
+
+
+check("06.1")
+
+# %% [markdown]
+# ### Exercise 06.2 · Bootstrap the gain, in pairs
+#
+# Draw pictures with replacement, as many as there are, and look at the gain in each draw. Both models have
+# seen the **same** pictures, so each draw is the same for both.
+
+
+# %% tags=["exercise"]
+def gain_interval(a, b, draws):
+    """The 95 % interval of what model b gains over model a.
+
+    a, b: (n,) float64, a value for each picture; draws: (r, n) int64, in each row the pictures of one draw.
+    Returns (low, high): the 2.5 and 97.5 percentiles, over the draws, of mean(b) - mean(a).
+    """
+    ### BEGIN SOLUTION
+    gains = b[draws].mean(axis=1) - a[draws].mean(axis=1)
+    low, high = np.percentile(gains, [2.5, 97.5])
+    return float(low), float(high)
+    ### END SOLUTION
+
+
+check("06.2")
+
+# %% [markdown]
+# ### Exercise 06.3 · Say what the interval says
+
+
+# %% tags=["exercise"]
+def is_gain(low, high):
+    """ "better", "worse" or "not significant", from the ends of the 95 % interval of b's gain over a."""
+    ### BEGIN SOLUTION
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "not significant"
+    ### END SOLUTION
+
+
+check("06.3")
+
+# %% [markdown]
+# Your two functions on the bottom and the top rung: the mean mask IoU in each of the pictures above, a missed
+# object counting 0.
+
+# %%
+a, b = (image_scores(models[name], first) for name in (next(iter(models)), list(models)[-1]))
+draws = np.random.default_rng(0).integers(0, len(a), (1000, len(a)))
+low, high = yours_or_ours("06.2")(a, b, draws)
+print(f"{len(a)} pictures: mean mask IoU {a.mean():.3f} and {b.mean():.3f}")
+print(f"gain {b.mean() - a.mean():+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
+print("so the top rung is:", yours_or_ours("06.3")(low, high))
+
+# %% [markdown]
+# With so few pictures the simple percentile interval is a little too short; the lab's own
+# (`htc_lab/engine/statistics.py`) widens it and works on the AP itself.
+#
 # ## Take-away
 #
 # - Interleaving costs nothing at test time; the flow costs two 1 × 1 convolutions; the semantic branch

@@ -1,0 +1,123 @@
+"""``check("04.2")`` in a notebook, and the student's function in the live model."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from htc_lab.course.exercise import Answer, Exercise, Verdict, judge
+from htc_lab.course.exercises import EXERCISES
+from htc_lab.course.limits import Ended, run_limited
+from htc_lab.errors import InputError
+
+SECONDS = 10.0
+"""For all cases of an exercise; the slowest reference takes a tenth of a second."""
+
+NOTEBOOK_SEEDS = (0, 1)
+GRADER_SEEDS = (101, 102, 103)
+
+
+def exercise_of(number: str) -> Exercise:
+    """The exercise of that number.
+
+    Raises:
+        InputError: there is none; the message lists them.
+    """
+    if number not in EXERCISES:
+        raise InputError(f"exercise {number!r}: no such exercise; there are {', '.join(EXERCISES)}")
+    return EXERCISES[number]
+
+
+def check(
+    number: str,
+    answer: Answer | None = None,
+    *,
+    seeds: tuple[int, ...] = NOTEBOOK_SEEDS,
+    seconds: float = SECONDS,
+) -> Verdict:
+    """Try an answer and say what is right or wrong with it. An answer that hangs or crashes is reported too.
+
+    Args:
+        number: of the exercise, e.g. "04.2".
+        answer: the function; default: the one of the exercise's name in the notebook.
+        seeds: decide the cases, their sizes included.
+        seconds: after which the answer is stopped.
+
+    Raises:
+        InputError: no such exercise.
+    """
+    exercise = exercise_of(number)
+    if answer is None:
+        answer = _in_notebook(exercise)
+    if answer is None:
+        words = f"There is no function `{exercise.name}`: run the cell that defines it, and keep its name."
+        return Verdict(number, exercise.title, "missing", words)
+    given = answer
+    return limited_verdict(exercise, lambda: given, seeds, seconds)
+
+
+def _in_notebook(exercise: Exercise) -> Answer | None:
+    """A notebook's names, like a script's, are those of ``__main__``."""
+    found = vars(sys.modules["__main__"]).get(exercise.name)
+    return found if callable(found) else None
+
+
+def limited_verdict(
+    exercise: Exercise,
+    find: Callable[[], Answer | None],
+    seeds: tuple[int, ...],
+    seconds: float,
+    prepare: Callable[[], None] | None = None,
+) -> Verdict:
+    """The verdict on the answer that ``find`` finds, both under the limits.
+
+    Args:
+        exercise: to be judged.
+        find: gives the function, or None where there is none; may run foreign code.
+        seeds: decide the cases.
+        seconds: the time limit.
+        prepare: see :func:`htc_lab.course.limits.run_limited`.
+    """
+
+    def work() -> dict[str, Any]:
+        answer = find()
+        if answer is None:
+            words = f"There is no function `{exercise.name}`."
+            return dataclasses.asdict(Verdict(exercise.number, exercise.title, "missing", words))
+        return dataclasses.asdict(judge(exercise, answer, seeds))
+
+    return _verdict_of(exercise, run_limited(work, seconds, prepare), seconds)
+
+
+def _verdict_of(exercise: Exercise, ended: Ended, seconds: float) -> Verdict:
+    if ended.how == "late":
+        words = f"It was stopped after {seconds:g} s: is there a loop that never ends?"
+        return Verdict(exercise.number, exercise.title, "too slow", words, exercise.hint)
+    if ended.how == "died":
+        words = f"It gave no result: {ended.words}."
+        return Verdict(exercise.number, exercise.title, "crashed", words, exercise.hint)
+    try:
+        return Verdict(**(ended.value or {}))
+    except TypeError:
+        return Verdict(exercise.number, exercise.title, "crashed", "It spoilt the message of its result.")
+
+
+def yours_or_ours(number: str, answer: Answer | None = None) -> Answer:
+    """The student's function where it passes its check, else the lab's own; says which.
+
+    So the cells after an exercise run and show their pictures whether or not it is solved.
+
+    Args:
+        number: of the exercise.
+        answer: as for :func:`check`.
+
+    Raises:
+        InputError: no such exercise.
+    """
+    exercise = exercise_of(number)
+    answer = answer or _in_notebook(exercise)
+    if answer is not None and check(number, answer).passed:
+        print(f"{number}: your {exercise.name} is at work here.")
+        return answer
+    print(f"{number} is not passed yet: the lab's own {exercise.name} stands in.")
+    return exercise.reference

@@ -1,0 +1,194 @@
+"""What an exercise is, and the judgement of an answer to it."""
+
+import copy
+import linecache
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal
+
+from htc_lab.course.compare import changed, first_difference
+
+Status = Literal["passed", "wrong", "crashed", "too slow", "not answered", "missing"]
+
+Answer = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of the student's function.
+
+    Attributes:
+        words: what the case is, e.g. "12 boxes, 3 objects, IoU 0.6".
+        arguments: of the call.
+    """
+
+    words: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that is often given: whoever gives the same values is told what it was.
+
+    Attributes:
+        answer: the wrong function.
+        hint: what to say.
+    """
+
+    answer: Answer
+    hint: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise and all that is needed to judge an answer.
+
+    Attributes:
+        number: "lesson.place", e.g. "04.2".
+        name: of the function the student writes.
+        title: a few words.
+        reference: does it right, with the student's arguments: the library's own function where it has one.
+        cases: calls for a seed. Sizes depend on the seed too; the grader uses other seeds than the notebook.
+        hint: for who is stuck.
+        mistakes: answers that are often given.
+        points: what it is worth.
+    """
+
+    number: str
+    name: str
+    title: str
+    reference: Answer
+    cases: Callable[[int], Sequence[Case]]
+    hint: str
+    mistakes: tuple[Mistake, ...]
+    points: int = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement of one answer.
+
+    Attributes:
+        number, title: of the exercise.
+        status: how it went.
+        message: what was seen; empty for a passed one.
+        hint: what to think about; may be empty.
+    """
+
+    number: str
+    title: str
+    status: Status
+    message: str = ""
+    hint: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all cases came out right."""
+        return self.status == "passed"
+
+    def __str__(self) -> str:
+        head = f"{_SIGNS[self.status]} {self.number} {self.title}: {_WORDS[self.status]}"
+        lines = [
+            head,
+            f"  {self.message}" if self.message else "",
+            f"  Hint: {self.hint}" if self.hint else "",
+        ]
+        return "\n".join(line for line in lines if line)
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        text = f"{_SIGNS[self.status]} **{self.number} {self.title}:** {_WORDS[self.status]}"
+        text += f"  \n{self.message}" if self.message else ""
+        return text + (f"  \n*Hint:* {self.hint}" if self.hint else "")
+
+
+_MOST_WORDS = 600
+"""An error's message may hold a whole tensor."""
+
+_SIGNS: dict[Status, str] = {
+    "passed": "✓",
+    "wrong": "✗",
+    "crashed": "✗",
+    "too slow": "✗",
+    "not answered": "○",
+    "missing": "○",
+}
+_WORDS: dict[Status, str] = {
+    "passed": "passed.",
+    "wrong": "not yet right.",
+    "crashed": "stopped with an error.",
+    "too slow": "did not come to an end.",
+    "not answered": "not answered yet.",
+    "missing": "not found.",
+}
+
+
+def judge(exercise: Exercise, answer: Answer, seeds: Sequence[int]) -> Verdict:
+    """Call the answer on the cases of all seeds and compare with the reference.
+
+    Nothing here limits time or catches the end of the process: see :mod:`htc_lab.course.limits`.
+    """
+    returned: list[tuple[Case, Any]] = []
+    failed: tuple[Case, str] | None = None
+    for case in (case for seed in seeds for case in exercise.cases(seed)):
+        given = copy.deepcopy(case.arguments)
+        try:
+            got = answer(*given)
+        except NotImplementedError:
+            return _verdict(exercise, "not answered", "", exercise.hint)
+        except Exception as error:
+            return _verdict(exercise, "crashed", f"{_raised(error)} On {case.words}.", exercise.hint)
+        returned.append((case, got))
+        if failed is None:
+            problem = first_difference(got, exercise.reference(*copy.deepcopy(case.arguments)))
+            if problem is None and changed(given, case.arguments):
+                problem = "the result is right, but an argument was changed in place; work on a copy"
+            if problem is not None:
+                failed = (case, problem)
+    if failed is None:
+        return _verdict(exercise, "passed")
+    case, problem = failed
+    return _verdict(exercise, "wrong", f"On {case.words}: {problem}.", _diagnosis(exercise, returned))
+
+
+def _verdict(exercise: Exercise, status: Status, message: str = "", hint: str = "") -> Verdict:
+    return Verdict(exercise.number, exercise.title, status, message[:_MOST_WORDS], hint)
+
+
+def _diagnosis(exercise: Exercise, returned: list[tuple[Case, Any]]) -> str:
+    """The hint of the known mistake that gives just these values, or the exercise's own."""
+    for mistake in exercise.mistakes:
+        if all(_same(mistake.answer, case, got) for case, got in returned):
+            return mistake.hint
+    return exercise.hint
+
+
+def _same(answer: Answer, case: Case, got: Any) -> bool:
+    try:
+        return first_difference(got, answer(*copy.deepcopy(case.arguments))) is None
+    except Exception:
+        # The known mistake has no value here, so it is not the one that was made.
+        return False
+
+
+def _raised(error: Exception) -> str:
+    """The error, and the line of the student's own code it came from."""
+    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}."
+    line = _line_of_answer(error.__traceback__)
+    return f"{text} Your line: `{line}`." if line else text
+
+
+def _line_of_answer(trace: TracebackType | None) -> str:
+    """The deepest line outside of installed packages, skipping this file's own call."""
+    lines = [
+        (
+            frame.f_code.co_filename,
+            linecache.getline(frame.f_code.co_filename, number, frame.f_globals).strip(),
+        )
+        for frame, number in traceback.walk_tb(trace)
+    ][1:]
+    own = [line for name, line in lines if "site-packages" not in name and "htc_lab" not in name and line]
+    return own[-1] if own else ""

@@ -1,0 +1,27 @@
+"""06: a value for each picture, to bootstrap."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from htc_lab.data.dataset import Sample
+from htc_lab.model import HybridTaskCascade
+from htc_lab.plots.objects import compare_with_truth
+
+
+def image_scores(model: HybridTaskCascade, samples: Sequence[Sample], threshold: float = 0.3) -> np.ndarray:
+    """Mean mask IoU over the true objects of each picture, a missed one as 0.
+
+    Pictures without objects are left out.
+
+    Args:
+        model: in evaluation mode.
+        samples: with their truth.
+        threshold: detections scoring below don't count.
+    """
+    values = []
+    for sample in samples:
+        if len(sample.targets.boxes):
+            comparison = compare_with_truth(model.predict([sample.image])[0].above(threshold), sample.targets)
+            values.append(comparison.mean(comparison.mask_iou))
+    return np.asarray(values, dtype=np.float64)

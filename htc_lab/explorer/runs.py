@@ -1,0 +1,159 @@
+"""Models run over one picture: a trace for each setting of the switches the explorer can be asked for."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from torch import Tensor
+
+from htc_lab.config import Toggles
+from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
+from htc_lab.errors import InputError
+from htc_lab.explorer.bits import answers, bits_of, toggles_of_bits
+from htc_lab.explorer.settings import run_settings
+from htc_lab.explorer.stage_session import Picture, StageSession
+from htc_lab.model import HybridTaskCascade
+from htc_lab.structures import Features, Proposals, RoIs, Targets
+from htc_lab.trace import StageRecord, StageTrace
+
+_MAP_SIDE = 320
+"""Longest side of a semantic map, px: it is drawn as a soft tint, and a finer one says no more."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """One model on the picture.
+
+    Attributes:
+        name: as the person calls it.
+        trained: the ideas it was trained with.
+        traces: by bits of the ideas that were on.
+        semantic: (h, w) class indices of what the semantic branch sees; None without the branch.
+    """
+
+    name: str
+    trained: Toggles
+    traces: dict[str, StageTrace]
+    semantic: UInt8[Tensor, "h w"] | None
+
+
+@dataclass(frozen=True)
+class PictureRuns:
+    """All that the pack of one picture is made from.
+
+    Attributes:
+        image: (3, H, W) uint8, at the size the models saw it.
+        targets: its truth at that size; None where there is none.
+        runs: one a model.
+        class_names: of the labels, the same for all models.
+        semantic_names: of the semantic classes; empty where they are not known.
+    """
+
+    image: UInt8[Tensor, "3 H W"]
+    targets: Targets | None
+    runs: tuple[ModelRun, ...]
+    class_names: tuple[str, ...]
+    semantic_names: tuple[str, ...]
+
+
+def run_models(
+    models: Mapping[str, HybridTaskCascade],
+    picture: Picture,
+    semantic_names: tuple[str, ...] = (),
+    progress: Progress = lambda done, of: None,
+) -> PictureRuns:
+    """Run every model with the ideas it was trained with, and the richest one with every other setting too.
+
+    Args:
+        models: by name.
+        picture: a sample (with its truth), an image (3, H, W) uint8 or a path.
+        semantic_names: of the semantic classes, where the models have such a branch.
+        progress: told before each model how many are done, and at the end.
+
+    Raises:
+        InputError: no model, models that can't be compared, or a picture that can't be read.
+    """
+    session = StageSession(models, [picture])
+    _check_alike(session.models)
+    names = list(session.models)
+    trained = [model.config.toggles for model in session.models.values()]
+    wanted: dict[int, set[str]] = {i: {bits_of(toggles)} for i, toggles in enumerate(trained)}
+    for bits, answer in answers(trained, "switched_off").items():
+        wanted[answer.model].add(bits)
+    image, targets = session.picture(names[0], 0)
+    runs = []
+    for i, name in enumerate(names):
+        progress(i, len(names))
+        runs.append(_run(name, session.models[name], image, wanted[i]))
+    progress(len(names), len(names))
+    class_names = session.models[names[0]].class_names
+    return PictureRuns(
+        image, targets, tuple(runs), class_names, semantic_names or _known_names(session.models[names[0]])
+    )
+
+
+def _check_alike(models: Mapping[str, HybridTaskCascade]) -> None:
+    """What must agree for models to be shown on one picture."""
+    names = list(models)
+    first = models[names[0]]
+    for name in names[1:]:
+        model = models[name]
+        for what, mine, other in (
+            ("class names", model.class_names, first.class_names),
+            ("number of stages", model.config.toggles.stages, first.config.toggles.stages),
+            ("test size (config.image)", model.config.image, first.config.image),
+        ):
+            if mine != other:
+                raise InputError(
+                    f"models: '{name}' and '{names[0]}' differ in their {what}, so one picture can't show "
+                    "both; give models trained on the same data with the same preset"
+                )
+
+
+def _run(name: str, model: HybridTaskCascade, image: Tensor, wanted: set[str]) -> ModelRun:
+    own = model.config.toggles
+    with torch.inference_mode():
+        features = model.encode([image])
+        proposals = model.propose(features)
+        settings = {bits: toggles_of_bits(bits, own) for bits in sorted(wanted)}
+        found = run_settings(model, features, proposals, settings.values())
+        traces = {bits: _on_cpu(found[toggles]) for bits, toggles in settings.items()}
+    return ModelRun(name, own, traces, _semantic_map(features))
+
+
+def _on_cpu(value: Any) -> Any:
+    """A trace with all its tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, tuple):
+        return tuple(_on_cpu(each) for each in value)
+    if isinstance(value, StageTrace | StageRecord | Proposals | RoIs):
+        fields = {field.name: _on_cpu(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
+    return value
+
+
+def _semantic_map(features: Features) -> Tensor | None:
+    """What the semantic branch says of each pixel, on a grid with the picture's sides' ratio."""
+    if features.semantic_logits is None:
+        return None
+    padded = features.levels[0].shape[-2] * 4, features.levels[0].shape[-1] * 4
+    height, width = features.sizes[0]
+    scale = _MAP_SIDE / max(height, width)
+    size = [max(1, round(side * scale)) for side in padded]
+    soft = F.interpolate(features.semantic_logits, size, mode="bilinear", align_corners=False)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    return soft[0].argmax(dim=0)[:rows, :columns].to(torch.uint8).cpu()
+
+
+def _known_names(model: HybridTaskCascade) -> tuple[str, ...]:
+    """Names of the semantic classes where they are those of the classroom scenes."""
+    names = (*SCENE_THINGS, *SCENE_STUFF)
+    fits = model.class_names == tuple(SCENE_THINGS) and model.config.semantic.classes == len(names)
+    return names if fits else ()

@@ -1,0 +1,1667 @@
+// The stage explorer: one picture, the four ideas as switches, every answer looked up in a pack.
+//
+// A pack (htc_lab/explorer/pack.py) holds what the models said of a picture under every setting of the switches, so
+// nothing here computes a detection: state -> lookup -> draw. Switches and picture are drawn in the event that
+// changed them; the panel beside them follows once they are on screen. Text from data only ever becomes a text node.
+
+// ---------------------------------------------------------------------------------------------------- words
+
+const IDEAS = [
+  { key: 'I', knob: 'interleaved', short: 'Interleaved', name: 'Interleaved', eq: 'eq. 2',
+    says: 'Masks use this stage’s refined boxes',
+    cut: 'Per-stage view only: final masks always use the final boxes' },
+  { key: 'F', knob: 'mask_flow', short: 'Mask flow', name: 'Mask information flow', eq: 'eqs. 3–5',
+    says: 'Each mask head also sees the one before' },
+  { key: 'B', knob: 'semantic semantic_box', short: 'Semantic → boxes', name: 'Semantic → boxes', eq: 'eq. 6',
+    says: 'Scene context feeds the box heads' },
+  { key: 'M', knob: 'semantic semantic_mask', short: 'Semantic → masks', name: 'Semantic → masks', eq: 'eq. 6',
+    says: 'Scene context feeds the mask heads' },
+];
+const RUNGS = [['0000', 'Plain cascade'], ['1000', '+ Interleaved'], ['1100', '+ Mask flow'], ['1111', 'HTC']];
+const PLAIN = '0000';
+const LAYERS = [['masks', 'Masks'], ['boxes', 'Boxes'], ['labels', 'Labels'], ['truth', 'Truth'],
+  ['semantic', 'Semantic'], ['difference', 'Difference']];
+const ERRORS = ['', 'duplicate', 'wrong class', 'poor mask', 'background'];
+const MEANS = { t: 'trained_without', s: 'switched_off' };
+const KEYS = [
+  [['←', '→'], 'stage before, next'], [['0', '…', '4'], 'proposals, stages 1 to 3, mean'],
+  [['I', 'F', 'B', 'M'], 'interleaved, mask flow, semantic to boxes, to masks'],
+  [['P', 'H'], 'plain cascade, HTC'], [['[', ']'], 'object before, next'], [['C', 'X'], 'compare A|B, swap sides'],
+  [['T', 'S', 'D'], 'truth, semantic map, difference'], [[',', '.'], 'score threshold down, up'],
+];
+
+// Okabe and Ito's colours (see htc_lab/plots/palette.py); the grey is for what the truth does not know.
+const COLOURS = ['#56B4E9', '#E69F00', '#CC79A7', '#F0E442', '#D55E00', '#009E73', '#3B8EDB', '#E3E3E3'];
+const GREY = COLOURS[7];
+const GAINED = '#56B4E9';
+const MAP_COLOURS = ['#bd8fb0', '#d8c25a', '#8fb7d6', '#c88a5a', '#a9a6d8', '#d79aa6',
+  '#9fc4dd', '#4f7fa6', '#7f9f5f', '#77777f', '#d3bd8d', '#a8755c'];
+const GLIDE_MS = 220;
+const PLAY_MS = 900;
+const MOST_LABELS = 12;
+
+const two = x => x.toFixed(2);
+const signed = (x, digits) => {
+  const text = Math.abs(x).toFixed(digits);
+  return (Number(text) === 0 ? '±' : x > 0 ? '+' : '−') + text;
+};
+const counted = names => [...new Set(names)].map(name => {
+  const n = names.filter(each => each === name).length;
+  return n > 1 ? `${n} × ${name}` : name;
+}).join(', ');
+const plural = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
+const clamp = (x, low, high) => Math.max(low, Math.min(high, x));
+const flipped = (bits, i) => bits.slice(0, i) + (bits[i] === '1' ? '0' : '1') + bits.slice(i + 1);
+const withBit = (bits, i, bit) => bits.slice(0, i) + bit + bits.slice(i + 1);
+const titleOf = bits => RUNGS.find(([b]) => b === bits)?.[1]
+  ?? IDEAS.filter((_, i) => bits[i] === '1').map(idea => idea.short).join(' + ');
+
+// ---------------------------------------------------------------------------------------------------- the pack
+
+const VERSION = 1;
+const KINDS = { f4: Float32Array, u1: Uint8Array, i2: Int16Array };
+
+export async function openPack(bytes) {
+  const head = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 12 || head.getUint32(0, false) !== 0x48544358) throw new Error('This is not a pack of the stage explorer.');
+  if (head.getUint32(4, true) !== VERSION) throw new Error('This pack is of another version of the lab. Make it anew.');
+  const end = 12 + head.getUint32(8, true);
+  const index = JSON.parse(new TextDecoder().decode(bytes.subarray(12, end)));
+  const inflated = new Blob([bytes.subarray(end)]).stream().pipeThrough(new DecompressionStream('deflate'));
+  const body = await new Response(inflated).arrayBuffer();
+  const block = number => {
+    const [offset, kind, shape] = index.blocks[number];
+    return new KINDS[kind](body, offset, shape.reduce((a, b) => a * b, 1));
+  };
+  const map = number => (number === null ? null : { shape: index.blocks[number][2], values: block(number) });
+  const [height, width] = index.size;
+  const photo = await createImageBitmap(new Blob([block(index.image.block)], { type: index.image.mime }));
+  const runs = index.runs.map((run, number) => ({
+    ...run,
+    number,
+    things: block(run.things),
+    labels: block(run.labels),
+    boxes: run.boxes.map(block),
+    scores: run.scores.map(block),
+    masks: run.masks.map(block),
+    maskBoxes: run.mask_boxes.map(block),
+    classes: block(run.classes),
+    classScores: run.class_scores.map(block),
+    side: index.blocks[run.masks[0]][2][1],
+    top: index.blocks[run.classes][2][1],
+    truth: run.truth && {
+      match: block(run.truth.match), error: block(run.truth.error), reference: block(run.truth.reference),
+      maskIou: block(run.truth.mask_iou), boxIou: block(run.truth.box_iou), ap: run.truth.ap,
+    },
+  }));
+  const truth = index.truth && {
+    boxes: block(index.truth.boxes), labels: block(index.truth.labels), packed: block(index.truth.masks),
+  };
+  const models = index.models.map(model => ({
+    ...model, semantic: map(model.semantic), proposals: block(model.proposals), objectness: block(model.objectness),
+  }));
+  return { ...index, width, height, photo, runs, truth, models, last: index.stages + 1 };
+}
+
+const rowMask = (run, view, row) => run.masks[view - 1].subarray(row * run.side ** 2, (row + 1) * run.side ** 2);
+const rowBox = (boxes, row) => boxes.subarray(4 * row, 4 * row + 4);
+
+function truthMask(pack, k) {
+  const size = pack.width * pack.height;
+  const out = new Uint8Array(size);
+  for (let i = 0, bit = k * size; i < size; i++, bit++) out[i] = pack.truth.packed[bit >> 3] >> (7 - (bit & 7)) & 1;
+  return out;
+}
+
+// ---------------------------------------------------------------------------------------------------- masks
+
+// The library's pasting (htc_lab/layers/pasting.py): a pixel takes the bilinear value of the soft mask at its centre,
+// 0 outside the cells, and belongs to the object from the threshold on. Gives the window it lies in and its pixels.
+export function paste(soft, side, box, width, height, threshold = 0.5) {
+  const [x1, y1, x2, y2] = box;
+  const empty = { left: 0, top: 0, wide: 0, tall: 0, inside: new Uint8Array(0), count: 0 };
+  if (x2 <= x1 || y2 <= y1) return empty;
+  const beside = 1 + Math.trunc((x2 - x1) / (2 * side));
+  const above = 1 + Math.trunc((y2 - y1) / (2 * side));
+  const left = Math.max(Math.trunc(x1) - beside, 0);
+  const top = Math.max(Math.trunc(y1) - above, 0);
+  const wide = Math.min(Math.trunc(x2) + 1 + beside, width) - left;
+  const tall = Math.min(Math.trunc(y2) + 1 + above, height) - top;
+  if (wide <= 0 || tall <= 0) return empty;
+  const at = (x, y) => (x < 0 || y < 0 || x >= side || y >= side ? 0 : soft[y * side + x]);
+  const inside = new Uint8Array(wide * tall);
+  let count = 0;
+  for (let j = 0; j < tall; j++) {
+    const v = (top + j + 0.5 - y1) / (y2 - y1) * side - 0.5;
+    const row = Math.floor(v), fv = v - row;
+    for (let i = 0; i < wide; i++) {
+      const u = (left + i + 0.5 - x1) / (x2 - x1) * side - 0.5;
+      const column = Math.floor(u), fu = u - column;
+      const value = (at(column, row) * (1 - fu) + at(column + 1, row) * fu) * (1 - fv)
+        + (at(column, row + 1) * (1 - fu) + at(column + 1, row + 1) * fu) * fv;
+      if (value >= threshold * 255) { inside[j * wide + i] = 1; count++; }
+    }
+  }
+  return { left, top, wide, tall, inside, count };
+}
+
+// Pixels of a that are not in b.
+function less(a, b) {
+  let count = 0;
+  for (let j = 0; j < a.tall; j++) {
+    for (let i = 0; i < a.wide; i++) {
+      if (!a.inside[j * a.wide + i]) continue;
+      const x = a.left + i - (b?.left ?? 0), y = a.top + j - (b?.top ?? 0);
+      if (!b || x < 0 || y < 0 || x >= b.wide || y >= b.tall || !b.inside[y * b.wide + x]) count++;
+    }
+  }
+  return count;
+}
+
+// For each of the 16 ways a square's corners can lie in or out (1 top left, 2 top right, 4 bottom right, 8 bottom
+// left): pairs of sides (0 top, 1 right, 2 bottom, 3 left) an outline enters and leaves by, the inside on its right.
+const SIDES = [[], [3, 0], [0, 1], [3, 1], [1, 2], [3, 0, 1, 2], [0, 2], [3, 2], [2, 3], [2, 0], [0, 1, 2, 3], [2, 1],
+  [1, 3], [1, 0], [0, 3], []];
+
+// The outline of a soft mask at half of `full`, as a path in the picture's px. Between the cells' centres the mask is
+// bilinear, `fine` steps a cell; around the cells it is 0.
+function outline(soft, columns, rows, box, full, fine) {
+  const wide = (columns + 1) * fine + 1, tall = (rows + 1) * fine + 1;
+  const grid = new Float32Array(wide * tall);
+  const at = (x, y) => (x < 0 || y < 0 || x >= columns || y >= rows ? 0 : soft[y * columns + x]);
+  for (let j = 0; j < tall; j++) {
+    const row = Math.floor(j / fine) - 1, fv = (j % fine) / fine;
+    for (let i = 0; i < wide; i++) {
+      const column = Math.floor(i / fine) - 1, fu = (i % fine) / fine;
+      grid[j * wide + i] = (at(column, row) * (1 - fu) + at(column + 1, row) * fu) * (1 - fv)
+        + (at(column, row + 1) * (1 - fu) + at(column + 1, row + 1) * fu) * fv;
+    }
+  }
+  const half = full / 2;
+  // A side is named by the point it starts from: twice its place, plus 1 if it goes down.
+  const next = new Int32Array(2 * wide * tall).fill(-1);
+  const starts = [];
+  for (let j = 0; j + 1 < tall; j++) {
+    for (let i = 0; i + 1 < wide; i++) {
+      const p = j * wide + i;
+      const which = (grid[p] >= half) | (grid[p + 1] >= half) << 1 | (grid[p + wide + 1] >= half) << 2 | (grid[p + wide] >= half) << 3;
+      if (which === 0 || which === 15) continue;
+      const names = [2 * p, 2 * (p + 1) + 1, 2 * (p + wide), 2 * p + 1];
+      const sides = SIDES[which];
+      for (let k = 0; k < sides.length; k += 2) {
+        next[names[sides[k]]] = names[sides[k + 1]];
+        starts.push(names[sides[k]]);
+      }
+    }
+  }
+  const [x1, y1, x2, y2] = box;
+  const sx = (x2 - x1) / columns, sy = (y2 - y1) / rows;
+  const path = new Path2D();
+  for (const start of starts) {
+    let side = start, first = true;
+    while (next[side] >= 0) {
+      const p = side >> 1, q = p + (side & 1 ? wide : 1);
+      const share = (half - grid[p]) / (grid[q] - grid[p]);
+      const gx = p % wide + (side & 1 ? 0 : share), gy = Math.floor(p / wide) + (side & 1 ? share : 0);
+      const x = x1 + (gx / fine - 0.5) * sx, y = y1 + (gy / fine - 0.5) * sy;
+      if (first) path.moveTo(x, y); else path.lineTo(x, y);
+      first = false;
+      const following = next[side];
+      next[side] = -1;
+      side = following;
+    }
+    if (!first) path.closePath();
+  }
+  return path;
+}
+
+// ---------------------------------------------------------------------------------------------------- state
+
+const START = {
+  B: '1111', A: null, split: 0.5, off: 't', stage: 4, thr: 0.3, obj: 0, show: ['masks', 'boxes', 'labels'], ref: 'plain', life: 'mask',
+};
+
+// The same format as ExplorerState in htc_lab/explorer/state.py.
+export function formatState(state) {
+  const compare = state.A === null ? '' : `&A=${state.A}&split=${two(state.split)}`;
+  const show = LAYERS.map(([name]) => name).filter(name => state.show.includes(name)).join('.');
+  return `B=${state.B}${compare}&off=${state.off}&stage=${state.stage}&thr=${two(state.thr)}&obj=${state.obj}&show=${show}`
+    + (state.ref === 'prev' ? '&ref=prev' : '') + (state.life === 'box' ? '&life=box' : '');
+}
+
+export function parseState(text, last) {
+  const given = new URLSearchParams(text.replace(/^#/, ''));
+  const state = { ...START, stage: last };
+  const number = (name, low, high) => {
+    const value = Number(given.get(name));
+    if (given.get(name) && Number.isFinite(value)) state[name] = clamp(value, low, high);
+  };
+  for (const side of ['A', 'B']) if (/^[01]{4}$/.test(given.get(side) ?? '')) state[side] = given.get(side);
+  number('split', 0, 1);
+  number('stage', 0, last);
+  number('thr', 0, 1);
+  number('obj', 0, Infinity);
+  if (given.get('off') in MEANS) state.off = given.get('off');
+  if (given.has('show')) state.show = given.get('show').split('.').filter(name => LAYERS.some(([known]) => known === name));
+  if (given.get('ref') === 'prev') state.ref = 'prev';
+  if (given.get('life') === 'box') state.life = 'box';
+  return { ...state, stage: Math.round(state.stage), obj: Math.round(state.obj) };
+}
+
+// ---------------------------------------------------------------------------------------------------- elements
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? '' : value);
+  }
+  node.append(...children.flat().filter(child => child !== null && child !== undefined));
+  return node;
+}
+const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+const icon = (width, height, d, more = {}) => s('svg', { width, height, viewBox: `0 0 ${width} ${height}`, 'aria-hidden': 'true' },
+  s('path', { d, fill: 'none', stroke: 'currentColor', 'stroke-width': 1.5, ...more }));
+
+// A number that is better or worse is coloured, and always carries its sign.
+const change = (x, digits) => h('b', { class: Number(x.toFixed(digits)) > 0 ? 'up' : Number(x.toFixed(digits)) < 0 ? 'down' : '' }, signed(x, digits));
+
+// Touch the document only where something differs: most of a toggle's answers leave most of the panel as it is.
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+function setAttribute(node, name, value) {
+  const text = String(value);
+  if (node.getAttribute(name) !== text) node.setAttribute(name, text);
+}
+
+function luminance(colour) {
+  const [r, g, b] = [1, 3, 5].map(i => parseInt(colour.slice(i, i + 2), 16) / 255)
+    .map(v => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+const textOn = colour => (luminance(colour) > 0.179 ? '#0b0d0f' : '#ffffff');
+
+function segments(knob, label, name, options) {
+  const group = h('span', { class: 'seg', role: 'radiogroup', 'aria-label': label, 'data-name': name },
+    ...options.map(([value, text, title]) => h('button', { type: 'button', role: 'radio', 'data-set': name, 'data-value': value, title }, text)));
+  return knob === null ? group : h('span', { class: 'pair', 'data-knob': knob }, h('span', { class: 'cap' }, label), group);
+}
+
+function checkSegments(group, value) {
+  const buttons = [...group.children];
+  const checked = buttons.find(button => button.dataset.value === value) ?? null;
+  for (const button of buttons) {
+    setAttribute(button, 'aria-checked', button === checked);
+    button.tabIndex = button === (checked ?? buttons.find(each => !each.hidden)) ? 0 : -1;
+  }
+}
+
+// The fixed parts. Stages are named by number: 0 the proposals, then the stages, last the mean.
+function build(root, stages) {
+  const last = stages + 1;
+  const names = ['Proposals', ...Array.from({ length: stages }, (_, t) => `Stage ${t + 1}`), 'Mean'];
+  const short = ['RPN', ...Array.from({ length: stages }, (_, t) => String(t + 1)), 'Mean'];
+  const ui = { names, short };
+  ui.sub = h('span', { class: 'sub' });
+  ui.file = h('input', { type: 'file', accept: 'image/*', class: 'sr', tabindex: '-1', 'aria-hidden': 'true' });
+  ui.open = h('button', { type: 'button', class: 'btn', 'data-do': 'open', 'data-knob': 'open', title: 'Or drop a file on the picture' },
+    icon(14, 14, 'M7 10V2M3.5 5.5 7 2l3.5 3.5M1.5 9v3.2h11V9'), 'Your own picture');
+  const head = h('header', { class: 'head' }, h('h2', {}, 'Stage Explorer'), ui.sub, h('span', { class: 'grow' }), ui.file, ui.open,
+    h('button', { type: 'button', class: 'btn', 'data-do': 'help', 'aria-label': 'Keyboard and help', 'aria-keyshortcuts': '?' }, h('kbd', {}, '?')));
+
+  ui.side = segments(null, 'Side that the switches set', 'side', [['A', 'A'], ['B', 'B']]);
+  ui.sides = h('span', { class: 'pair' }, h('span', { class: 'cap' }, 'Switches of'), ui.side,
+    h('button', { type: 'button', class: 'btn', 'data-do': 'swap', 'aria-label': 'Swap A and B', 'aria-keyshortcuts': 'X', title: 'Swap A and B' },
+      icon(16, 14, 'M1 4h12M10 1l3 3-3 3M15 10H3M6 7l-3 3 3 3')));
+  ui.presets = segments('presets', 'Preset', 'preset', RUNGS);
+  ui.off = segments('off_means', 'Off means', 'off', [['t', 'trained without it', 'Another checkpoint, trained without the idea'],
+    ['s', 'switched off in this model', 'The richest checkpoint with the idea cut out at test time']]);
+  ui.ideas = IDEAS.map((idea, i) => {
+    const says = h('span', { class: 'says' }), gives = h('span', {});
+    const node = h('button', { type: 'button', class: 'idea', role: 'switch', 'data-idea': String(i), 'data-knob': idea.knob, 'aria-keyshortcuts': idea.key },
+      h('span', { class: 'track', 'aria-hidden': 'true' }),
+      h('span', { class: 'words' }, h('span', { class: 'name' }, idea.name), says,
+        h('span', { class: 'gives' }, gives, h('i', { 'aria-hidden': 'true' }, idea.eq))));
+    return { node, says, gives };
+  });
+  ui.four = h('div', { class: 'four' }, ui.ideas.map(({ node }) => node));
+  const ideas = h('section', { class: 'ideas', 'aria-label': 'The four ideas' },
+    h('div', { class: 'bar' }, ui.sides, ui.presets, h('span', { class: 'grow' }), ui.off), ui.four);
+
+  ui.layers = LAYERS.map(([name, text]) => h('button', {
+    type: 'button', class: 'chip', 'data-layer': name, 'data-knob': name === 'semantic' ? 'semantic semantic_map' : name,
+  }, text));
+  ui.threshold = h('input', { type: 'range', max: '0.95', step: '0.05', 'aria-label': 'Score threshold', 'aria-keyshortcuts': ', .' });
+  ui.thresholdText = h('output', {});
+  ui.compare = h('button', { type: 'button', class: 'btn line', 'data-do': 'compare', 'data-knob': 'compare', 'aria-keyshortcuts': 'C' },
+    icon(14, 12, 'M.7.7h12.6v10.6H.7zM7 0v12'), 'Compare A|B');
+  ui.photo = h('canvas', { class: 'photo', role: 'img' });
+  ui.map = h('canvas', { class: 'map', 'aria-hidden': 'true' });
+  ui.marks = h('canvas', { class: 'marks', 'aria-hidden': 'true' });
+  ui.tagA = h('span', { class: 'tag left' });
+  ui.tagB = h('span', { class: 'tag right' });
+  ui.gained = h('span', {});
+  ui.lost = h('span', {});
+  ui.ref = segments(null, 'Difference against', 'ref', [['plain', 'against plain cascade'], ['prev', 'against the stage before']]);
+  ui.legend = h('div', { class: 'legend' }, h('span', { class: 'counts' },
+    h('span', {}, h('i', { class: 'patch gain', 'aria-hidden': 'true' }), ui.gained), h('span', {}, h('i', { class: 'patch loss', 'aria-hidden': 'true' }), ui.lost)), ui.ref);
+  ui.divider = h('div', { class: 'divider', role: 'slider', tabindex: '0', 'aria-label': 'Divider between A and B', 'aria-valuemin': '0', 'aria-valuemax': '100' },
+    h('span', {}, icon(16, 12, 'M5 1 1 6l4 5M11 1l4 5-4 5', { stroke: '#111' })));
+  ui.busy = h('div', { class: 'busy', role: 'status', hidden: true });
+  ui.picture = h('div', { class: 'picture' }, ui.photo, ui.map, ui.marks, ui.tagA, ui.tagB, ui.legend, ui.divider, ui.busy);
+  ui.badge = h('span', { class: 'badge' });
+  ui.sentence = h('span', {});
+  ui.wires = s('svg', { role: 'img' });
+  ui.play = h('button', { type: 'button', class: 'play', 'data-do': 'play' });
+  ui.stops = names.map((name, stage) => [h('i', {}), h('button', { type: 'button', class: 'stop', 'data-stage': String(stage), tabindex: '-1' }, name)]);
+  ui.scrubber = h('input', { type: 'range', min: '0', max: String(last), step: '1', 'aria-label': 'Stage' });
+  ui.scrub = h('div', { class: 'scrub' }, ui.play, ui.stops.flat(), ui.scrubber);
+  ui.wiring = h('div', { class: 'wiring' }, ui.wires, ui.scrub);
+  const main = h('section', { class: 'main', 'aria-label': 'Picture' },
+    h('div', { class: 'tools' }, h('span', { class: 'layers', role: 'group', 'aria-label': 'Layers' }, ui.layers), h('span', { class: 'grow' }),
+      h('label', { class: 'threshold', 'data-knob': 'threshold' }, 'score ≥ ', ui.thresholdText, ui.threshold), ui.compare),
+    h('div', { class: 'frame' }, ui.picture),
+    h('p', { class: 'note', 'aria-live': 'polite' }, ui.badge, ui.sentence), ui.wiring);
+
+  ui.big = h('div', { class: 'big' });
+  ui.figure = h('div', { class: 'text' });
+  ui.band = h('div', { class: 'band', 'aria-hidden': 'true' });
+  ui.heads = short.map((text, stage) => h('button', { type: 'button', class: 'lane', 'data-stage': String(stage), 'aria-label': `Go to ${names[stage]}` }, text));
+  ui.bars = s('svg', { class: 'bars', role: 'img' });
+  ui.swatches = h('span', { class: 'swatches', role: 'radiogroup', 'aria-label': 'Object' });
+  ui.name = h('h3', {});
+  ui.status = h('span', { class: 'status' });
+  ui.crops = names.map(() => h('canvas', { class: 'tile', role: 'img' }));
+  ui.softs = names.slice(1).map(() => h('canvas', { class: 'tile soft', role: 'img' }));
+  ui.lifeTitle = h('span', {});
+  ui.life = segments(null, 'IoU of', 'life', [['mask', 'mask'], ['box', 'box']]);
+  ui.chart = s('svg', { class: 'chart', role: 'img' });
+  ui.scores = h('div', { class: 'all scores' });
+  const lanes = h('div', { class: 'lanes' }, ui.band, ui.heads, h('div', { class: 'all' }, ui.bars),
+    h('div', { class: 'all objects' }, ui.swatches, h('span', { class: 'walk' },
+      h('button', { type: 'button', 'data-do': 'previous', 'aria-label': 'Previous object', 'aria-keyshortcuts': '[' }, icon(12, 12, 'M8 2 4 6l4 4')),
+      h('button', { type: 'button', 'data-do': 'next', 'aria-label': 'Next object', 'aria-keyshortcuts': ']' }, icon(12, 12, 'm4 2 4 4-4 4')))),
+    h('div', { class: 'all object' }, ui.name, ui.status),
+    h('div', { class: 'all row' }, 'What each stage looks at (RoI)'), ui.crops,
+    h('div', { class: 'all gap' }), h('div', { class: 'aside' }, ui.softTitle = h('span', {})), ui.softs,
+    h('div', { class: 'all row' }, ui.lifeTitle, ui.life), h('div', { class: 'all' }, ui.chart),
+    h('div', { class: 'all row' }, 'Class scores'), ui.scores);
+  lanes.style.setProperty('--lanes', String(names.length));
+  const side = h('section', { class: 'side', 'aria-label': 'This picture and the life of the selected object' },
+    h('div', { class: 'figure' }, ui.big, ui.figure), lanes);
+
+  ui.said = h('div', { class: 'said', role: 'status' });
+  const button = (what, knob, text) => h('button', { type: 'button', class: 'btn', 'data-do': what, 'data-knob': knob }, text);
+  const keys = (list, text, optional) => h('span', { class: optional ? 'optional' : '' }, list.map(key => h('kbd', {}, key)), ` ${text}`);
+  ui.exportButton = button('export', 'export', 'Export HTML');
+  const foot = h('footer', { class: 'foot' }, button('python', 'python', 'Copy as Python'), button('share', 'share', 'Share state'),
+    button('png', 'png', 'Save PNG'), ui.exportButton, h('span', { class: 'grow' }),
+    h('span', { class: 'keys', 'aria-hidden': 'true' }, keys(['←', '→'], 'stage'), keys(['I', 'F', 'B', 'M'], 'ideas'), keys(['[', ']'], 'object', true),
+      keys(['C'], 'compare', true), keys(['D'], 'difference', true), keys(['?'], 'all')), ui.said);
+  ui.dialog = h('dialog', { 'aria-label': 'Keyboard' }, h('h3', {}, 'Keyboard, while the focus is in the explorer'),
+    h('dl', {}, KEYS.flatMap(([list, text]) => [h('dt', {}, list.map(key => (key === '…' ? key : h('kbd', {}, key)))), h('dd', {}, text)])),
+    h('form', { method: 'dialog' }, h('button', { class: 'btn line' }, 'Close')));
+  root.replaceChildren(head, ideas, main, side, foot, ui.dialog);
+  return ui;
+}
+
+// ---------------------------------------------------------------------------------------------------- explorer
+
+let instances = 0;
+
+// Builds an explorer in `root`. The host tells what the place can do: openPicture(file), exportHTML(state), changed(state).
+export function createExplorer(root, pack, host, { state: text = '', hide = [] } = {}) {
+  const serial = ++instances;
+  const { last, width: W, height: H } = pack;
+  let state = parseState(text, last);
+  let side = 'B';
+  let hovered = -1, hotIdea = -1;
+  let playing = 0, frame = 0, panelFrame = 0, panelTimer = 0, said = 0;
+  let cssWidth = 0, ratio = 1, wide = false, dark = false;
+  // Widths are read where they change: asked for between two writes they would cost a layout each.
+  const widths = { wiring: 0, panel: 330, tile: 56 };
+  const paths = new Map(), pasted = new Map(), texts = new Map();
+  const glide = { A: new Map(), B: new Map(), since: 0 };
+  const ended = new AbortController();
+  const stillness = matchMedia('(prefers-reduced-motion: reduce)');
+  const ui = build(root, pack.stages);
+  const ap = pack.truth !== null && pack.truth.labels.length > 0;
+  const hidden = name => hide.includes(name);
+
+  // ---- lookups ----
+
+  const answer = (bits, off = state.off) => pack.answers[MEANS[off]][bits] ?? null;
+  const runOf = bits => pack.runs[(answer(bits) ?? answer(bits, 's') ?? pack.answers.switched_off[pack.models[pack.base].bits])[0]];
+  const boxAt = (run, row, stage) => rowBox(run.boxes[Math.min(stage, last - 1)], row);
+  const scoreAt = (run, row, stage) => run.scores[stage][row];
+  // Proposals have no class; those that become shown objects are told apart from the rest.
+  const isShown = (run, row, stage) => scoreAt(run, row, stage || last) >= state.thr - 1e-6;
+  const errorAt = (run, row, stage) => (run.truth && stage ? run.truth.error[(stage - 1) * run.count + row] : 0);
+  const matchAt = (run, row, stage) => (run.truth && stage ? run.truth.match[(stage - 1) * run.count + row] : -1);
+  const maskIou = (run, row, stage) => run.truth.maskIou[(stage - 1) * run.count + row];
+  const boxIou = (run, row, stage) => run.truth.boxIou[Math.min(stage, last - 1) * run.count + row];
+  const className = label => pack.classes[label] ?? `class ${label}`;
+  const thingName = thing => className(pack.things.labels[thing]);
+  const rowOf = (run, thing) => run.things.indexOf(thing);
+  const shownRows = (run, stage) => [...run.things.keys()].filter(row => isShown(run, row, stage));
+  const isTrue = thing => thing < pack.things.true;
+  const hues = () => (ap ? 7 : 8);
+  const colourOf = thing => (ap && !isTrue(thing) ? GREY : COLOURS[thing % hues()]);
+  const isDashed = thing => (!ap || isTrue(thing)) && Math.floor(thing / hues()) % 2 === 1;
+  // One scale for all settings of this picture, so that bars can be compared; low APs get a lower top.
+  const mostAp = ap ? Math.max(...pack.runs.flatMap(run => run.truth.ap)) : 0;
+  const topAp = [25, 50, 75, 100].find(top => mostAp <= top * 0.98) ?? 100;
+  const apOf = (bits, stage) => (ap && stage ? runOf(bits).truth.ap[stage - 1] : null);
+
+  // What the other side of every comparison is: A, the stage before, or plain cascade.
+  function reference() {
+    if (state.A !== null) return { bits: state.A, stage: state.stage, words: `A, ${titleOf(state.A)}`, short: 'A' };
+    if (state.ref === 'prev' && has('difference') && state.stage > 1) {
+      return { bits: state.B, stage: state.stage - 1, words: ui.names[state.stage - 1].toLowerCase(), short: ui.short[state.stage - 1] };
+    }
+    return { bits: PLAIN, stage: state.stage, words: 'plain cascade', short: 'plain' };
+  }
+  const has = layer => state.show.includes(layer);
+  const currentBits = () => (side === 'A' && state.A !== null ? state.A : state.B);
+
+  // ---- masks, kept once made ----
+
+  function remember(store, key, make) {
+    if (!store.has(key)) {
+      if (store.size > 3000) store.clear();
+      store.set(key, make());
+    }
+    return store.get(key);
+  }
+  function pathOf(run, stage, row) {
+    return remember(paths, `${run.number}.${stage}.${row}`, () => {
+      const box = rowBox(run.maskBoxes[stage - 1], row);
+      const cell = Math.max(box[2] - box[0], box[3] - box[1]) * cssWidth / W / run.side;
+      return outline(rowMask(run, stage, row), run.side, run.side, box, 255, clamp(Math.round(cell / 3), 1, 4));
+    });
+  }
+  const pixelsOf = (run, stage, row) => remember(pasted, `${run.number}.${stage}.${row}`,
+    () => paste(rowMask(run, stage, row), run.side, rowBox(run.maskBoxes[stage - 1], row), W, H));
+  const truthPath = k => remember(paths, `truth.${k}`, () => outline(truthMask(pack, k), W, H, [0, 0, W, H], 1, 1));
+
+  // ---- the picture ----
+
+  function widthOf(context, text) {
+    return remember(texts, `${context.font}|${text}`, () => context.measureText(text).width);
+  }
+
+  // Everything over the photo, in the picture's own px; `unit` is one CSS px in those.
+  function paintMarks(context, unit) {
+    const split = state.split * W;
+    const sides = state.A === null ? [['B', state.B, 0, W]] : [['B', state.B, split, W], ['A', state.A, 0, split]];
+    context.lineJoin = 'round';
+    context.font = `600 ${(wide ? 15 : 12.5) * unit}px ${ui.font}`;
+    context.textBaseline = 'middle';
+    const items = [];
+    for (const [name, bits, from, to] of sides) {
+      context.save();
+      context.beginPath();
+      context.rect(from, 0, to - from, H);
+      context.clip();
+      const run = runOf(bits);
+      if (state.stage === 0 && has('boxes')) paintProposals(context, run, unit);
+      if (has('difference') && state.stage && name === 'B') paintDifference(context, run, unit);
+      const shown = itemsOf(name, run);
+      for (const item of shown) paintObject(context, item, unit);
+      context.restore();
+      items.push([shown, from, to]);
+    }
+    if (has('truth') && pack.truth) paintTruth(context, unit);
+    if (has('semantic')) for (const [, bits, from, to] of sides) paintMapNames(context, pack.models[runOf(bits).model], from, to, unit);
+    if (has('labels')) for (const [shown, from, to] of items) paintLabels(context, shown, from, to, unit);
+    if (state.A !== null) {
+      context.fillStyle = '#fff';
+      context.fillRect(split - unit, 0, 2 * unit, H);
+    }
+  }
+
+  const area = box => (box[2] - box[0]) * (box[3] - box[1]);
+  // Shown objects, large ones first so that small ones lie on top.
+  function itemsOf(name, run) {
+    return shownRows(run, state.stage).map(row => {
+      const thing = run.things[row];
+      const target = boxAt(run, row, state.stage);
+      return {
+        run, row, thing, target, box: glide[name].get(thing)?.drawn ?? target, error: errorAt(run, row, state.stage),
+        colour: colourOf(thing), chosen: thing === state.obj || thing === hovered,
+      };
+    }).sort((a, b) => area(b.target) - area(a.target));
+  }
+
+  function paintProposals(context, run, unit) {
+    const boxes = pack.models[run.model].proposals;
+    context.strokeStyle = 'rgba(255,255,255,.42)';
+    context.lineWidth = unit;
+    context.beginPath();
+    for (let i = 0; i < boxes.length; i += 4) context.rect(boxes[i], boxes[i + 1], boxes[i + 2] - boxes[i], boxes[i + 3] - boxes[i + 1]);
+    context.stroke();
+  }
+
+  let hatch = null;
+  // Diagonal lines, drawn at the size of CSS px whatever the picture's own.
+  function hatching(context, unit, paper, line) {
+    const tile = document.createElement('canvas');
+    tile.width = tile.height = 16;
+    const pen = tile.getContext('2d');
+    pen.fillStyle = paper;
+    pen.fillRect(0, 0, 16, 16);
+    pen.strokeStyle = line;
+    pen.lineWidth = 4;
+    pen.beginPath();
+    for (const x of [-16, 0, 16]) { pen.moveTo(x - 2, 18); pen.lineTo(x + 18, -2); }
+    pen.stroke();
+    const pattern = context.createPattern(tile, 'repeat');
+    pattern.setTransform(new DOMMatrix().scale(unit / 2));
+    return pattern;
+  }
+  function hatches(context, unit) {
+    if (hatch?.unit !== unit || hatch.context !== context) {
+      hatch = { unit, context, wrong: hatching(context, unit, 'rgba(34,34,34,.22)', 'rgba(20,20,20,.72)'), lost: hatching(context, unit, 'rgba(213,94,0,.62)', '#ffb27a') };
+    }
+    return hatch;
+  }
+
+  function paintObject(context, item, unit) {
+    const { run, row, colour, chosen } = item;
+    const thick = (chosen ? 2.6 : 1.6) * unit;
+    context.setLineDash(isDashed(item.thing) ? [6 * unit, 3 * unit] : []);
+    if (state.stage && has('masks')) {
+      const path = pathOf(run, state.stage, row);
+      const strength = has('difference') ? 0 : has('semantic') ? 0.14 : chosen ? 0.49 : 0.36;
+      if (strength) {
+        context.globalAlpha = strength;
+        context.fillStyle = colour;
+        context.fill(path, 'evenodd');
+        context.globalAlpha = 1;
+        if (item.error) {
+          context.fillStyle = hatches(context, unit).wrong;
+          context.fill(path, 'evenodd');
+        }
+      }
+      context.strokeStyle = 'rgba(0,0,0,.55)';
+      context.lineWidth = thick + 1.6 * unit;
+      context.stroke(path);
+      context.strokeStyle = colour;
+      context.lineWidth = thick;
+      context.stroke(path);
+    }
+    if (has('boxes')) {
+      const [x1, y1, x2, y2] = item.box;
+      context.strokeStyle = 'rgba(0,0,0,.5)';
+      context.lineWidth = (chosen ? 3.6 : 2.6) * unit;
+      context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+      context.strokeStyle = colour;
+      context.lineWidth = (chosen ? 2 : 1.2) * unit;
+      context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    }
+    context.setLineDash([]);
+  }
+
+  // Object by object: pixels that the other side's mask of the same object does not have, and the reverse.
+  function paintDifference(context, run, unit) {
+    const other = reference(), before = runOf(other.bits);
+    const whole = () => { const path = new Path2D(); path.rect(-W, -H, 3 * W, 3 * H); return path; };
+    const only = (path, without, style) => {
+      context.save();
+      if (without) {
+        const outside = whole();
+        outside.addPath(without);
+        context.clip(outside, 'evenodd');
+      }
+      context.fillStyle = style;
+      context.fill(path, 'evenodd');
+      context.restore();
+    };
+    for (const thing of new Set([...run.things, ...before.things])) {
+      const [mine, theirs] = pairOf(run, state.stage, before, other.stage, thing).map(([r, st, row]) => (row < 0 ? null : pathOf(r, st, row)));
+      if (mine && mine !== theirs) only(mine, theirs, 'rgba(86,180,233,.9)');
+      if (theirs && mine !== theirs) only(theirs, mine, hatches(context, unit).lost);
+    }
+  }
+  // The rows of a thing on both sides, -1 where it is not shown.
+  function pairOf(run, stage, before, stageBefore, thing) {
+    const row = rowOf(run, thing), old = rowOf(before, thing);
+    return [[run, stage, row >= 0 && isShown(run, row, stage) ? row : -1],
+      [before, stageBefore, old >= 0 && stageBefore > 0 && isShown(before, old, stageBefore) ? old : -1]];
+  }
+
+  function missed(run) {
+    const found = new Set(shownRows(run, state.stage).map(row => matchAt(run, row, state.stage)));
+    return [...Array(pack.things.true).keys()].filter(k => !found.has(k));
+  }
+
+  function paintTruth(context, unit) {
+    for (let k = 0; k < pack.things.true; k++) {
+      const path = truthPath(k);
+      context.strokeStyle = 'rgba(0,0,0,.75)';
+      context.lineWidth = 3 * unit;
+      context.stroke(path);
+      context.setLineDash([5 * unit, 3 * unit]);
+      context.strokeStyle = '#fff';
+      context.lineWidth = 1.5 * unit;
+      context.stroke(path);
+      context.setLineDash([]);
+    }
+  }
+
+  function labelOf({ run, row, thing, error }) {
+    const score = two(scoreAt(run, row, state.stage));
+    if (state.stage === 0) return `RoI ${score}`;
+    const name = className(run.labels[row]);
+    if (has('difference')) {
+      const other = reference(), before = runOf(other.bits), old = rowOf(before, thing);
+      if (old >= 0 && before.labels[old] !== run.labels[row]) return `${name}, was ${className(before.labels[old])}`;
+    }
+    return `${name} ${score}${error ? (thing === state.obj ? ` · false: ${ERRORS[error]}` : ' · false') : ''}`;
+  }
+
+  function paintLabels(context, items, from, to, unit) {
+    const tall = (wide ? 22 : 18) * unit, used = [];
+    const few = items.length <= MOST_LABELS ? items : items.filter(item => item.chosen);
+    const wanted = few.map(item => ({ box: item.box, text: labelOf(item), colour: item.colour, ink: textOn(item.colour), chosen: item.thing === state.obj }));
+    if (has('truth') && pack.truth && state.stage && state.A === null) {
+      for (const k of missed(runOf(state.B))) wanted.push({ box: rowBox(pack.truth.boxes, k), text: `missed: ${thingName(k)}`, colour: '#0b0d0f', ink: '#ffffff', chosen: k === state.obj });
+    }
+    wanted.sort((a, b) => b.chosen - a.chosen);
+    for (const label of wanted) {
+      const long = widthOf(context, label.text) + 11 * unit;
+      const left = Math.max(label.box[0], from), right = Math.min(label.box[2], to);
+      if (right - left < 10 * unit) continue;
+      const fit = x => Math.max(from, Math.min(x, to - long));
+      const [, y1, , y2] = label.box;
+      const spots = [[left, y1 - tall], [right - long, y1 - tall], [left, y1], [left, y2], [right - long, y2], [right - long, y2 - tall], [left, y1 - 2 * tall], [left, y2 + tall], [left, (y1 + y2) / 2]]
+        .map(([x, y]) => [fit(x), y]);
+      const top = state.A === null ? 0 : 38 * unit;
+      const free = spots.find(([x, y]) => y >= top && y + tall <= H && !used.some(u => x < u[0] + u[2] && x + long > u[0] && y < u[1] + tall && y + tall > u[1]));
+      const [x, y] = free ?? [spots[0][0], clamp(spots[0][1], 0, H - tall)];
+      used.push([x, y, long]);
+      context.fillStyle = label.colour;
+      context.beginPath();
+      context.roundRect(x, y, long, tall, 2 * unit);
+      context.fill();
+      if (label.chosen) {
+        context.strokeStyle = '#fff';
+        context.lineWidth = 1.5 * unit;
+        context.stroke();
+      }
+      context.fillStyle = label.ink;
+      context.fillText(label.text, x + 5.5 * unit, y + tall * 0.53);
+    }
+  }
+
+  function paint() {
+    const context = ui.marks.getContext('2d');
+    const scale = ui.marks.width / W;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, ui.marks.width, ui.marks.height);
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    paintMarks(context, W / cssWidth);
+  }
+
+  // Boxes start from where they are drawn now; a change while they glide needs no queue.
+  function aim(animate) {
+    const now = performance.now(), moving = animate && !stillness.matches;
+    glide.since = now;
+    for (const [name, bits] of [['A', state.A], ['B', state.B]]) {
+      const old = glide[name], next = new Map();
+      if (bits !== null) {
+        const run = runOf(bits);
+        for (const row of shownRows(run, state.stage)) {
+          const thing = run.things[row], to = boxAt(run, row, state.stage), from = moving ? old.get(thing)?.drawn ?? to : to;
+          next.set(thing, { from, to, drawn: from });
+        }
+      }
+      glide[name] = next;
+    }
+    if (moving && !frame) frame = requestAnimationFrame(step);
+  }
+  function step(now) {
+    const share = clamp((now - glide.since) / GLIDE_MS, 0, 1), eased = 1 - (1 - share) ** 3;
+    for (const name of ['A', 'B']) for (const each of glide[name].values()) each.drawn = Array.from(each.from, (x, i) => x + (each.to[i] - x) * eased);
+    paint();
+    frame = share < 1 ? requestAnimationFrame(step) : 0;
+  }
+
+  // ---- the layers under the marks: only where size, theme, map or sides changed ----
+
+  let under = '';
+  function paintUnder() {
+    const maps = [['B', state.B], ['A', state.A]].filter(([, bits]) => bits !== null).map(([, bits]) => pack.models[runOf(bits).model]);
+    const key = [ui.marks.width, has('semantic'), ...maps.map(model => model.name), state.A === null ? '' : two(state.split)].join('|');
+    setAttribute(ui.picture, 'data-dim', has('difference') && state.stage > 0);
+    setAttribute(ui.picture, 'data-tinted', has('semantic'));
+    if (key === under) return;
+    under = key;
+    for (const canvas of [ui.photo, ui.map]) if (canvas.width !== ui.marks.width || canvas.height !== ui.marks.height) Object.assign(canvas, { width: ui.marks.width, height: ui.marks.height, painted: false });
+    if (!ui.photo.painted) {
+      paintPhoto(ui.photo.getContext('2d'), ui.photo.width / W);
+      ui.photo.painted = true;
+    }
+    const context = ui.map.getContext('2d');
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, ui.map.width, ui.map.height);
+    if (has('semantic')) paintMaps(context, ui.map.width / W);
+  }
+  function paintPhoto(context, scale) {
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.imageSmoothingQuality = 'high';
+    context.drawImage(pack.photo, 0, 0, W, H);
+  }
+  function paintMaps(context, scale) {
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    const split = state.split * W;
+    const sides = state.A === null ? [[state.B, 0, W]] : [[state.A, 0, split], [state.B, split, W]];
+    for (const [bits, from, to] of sides) {
+      const map = mapOf(pack.models[runOf(bits).model]);
+      if (!map) continue;
+      context.save();
+      context.beginPath();
+      context.rect(from, 0, to - from, H);
+      context.clip();
+      context.drawImage(map.picture, 0, 0, W, H);
+      context.restore();
+    }
+  }
+  function paintMapNames(context, model, from, to, unit) {
+    const map = mapOf(model);
+    if (!map) return;
+    context.save();
+    context.textAlign = 'center';
+    context.strokeStyle = 'rgba(0,0,0,.75)';
+    context.fillStyle = '#fff';
+    context.lineWidth = 3 * unit;
+    for (const { name, x, y } of map.labels) {
+      if (x * W < from || x * W > to) continue;
+      context.strokeText(name, x * W, y * H);
+      context.fillText(name, x * W, y * H);
+    }
+    context.restore();
+  }
+  // A model's semantic map as a picture, and where each large class can be named.
+  function mapOf(model) {
+    if (!model.semantic) return null;
+    return remember(paths, `map.${model.name}`, () => {
+      const [rows, columns] = model.semantic.shape, values = model.semantic.values;
+      const canvas = document.createElement('canvas');
+      canvas.width = columns;
+      canvas.height = rows;
+      const context = canvas.getContext('2d'), image = context.createImageData(columns, rows);
+      const sums = new Map();
+      values.forEach((value, i) => {
+        const colour = MAP_COLOURS[value % MAP_COLOURS.length], x = i % columns, y = Math.floor(i / columns);
+        const edge = (x + 1 < columns && values[i + 1] !== value) || (y + 1 < rows && values[i + columns] !== value);
+        image.data.set(edge ? [255, 255, 255, 150] : [1, 3, 5].map(k => parseInt(colour.slice(k, k + 2), 16)).concat(185), 4 * i);
+        const sum = sums.get(value) ?? { n: 0, x: 0, y: 0 };
+        sums.set(value, { n: sum.n + 1, x: sum.x + x, y: sum.y + y });
+      });
+      context.putImageData(image, 0, 0);
+      const labels = [];
+      for (const [value, sum] of sums) {
+        const name = pack.semantic_classes[value];
+        if (!name || sum.n < 0.012 * values.length) continue;
+        // The class's own pixel nearest its middle: the middle itself may lie outside.
+        let best = Infinity, spot = 0;
+        values.forEach((other, i) => {
+          const d = (i % columns - sum.x / sum.n) ** 2 + (Math.floor(i / columns) - sum.y / sum.n) ** 2;
+          if (other === value && d < best) { best = d; spot = i; }
+        });
+        labels.push({ name, x: (spot % columns + 0.5) / columns, y: (Math.floor(spot / columns) + 0.5) / rows });
+      }
+      return { picture: canvas, labels };
+    });
+  }
+
+  // ---- switches, layers, scrubber: what must answer at once ----
+
+  function showControls() {
+    const bits = currentBits(), given = answer(bits), run = runOf(bits), model = pack.models[run.model];
+    ui.ideas.forEach(({ node, says, gives }, i) => {
+      const on = bits[i] === '1', idea = IDEAS[i], possible = answer(flipped(bits, i)) !== null;
+      const cut = !on && model.bits[i] === '1';
+      setAttribute(node, 'aria-checked', on);
+      setAttribute(node, 'aria-disabled', !possible);
+      setAttribute(node, 'data-cut', cut);
+      setText(says, !possible ? `No weights for it: no model here was trained with it` : cut ? idea.cut ?? `Cut out of ${model.title}, which was trained with it` : idea.says);
+      const stage = state.stage || last;
+      const withIt = apOf(withBit(bits, i, '1'), stage), without = apOf(withBit(bits, i, '0'), stage);
+      gives.replaceChildren(...(ap && possible && withIt !== null ? [on ? 'gives ' : 'would give ', change(withIt - without, 1), ' AP'] : []));
+      node.title = ap ? `Mask AP on this picture, ${ui.names[stage].toLowerCase()}: with the idea less without it, the other switches as they are` : '';
+    });
+    checkSegments(ui.presets.lastChild, bits);
+    for (const button of ui.presets.lastChild.children) button.disabled = answer(button.dataset.value) === null;
+    checkSegments(ui.off.lastChild, state.off);
+    checkSegments(ui.side, side);
+    checkSegments(ui.ref, state.ref);
+    checkSegments(ui.life, state.life);
+    ui.sides.hidden = state.A === null;
+    const semantic = [state.B, state.A].some(each => each !== null && pack.models[runOf(each).model].semantic);
+    const why = {
+      masks: state.stage ? '' : 'No masks before stage 1', difference: state.stage ? '' : 'No masks before stage 1',
+      semantic: semantic ? '' : 'This model was trained without a semantic branch', truth: pack.truth ? '' : 'The truth of this picture is not known',
+    };
+    for (const chip of ui.layers) {
+      const reason = why[chip.dataset.layer] ?? '';
+      setAttribute(chip, 'aria-pressed', has(chip.dataset.layer));
+      if (chip.disabled !== (reason !== '')) chip.disabled = reason !== '';
+      if (chip.title !== reason) chip.title = reason;
+    }
+    setAttribute(ui.compare, 'aria-pressed', state.A !== null);
+    ui.divider.hidden = ui.tagA.hidden = ui.tagB.hidden = state.A === null;
+    if (state.A !== null) {
+      ui.divider.style.left = `${100 * state.split}%`;
+      setAttribute(ui.divider, 'aria-valuenow', Math.round(100 * state.split));
+      for (const [tag, name, each] of [[ui.tagA, 'A', state.A], [ui.tagB, 'B', state.B]]) tag.replaceChildren(h('b', {}, name), `${titleOf(each)}, ${meaning(each).short}`);
+    }
+    ui.legend.hidden = !(has('difference') && state.stage);
+    ui.ref.hidden = state.A !== null;
+    ui.threshold.value = String(state.thr);
+    setText(ui.thresholdText, two(state.thr));
+    ui.scrubber.value = String(state.stage);
+    setAttribute(ui.scrubber, 'aria-valuetext', ui.names[state.stage]);
+    ui.stops.forEach(([, stop], stage) => setAttribute(stop, 'aria-current', stage === state.stage));
+    ui.heads.forEach((lane, stage) => setAttribute(lane, 'aria-current', stage === state.stage));
+    ui.band.style.left = `${state.stage / (last + 1) * 100}%`;
+    const told = meaning(bits);
+    setText(ui.badge, told.long);
+    setAttribute(ui.badge, 'data-trained', given?.[1] === 1);
+  }
+
+  // Which of a toggle's two meanings is on screen.
+  function meaning(bits) {
+    const given = answer(bits), run = runOf(bits), model = pack.models[run.model];
+    if (given?.[1]) return { short: 'trained so', long: 'trained so' };
+    const cut = IDEAS.filter((_, i) => model.bits[i] === '1' && bits[i] === '0').map(idea => idea.short);
+    const off = `${cut.join(', ')} switched off in ${model.title}`;
+    return { short: `switched off in ${model.title}`, long: state.off === 't' ? `no model was trained so: ${off}` : off };
+  }
+
+  // ---- the sentence: what changed, in words ----
+
+  function showSentence() {
+    const { stage } = state, run = runOf(state.B), other = reference(), before = runOf(other.bits);
+    if (stage === 0) {
+      ui.sentence.replaceChildren('Proposals are boxes with an objectness score: no class, no mask. Each coloured box is the one that will become that object.');
+      return;
+    }
+    if (run === before && stage === other.stage) {
+      ui.sentence.replaceChildren(h('b', {}, titleOf(state.B)), state.A === null ? ' is what the others are compared with. Switch an idea on to see what it changes.' : ' is on both sides.');
+      return;
+    }
+    const gains = { found: [], lost: [], gone: [], come: [], named: [], up: [], down: [] };
+    for (const thing of new Set([...run.things, ...before.things])) {
+      const [[, , row], [, , old]] = pairOf(run, stage, before, other.stage, thing);
+      const name = row >= 0 ? className(run.labels[row]) : old >= 0 ? className(before.labels[old]) : '';
+      if (row < 0 && old < 0) continue;
+      const good = row >= 0 && matchAt(run, row, stage) >= 0, was = old >= 0 && matchAt(before, old, other.stage) >= 0;
+      if (ap && good && !was) gains.found.push(name);
+      else if (ap && was && !good) gains.lost.push(name);
+      if (row >= 0 && old < 0 && !good) gains.come.push(name);
+      if (old >= 0 && row < 0 && !was) gains.gone.push(name);
+      if (row < 0 || old < 0) continue;
+      if (run.labels[row] !== before.labels[old]) gains.named.push(`${name}, called ${className(before.labels[old])} before`);
+      const by = ap ? (run.truth.reference[row] < 0 ? 0 : maskIou(run, row, stage) - maskIou(before, old, other.stage)) : scoreAt(run, row, stage) - scoreAt(before, old, other.stage);
+      if (Math.abs(by) >= 0.03) gains[by > 0 ? 'up' : 'down'].push([name, by]);
+    }
+    const wrong = ap ? 'false ' : '';
+    const parts = [];
+    if (gains.found.length) parts.push([`${counted(gains.found)} found`]);
+    if (gains.lost.length) parts.push([`${counted(gains.lost)} no longer found`]);
+    if (gains.gone.length) parts.push([`${wrong}${counted(gains.gone)} gone`]);
+    if (gains.come.length) parts.push([`${wrong}${counted(gains.come)} new`]);
+    if (gains.named.length) parts.push([counted(gains.named)]);
+    const moved = [...gains.up.sort((a, b) => b[1] - a[1]), ...gains.down.sort((a, b) => a[1] - b[1])].sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+    if (moved.length) {
+      const most = moved.slice(0, 3).flatMap(([name, by], i) => [i ? `, ${name} ` : `${name} `, change(by, 2)]);
+      parts.push([ap ? 'mask IoU of ' : 'score of ', ...most, moved.length > 3 ? ` and ${moved.length - 3} more` : '']);
+    }
+    const told = parts.flatMap((part, i) => (i ? ['; ', ...part] : part));
+    const lead = state.A === null ? titleOf(state.B) : `B, ${titleOf(state.B)},`;
+    ui.sentence.replaceChildren(h('b', {}, lead), ' against ', h('b', {}, other.words), ': ', ...(told.length ? told : [`no object changes by more than 0.03 ${ap ? 'IoU' : 'in score'}`]), '.');
+  }
+
+  function showCounts() {
+    if (ui.legend.hidden) return;
+    const run = runOf(state.B), other = reference(), before = runOf(other.bits);
+    let gained = 0, lost = 0;
+    for (const thing of new Set([...run.things, ...before.things])) {
+      const [mine, theirs] = pairOf(run, state.stage, before, other.stage, thing).map(([r, st, row]) => (row < 0 ? null : pixelsOf(r, st, row)));
+      if (mine) gained += less(mine, theirs);
+      if (theirs) lost += less(theirs, mine);
+    }
+    setText(ui.gained, `gained ${gained.toLocaleString('en')} px`);
+    setText(ui.lost, `lost ${lost.toLocaleString('en')} px`);
+  }
+
+  // ---- wiring: the model itself is the scrubber's scale ----
+
+  let wired = '';
+  function showWiring() {
+    const w = widths.wiring, bits = currentBits(), key = [w, bits, state.stage, hotIdea, wide, hide.join()].join('|');
+    if (!w || key === wired) return;
+    wired = key;
+    const [interleaved, flow, toBox, toMask] = [...bits].map(bit => bit === '1');
+    const semantic = (toBox || toMask) && !hidden('semantic');
+    const pad = Math.min(56, w * 0.09), X = k => pad + k * (w - 2 * pad) / last;
+    const nw = Math.min(wide ? 72 : 64, (w - 2 * pad) / last - 26), nh = wide ? 28 : 24;
+    const yS = 14, yB = 46, yM = yB + (wide ? 50 : 46), yR = yM + nh / 2 + 12;
+    const nodes = [], lines = [];
+    const marker = `arrow-${serial}`;
+    nodes.push(s('defs', {}, s('marker', { id: marker, viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, markerUnits: 'userSpaceOnUse', orient: 'auto' }, s('path', { d: 'M0 .6 8 4 0 7.4z', fill: 'var(--ink)' }))));
+    const wire = (d, stage, { idea = -1, arrow = true, over = false } = {}) => {
+      if (over) lines.push(s('path', { d, fill: 'none', stroke: 'var(--bg)', 'stroke-width': 6 }));
+      lines.push(s('path', { d, fill: 'none', stroke: 'var(--ink)', 'stroke-width': idea >= 0 && idea === hotIdea ? 2.8 : 1.3, opacity: stage <= state.stage ? 1 : 0.28, 'marker-end': arrow ? `url(#${marker})` : null }));
+    };
+    if (semantic) wire(`M${X(0) + 38} ${yS}H${X(last - 1) + (toMask ? nw / 2 + 13 : 0)}`, 1, { arrow: false });
+    for (let t = 1; t < last; t++) {
+      if (semantic && toMask) wire(`M${X(t) + nw / 2 + 13} ${yS}V${yM - 5}H${X(t) + nw / 2 + 1}`, t, { idea: 3 });
+      wire(`M${X(t - 1) + nw / 2 + 1} ${yB}H${X(t) - nw / 2 - 1}`, t, { over: true });
+      if (semantic && toBox) wire(`M${X(t)} ${yS}V${yB - nh / 2 - 1}`, t, { idea: 2 });
+      if (interleaved) {
+        wire(`M${X(t)} ${yB + nh / 2}V${yM - nh / 2 - 1}`, t, { idea: 0 });
+      } else {
+        const from = X(t) - nw / 2 - 17, y = yM - (flow && t > 1 ? 5 : 0);
+        wire(`M${from} ${yB}V${y - 8}q0 8 8 8H${X(t) - nw / 2 - 1}`, t, { idea: 0 });
+        lines.push(s('circle', { cx: from, cy: yB, r: 2.6, fill: 'var(--ink)', opacity: t <= state.stage ? 1 : 0.28 }));
+      }
+      if (flow && t > 1) wire(`M${X(t - 1) + nw / 2} ${yM + 5}H${X(t) - nw / 2 - 1}`, t, { idea: 1 });
+      wire(`M${X(t)} ${yM + nh / 2}V${yR}`, last, { arrow: false });
+    }
+    wire(`M${X(1)} ${yR}H${X(last)}V${yM + nh / 2 + 1}`, last);
+    wire(`M${X(last - 1) + nw / 2 + 1} ${yB}H${X(last)}V${yM - nh / 2 - 1}`, last, { over: true });
+    const node = (x, y, text, stage) => {
+      const now = stage === state.stage, done = stage <= state.stage;
+      nodes.push(s('rect', { x: x - nw / 2, y: y - nh / 2, width: nw, height: nh, rx: 4, fill: now ? 'var(--ink)' : 'var(--bg)', stroke: done ? 'var(--ink)' : 'var(--edge)', 'stroke-width': 1.3 }),
+        s('text', { x, y: y + 4.3, 'text-anchor': 'middle', fill: now ? 'var(--bg)' : done ? 'var(--ink)' : 'var(--ink2)' }, text));
+    };
+    const room = nw > 50;
+    node(X(0), yB, 'RPN', 0);
+    for (let t = 1; t < last; t++) { node(X(t), yB, room ? `Box ${t}` : `B${t}`, t); node(X(t), yM, room ? `Mask ${t}` : `M${t}`, t); }
+    node(X(last), yM, 'Mean', last);
+    if (semantic) nodes.push(s('text', { x: X(0) - nw / 2, y: yS + 4.3, fill: 'var(--ink)' }, 'Semantic'));
+    const top = semantic ? 0 : 26, height = yR + 8 - top;
+    setAttribute(ui.wires, 'viewBox', `0 ${top} ${w} ${height}`);
+    setAttribute(ui.wires, 'height', height);
+    ui.wires.replaceChildren(nodes[0], ...lines, ...nodes.slice(1));
+    setAttribute(ui.wires, 'aria-label', `Wiring, ${titleOf(bits)}: masks of a stage use ${interleaved ? 'the boxes it has just refined' : 'the boxes it was given'}`
+      + (flow ? '; each mask head also sees the one before' : '') + (toBox ? '; semantic features enter the box heads' : '') + (toMask ? '; semantic features enter the mask heads' : ''));
+    ui.scrubber.style.left = `${pad - 11}px`;
+    ui.scrubber.style.width = `${w - 2 * pad + 22}px`;
+    ui.stops.forEach(([tick, stop], stage) => { tick.style.left = stop.style.left = `${X(stage)}px`; });
+    ui.stops.forEach(([, stop], stage) => setText(stop, w < 460 ? ui.short[stage] : ui.names[stage]));
+  }
+
+  // ---- the panel ----
+
+  function otherSide() {
+    if (state.A === null) return { bits: PLAIN, stage: null, name: 'plain' };
+    return side === 'A' ? { bits: state.B, name: 'B' } : { bits: state.A, name: 'A' };
+  }
+
+  function showFigure() {
+    const { stage } = state, bits = currentBits(), run = runOf(bits), other = otherSide();
+    const rows = shownRows(run, stage);
+    const mine = apOf(bits, stage), theirs = apOf(other.bits, stage);
+    if (!stage) {
+      ui.big.replaceChildren(String(pack.models[run.model].proposals.length / 4));
+      ui.figure.replaceChildren('proposals, no class yet,', h('br'), 'no masks before stage 1');
+    } else if (!ap) {
+      ui.big.replaceChildren(String(rows.length));
+      ui.figure.replaceChildren(`object${rows.length === 1 ? '' : 's'} with a score from ${two(state.thr)};`, h('br'), 'no truth for this picture: no AP, no IoU');
+    } else {
+      const gone = missed(run).length, wrong = rows.filter(row => matchAt(run, row, stage) < 0).length;
+      const compared = runOf(other.bits) === run ? [] : [', ', change(mine - theirs, 1), ` over ${other.name}`];
+      ui.big.replaceChildren(mine.toFixed(1));
+      ui.figure.replaceChildren('mask AP on this picture', ...compared, h('br'),
+        h('b', {}, String(pack.things.true - gone)), ` of ${pack.things.true} found, `, h('b', {}, String(wrong)), ' false, ', h('b', {}, String(gone)), ' missed');
+    }
+  }
+
+  function showBars() {
+    ui.bars.style.display = ap ? '' : 'none';
+    if (!ap) return;
+    const w = widths.panel, tall = 96, lane = w / (last + 1), thick = Math.min(34, lane * 0.4), thin = Math.max(7, thick * 0.3);
+    const bits = currentBits(), other = otherSide(), y = ap => tall - 1 - (tall - 22) * ap / topAp;
+    const nodes = [s('path', { d: `M${lane * 0.95} ${tall - 0.5}H${w}`, stroke: 'var(--rule)' }),
+      s('text', { x: 0, y: tall - 40, fill: 'var(--ink2)' }, 'mask AP'),
+      s('rect', { x: 0.7, y: tall - 28, width: 9, height: 9, fill: 'var(--ink)' }), s('text', { x: 15, y: tall - 19.5, fill: 'var(--ink2)' }, state.A === null ? 'this' : side),
+      s('rect', { x: 1.2, y: tall - 11.5, width: 8, height: 8, fill: 'none', stroke: 'var(--edge)', 'stroke-width': 1.3 }), s('text', { x: 15, y: tall - 4, fill: 'var(--ink2)' }, other.name)];
+    const told = [];
+    for (let stage = 1; stage <= last; stage++) {
+      const x = lane * (stage + 0.5) - (thick + thin + 3) / 2, mine = apOf(bits, stage), theirs = apOf(other.bits, stage);
+      nodes.push(s('rect', { x, y: y(mine), width: thick, height: tall - 1 - y(mine), fill: 'var(--ink)', opacity: stage === state.stage ? 1 : 0.52 }),
+        s('rect', { x: x + thick + 3, y: y(theirs), width: thin, height: tall - 1 - y(theirs), fill: 'var(--bg)', stroke: 'var(--edge)', 'stroke-width': 1.3 }),
+        s('text', { x: x + thick / 2, y: y(mine) - 5, 'text-anchor': 'middle', fill: 'var(--ink)', 'font-weight': stage === state.stage ? 650 : 500 }, mine.toFixed(0)));
+      told.push(`${ui.names[stage]} ${mine.toFixed(1)}, ${other.name} ${theirs.toFixed(1)}`);
+    }
+    setAttribute(ui.bars, 'viewBox', `0 0 ${w} ${tall}`);
+    setAttribute(ui.bars, 'aria-label', `Mask AP on this picture by stage: ${told.join('; ')}`);
+    ui.bars.replaceChildren(...nodes);
+  }
+
+  // True objects, and whatever else is shown on either side.
+  function listed() {
+    const things = new Set(Array(pack.things.true).keys());
+    for (const bits of [state.B, state.A]) if (bits !== null) for (const row of shownRows(runOf(bits), state.stage)) things.add(runOf(bits).things[row]);
+    return [...things].sort((a, b) => a - b);
+  }
+
+  function statusOf(thing, run, row, stage) {
+    if (row < 0 || !isShown(run, row, stage)) {
+      const score = row < 0 ? '' : `, score ${two(scoreAt(run, row, stage || last))}`;
+      return isTrue(thing) ? `missed${score}` : `not shown${score}`;
+    }
+    const error = errorAt(run, row, stage);
+    if (error) return `false: ${ERRORS[error]}, score ${two(scoreAt(run, row, stage))}`;
+    if (!ap) return `score ${two(scoreAt(run, row, stage))}`;
+    return stage ? `mask IoU ${two(maskIou(run, row, stage))}` : `box IoU ${two(boxIou(run, row, 0))}`;
+  }
+
+  function showObjects() {
+    const things = listed(), run = runOf(currentBits());
+    if (!things.includes(state.obj) && things.length) state.obj = things[0];
+    const nodes = new Map([...ui.swatches.children].map(node => [Number(node.dataset.thing), node]));
+    const wanted = things.map(thing => {
+      const node = nodes.get(thing) ?? h('button', { type: 'button', class: 'swatch', role: 'radio', 'data-thing': String(thing) }, h('i', {}));
+      const row = rowOf(run, thing), shown = row >= 0 && isShown(run, row, state.stage);
+      const label = `${shown && row >= 0 ? className(run.labels[row]) : thingName(thing)}, ${statusOf(thing, run, row, state.stage)}`;
+      setAttribute(node, 'aria-label', label);
+      setAttribute(node, 'title', label);
+      setAttribute(node, 'aria-checked', thing === state.obj);
+      node.tabIndex = thing === state.obj ? 0 : -1;
+      node.firstChild.style.setProperty('--hue', colourOf(thing));
+      setAttribute(node.firstChild, 'class', `${shown ? '' : 'gone'} ${shown && errorAt(run, row, state.stage) ? 'wrong' : ''} ${isDashed(thing) ? 'again' : ''}`);
+      return node;
+    });
+    if (wanted.length !== ui.swatches.children.length || wanted.some((node, i) => ui.swatches.children[i] !== node)) ui.swatches.replaceChildren(...wanted);
+  }
+
+  function showLife() {
+    const thing = state.obj, bits = currentBits(), run = runOf(bits), other = otherSide(), before = runOf(other.bits);
+    const row = rowOf(run, thing), old = rowOf(before, thing);
+    const any = thing < pack.things.labels.length;
+    setText(ui.name, !any ? 'No object' : row >= 0 ? className(run.labels[row]) : thingName(thing));
+    setText(ui.status, any ? statusOf(thing, run, row, state.stage) : `score from ${two(state.thr)}: nothing here`);
+    ui.crops.forEach((canvas, stage) => paintCrop(canvas, run, row, stage, thing));
+    ui.softs.forEach((canvas, i) => paintSoft(canvas, run, row, i + 1));
+    showChart(run, row, before, old, other.name, thing);
+    showScores(run, row);
+  }
+
+  // What a stage looks at: the box its RoI features were taken from, and what it said of it.
+  function paintCrop(canvas, run, row, stage, thing) {
+    const size = Math.round(widths.tile * ratio);
+    if (canvas.width !== size) canvas.width = canvas.height = size;
+    const context = canvas.getContext('2d');
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, size, size);
+    setAttribute(canvas, 'aria-label', row < 0 ? `No RoI at ${ui.names[stage]}` : `RoI at ${ui.names[stage]}`);
+    if (row < 0) return;
+    const box = stage ? rowBox(run.maskBoxes[stage - 1], row) : boxAt(run, row, 0);
+    const [x1, y1, x2, y2] = box, reach = Math.max(x2 - x1, y2 - y1, 4) * 1.2, scale = size / reach, unit = ratio / scale;
+    context.fillStyle = '#3a3f44';
+    context.fillRect(0, 0, size, size);
+    context.setTransform(scale, 0, 0, scale, -((x1 + x2) / 2 - reach / 2) * scale, -((y1 + y2) / 2 - reach / 2) * scale);
+    context.imageSmoothingQuality = 'high';
+    context.drawImage(pack.photo, 0, 0, W, H);
+    context.fillStyle = 'rgba(0,0,0,.45)';
+    context.beginPath();
+    context.rect(-W, -H, 3 * W, 3 * H);
+    context.rect(x1, y1, x2 - x1, y2 - y1);
+    context.fill('evenodd');
+    if (stage) {
+      const path = pathOf(run, stage, row), colour = colourOf(thing);
+      context.globalAlpha = 0.3;
+      context.fillStyle = colour;
+      context.fill(path, 'evenodd');
+      context.globalAlpha = 1;
+      context.strokeStyle = 'rgba(0,0,0,.55)';
+      context.lineWidth = 2.6 * unit;
+      context.stroke(path);
+      context.strokeStyle = colour;
+      context.lineWidth = 1.5 * unit;
+      context.stroke(path);
+    }
+    context.strokeStyle = '#fff';
+    context.lineWidth = 1.2 * unit;
+    context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+  }
+
+  function paintSoft(canvas, run, row, stage) {
+    if (canvas.width !== run.side) canvas.width = canvas.height = run.side;
+    const context = canvas.getContext('2d');
+    context.clearRect(0, 0, run.side, run.side);
+    setText(ui.softTitle, `${run.side} × ${run.side} soft mask`);
+    setAttribute(canvas, 'aria-label', `${run.side} by ${run.side} soft mask, ${ui.names[stage]}`);
+    if (row < 0) return;
+    const image = context.createImageData(run.side, run.side);
+    rowMask(run, stage, row).forEach((q, i) => {
+      const grey = dark ? 15 + q * 240 / 255 : 255 - q * 245 / 255;
+      image.data.set([grey, grey, grey, 255], 4 * i);
+    });
+    context.putImageData(image, 0, 0);
+  }
+
+  // IoU with the truth over the stages; without a truth, the score.
+  function showChart(run, row, before, old, name, thing) {
+    const followed = ap && row >= 0 && run.truth.reference[row] >= 0, byScore = !ap;
+    ui.life.hidden = byScore;
+    setText(ui.lifeTitle, byScore ? 'Score' : 'IoU with the truth');
+    const w = widths.panel, tall = wide ? 170 : 146, lane = w / (last + 1);
+    const low = 0, y = v => tall - 12 - (tall - 26) * (v - low) / (1 - low), x = stage => lane * (stage + 0.5);
+    const first = !byScore && state.life === 'box' ? 0 : 1;
+    const value = (r, i, stage) => (byScore ? scoreAt(r, i, stage) : state.life === 'mask' ? maskIou(r, i, stage) : boxIou(r, i, stage));
+    const stages = [...Array(last + 1 - first).keys()].map(i => i + first);
+    const nodes = [];
+    for (const level of [0, 0.5, 1]) nodes.push(s('path', { d: `M30 ${y(level)}H${w}`, stroke: 'var(--rule)' }), s('text', { x: 0, y: y(level) + 4, fill: 'var(--ink2)' }, level === 0.5 ? '.50' : String(level)));
+    const told = [];
+    if (row < 0 || !(followed || byScore)) {
+      nodes.push(s('text', { x: w / 2 + 14, y: y(0.25), 'text-anchor': 'middle', fill: 'var(--ink2)' }, row < 0 ? 'nothing was found here' : 'no true object to compare with'));
+    } else {
+      const line = (r, i) => stages.map((stage, n) => `${n ? 'L' : 'M'}${x(stage)} ${y(value(r, i, stage))}`).join('');
+      const compare = old >= 0 && before !== run && (byScore || before.truth.reference[old] >= 0);
+      if (compare) {
+        nodes.push(s('path', { d: line(before, old), fill: 'none', stroke: 'var(--edge)', 'stroke-width': 1.6, 'stroke-dasharray': '4 3' }));
+        for (const stage of stages) nodes.push(s('circle', { cx: x(stage), cy: y(value(before, old, stage)), r: 3, fill: 'var(--bg)', stroke: 'var(--edge)', 'stroke-width': 1.6 }));
+      }
+      nodes.push(s('path', { d: line(run, row), fill: 'none', stroke: 'var(--ink)', 'stroke-width': 2 }));
+      for (const stage of stages) nodes.push(s('circle', { cx: x(stage), cy: y(value(run, row, stage)), r: stage === state.stage ? 5.5 : 4, fill: colourOf(thing), stroke: 'var(--ink)', 'stroke-width': 1.6 }));
+      const mine = value(run, row, last), theirs = compare ? value(before, old, last) : mine, high = mine >= theirs;
+      nodes.push(s('text', { x: w - 3, y: y(mine) + (high ? -10 : 19), 'text-anchor': 'end', fill: 'var(--ink)', 'font-weight': 650 }, two(mine)));
+      if (compare && Math.abs(mine - theirs) >= 0.005) nodes.push(s('text', { x: w - 3, y: y(theirs) + (high ? 19 : -10), 'text-anchor': 'end', fill: 'var(--ink2)' }, `${name} ${two(theirs)}`));
+      for (const stage of stages) told.push(`${ui.names[stage]} ${two(value(run, row, stage))}`);
+    }
+    setAttribute(ui.chart, 'viewBox', `0 0 ${w} ${tall}`);
+    setAttribute(ui.chart, 'aria-label', `${byScore ? 'Score' : `${state.life === 'mask' ? 'Mask' : 'Box'} IoU`} by stage: ${told.join(', ') || 'none'}`);
+    ui.chart.replaceChildren(...nodes);
+  }
+
+  function showScores(run, row) {
+    if (row < 0) { ui.scores.replaceChildren(); return; }
+    const nodes = [];
+    for (let j = 0; j < run.top; j++) {
+      const label = run.classes[row * run.top + j], mine = label === run.labels[row];
+      nodes.push(h('div', { class: `class${mine ? ' top' : ''}` }, className(label)));
+      for (let stage = 1; stage <= last; stage++) {
+        const score = run.classScores[stage - 1][row * run.top + j], bar = h('s', {});
+        bar.style.width = `${100 * score}%`;
+        nodes.push(h('div', { class: `score${mine ? ' top' : ''}` }, two(score), h('u', {}, bar)));
+      }
+    }
+    ui.scores.replaceChildren(...nodes);
+  }
+
+  // After the frame that shows the switches and the picture, not within it.
+  function laterPanel() {
+    if (panelFrame) return;
+    panelFrame = requestAnimationFrame(() => { panelTimer = setTimeout(showPanel); });
+  }
+  function showPanel() {
+    panelFrame = 0;
+    showObjects();
+    showSentence();
+    showCounts();
+    showWiring();
+    showFigure();
+    showBars();
+    showLife();
+  }
+
+  // ---- state -> screen ----
+
+  // `glides`: boxes move to their new places. The picture and the switches are drawn now, the rest in the next frame.
+  function update({ glides = false, shared = true } = {}) {
+    if (answer(state.B) === null) state.B = pack.models[pack.base].bits;
+    if (state.A !== null && answer(state.A) === null) state.A = null;
+    if (state.A === null) side = 'B';
+    aim(glides);
+    paintUnder();
+    paint();
+    showControls();
+    laterPanel();
+    if (shared) host.changed(formatState(state));
+  }
+  function set(changes, glides = false) {
+    Object.assign(state, changes);
+    update({ glides });
+  }
+  const setBits = bits => { if (answer(bits) !== null) set(side === 'A' && state.A !== null ? { A: bits } : { B: bits }, true); };
+  const flip = i => { if (isThere(ui.ideas[i].node)) setBits(flipped(currentBits(), i)); };
+  const go = stage => set({ stage: clamp(stage, 0, last) }, true);
+  const isThere = node => !node.closest('[hidden]') && !node.disabled;
+  function toggleLayer(name) {
+    const chip = ui.layers.find(each => each.dataset.layer === name);
+    if (isThere(chip)) set({ show: has(name) ? state.show.filter(each => each !== name) : [...state.show, name] });
+  }
+  function walk(by) {
+    const things = listed();
+    if (things.length) set({ obj: things[(things.indexOf(state.obj) + by + things.length) % things.length] });
+  }
+  function threshold(value) {
+    set({ thr: clamp(Math.round(value * 100) / 100, pack.floor, 0.95) }, true);
+  }
+  function stop() {
+    clearInterval(playing);
+    playing = 0;
+    showPlay();
+  }
+  function play() {
+    if (playing) { stop(); return; }
+    go(0);
+    playing = setInterval(() => {
+      if (state.stage >= last) stop(); else go(state.stage + 1);
+    }, PLAY_MS);
+    showPlay();
+  }
+  function showPlay() {
+    setAttribute(ui.play, 'aria-label', playing ? 'Pause' : 'Play the stages');
+    ui.play.replaceChildren(playing ? icon(12, 12, 'M3.5 1.5v9M8.5 1.5v9', { 'stroke-width': 2.4 }) : icon(12, 12, 'M3 1l8 5-8 5z', { fill: 'currentColor' }));
+  }
+
+  function hideKnobs() {
+    for (const node of root.querySelectorAll('[data-knob]')) node.hidden = node.dataset.knob.split(' ').some(hidden) || (node === ui.open && !host.openPicture);
+    const switches = ui.ideas.filter(({ node }) => !node.hidden).length;
+    ui.four.hidden = switches === 0;
+    ui.four.style.setProperty('--switches', String(switches));
+    // A preset that sets an idea whose switch is hidden would give it away.
+    for (const button of ui.presets.lastChild.children) button.hidden = IDEAS.some((_, i) => button.dataset.value[i] === '1' && ui.ideas[i].node.hidden);
+    if (!ap) ui.ref.parentNode.classList.add('alone');
+    if (pack.models.length === 1) {
+      ui.off.lastChild.children[0].disabled = true;
+      ui.off.lastChild.children[0].title = 'There is one model here: compare with others by giving them too';
+      state.off = 's';
+    }
+  }
+
+  // ---- sharing ----
+
+  function say(words, more = '') {
+    ui.said.replaceChildren(words, ...(more ? [h('pre', { tabindex: '0' }, more)] : []));
+    ui.said.classList.add('on');
+    clearTimeout(said);
+    said = more ? 0 : setTimeout(() => ui.said.classList.remove('on'), 8000);
+  }
+  async function copy(text, done, failed) {
+    try {
+      await navigator.clipboard.writeText(text);
+      say(done, text);
+    } catch {
+      say(failed, text);
+    }
+  }
+  function download(blob, name) {
+    const link = h('a', { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+  const fileName = ending => `${pack.title.replace(/\.[a-z0-9]+$/i, '').replace(/[^\w-]+/g, '_') || 'picture'}.${ending}`;
+
+  function pythonCode() {
+    const toggles = bits => {
+      const rung = { '0000': 'PLAIN_CASCADE', 1000: 'INTERLEAVED', 1100: 'MASK_FLOW', 1111: 'HTC' }[bits];
+      if (rung) return `htc_lab.${rung}`;
+      const [i, f, b, m] = [...bits].map(bit => (bit === '1' ? 'True' : 'False'));
+      return `htc_lab.Toggles(interleaved=${i}, mask_flow=${f}, semantic_box=${b}, semantic_mask=${m})`;
+    };
+    const stage = state.stage === 0 ? '"proposals"' : state.stage === last ? '"mean"' : state.stage;
+    const shown = LAYERS.map(([name]) => name).filter(has).map(name => `"${name}"`);
+    return ['import htc_lab', '', 'htc_lab.explore(', `    ${pack.code.image ?? 'image'},`, ...(pack.code.models === '' ? [] : [`    models=${pack.code.models ?? 'models'},`]), `    toggles=${toggles(state.B)},`,
+      ...(state.A === null ? [] : [`    compare=${toggles(state.A)},`, `    split=${two(state.split)},`]),
+      `    off_means="${MEANS[state.off]}",`, `    stage=${stage},`, `    threshold=${two(state.thr)},`, `    selected=${state.obj},`,
+      `    show=(${shown.join(', ')}${shown.length === 1 ? ',' : ''}),`,
+      ...(state.ref === 'prev' ? ['    against="prev",'] : []), ...(state.life === 'box' ? ['    curve="box",'] : []),
+      ...(hide.length ? [`    hide=(${hide.map(name => `"${name}",`).join(' ')}),`] : []), ')'].join('\n');
+  }
+
+  // The picture as it stands, at twice its size on screen or its own, whichever is larger.
+  function savePicture() {
+    const scale = Math.max(2 * cssWidth / W, 1);
+    const canvas = document.createElement('canvas');
+    canvas.width = Math.round(W * scale);
+    canvas.height = Math.round(H * scale);
+    const context = canvas.getContext('2d'), unit = W / cssWidth;
+    if (has('difference') && state.stage) context.filter = 'grayscale(.85) brightness(.72)';
+    else if (has('semantic')) context.filter = 'grayscale(.4)';
+    paintPhoto(context, scale);
+    context.filter = 'none';
+    if (has('semantic')) paintMaps(context, scale);
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    paintMarks(context, unit);
+    canvas.toBlob(blob => {
+      download(blob, fileName('png'));
+      say(`Saved ${fileName('png')}, ${canvas.width} × ${canvas.height} px.`);
+    }, 'image/png');
+  }
+
+  async function exportHTML() {
+    say('Writing one HTML file…');
+    try {
+      const blob = await host.exportHTML(formatState(state));
+      download(blob, fileName('html'));
+      say(`Saved ${fileName('html')}, ${(blob.size / 1024 / 1024).toFixed(1)} MiB: opens from disk, without a kernel and without a network.`);
+    } catch (error) {
+      say(`Not exported: ${error.message}`);
+    }
+  }
+
+  async function takeFile(file) {
+    if (!file || !host.openPicture) return;
+    showBusy(`Reading ${file.name}…`);
+    host.openPicture(file.name, await file.arrayBuffer());
+  }
+  function showBusy(text, failed = false) {
+    ui.busy.hidden = text === '';
+    ui.busy.classList.toggle('failed', failed);
+    ui.busy.replaceChildren(text, ...(failed ? [h('button', { type: 'button', class: 'btn line', 'data-do': 'dismiss' }, 'Back to the picture')] : []));
+  }
+
+  const DO = {
+    open: () => ui.file.click(),
+    help: () => ui.dialog.showModal(),
+    swap: () => state.A !== null && set({ A: state.B, B: state.A, split: 1 - state.split }, true),
+    compare: () => isThere(ui.compare) && set({ A: state.A === null ? PLAIN : null }),
+    play,
+    previous: () => walk(-1),
+    next: () => walk(1),
+    python: () => copy(pythonCode(), 'Copied. Pasted in a cell, this gives the same picture:', 'This place forbids copying; here it is to select:'),
+    share: () => copy(formatState(state), 'Copied. Give it to the class; it goes into state="…" or, in an exported page, after # in its address:', 'This place forbids copying; here it is to select:'),
+    png: savePicture,
+    export: exportHTML,
+    dismiss: () => showBusy(''),
+  };
+  const SETS = {
+    side: value => { side = value; update(); },
+    preset: setBits,
+    off: value => pack.models.length > 1 && set({ off: value }, true),
+    ref: value => set({ ref: value }),
+    life: value => set({ life: value }),
+  };
+
+  // ---- input ----
+
+  function onClick(event) {
+    const node = event.target.closest('button');
+    if (!node || !root.contains(node) || node.disabled) return;
+    const { idea, stage, layer, thing, set: name, value, do: what } = node.dataset;
+    if (idea !== undefined) flip(Number(idea));
+    else if (stage !== undefined) { stop(); go(Number(stage)); }
+    else if (layer) toggleLayer(layer);
+    else if (thing !== undefined) set({ obj: Number(thing) });
+    else if (name) SETS[name](value);
+    else if (what) DO[what]();
+  }
+
+  const SHORTCUTS = {
+    i: () => flip(0), f: () => flip(1), b: () => flip(2), m: () => flip(3),
+    p: () => isThere(ui.presets) && setBits('0000'), h: () => isThere(ui.presets) && isThere(ui.presets.lastChild.lastChild) && setBits('1111'),
+    ArrowLeft: () => { stop(); go(state.stage - 1); }, ArrowRight: () => { stop(); go(state.stage + 1); },
+    '[': () => walk(-1), ']': () => walk(1), c: DO.compare, x: DO.swap, '?': DO.help,
+    t: () => toggleLayer('truth'), s: () => toggleLayer('semantic'), d: () => toggleLayer('difference'),
+    ',': () => !hidden('threshold') && threshold(state.thr - 0.05), '.': () => !hidden('threshold') && threshold(state.thr + 0.05),
+  };
+
+  function onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || ui.dialog.open) return;
+    const { target, key } = event;
+    const group = target.closest?.('[role=radiogroup]');
+    let act = null;
+    if (group && key.startsWith('Arrow')) act = () => moveInGroup(group, target, key === 'ArrowRight' || key === 'ArrowDown' ? 1 : -1);
+    else if (target === ui.divider) act = dividerKey(key);
+    else if (target.type === 'range' && /^(Arrow|Home|End|Page)/.test(key)) return;
+    else if (target.tagName === 'PRE') return;
+    if (!act && /^[0-9]$/.test(key) && Number(key) <= last) act = () => { stop(); go(Number(key)); };
+    act ??= SHORTCUTS[key.length === 1 ? key.toLowerCase() : key];
+    if (!act) return;
+    event.preventDefault();
+    event.stopPropagation();
+    act();
+  }
+  function moveInGroup(group, from, by) {
+    const buttons = [...group.children].filter(button => !button.disabled && !button.hidden);
+    const to = buttons[(buttons.indexOf(from) + by + buttons.length) % buttons.length];
+    const { thing, value } = to.dataset;
+    to.click();
+    const again = [...group.children].find(button => button.dataset.thing === thing && button.dataset.value === value);
+    (again ?? to).focus();
+  }
+  function dividerKey(key) {
+    const by = { ArrowLeft: -0.02, ArrowRight: 0.02, PageUp: 0.1, PageDown: -0.1 }[key];
+    if (by) return () => split(state.split + by);
+    return { Home: () => split(0.02), End: () => split(0.98) }[key] ?? null;
+  }
+  const split = share => set({ split: clamp(share, 0.02, 0.98) });
+
+  function pictureAt(event) {
+    const place = ui.marks.getBoundingClientRect();
+    return [(event.clientX - place.left) / place.width * W, (event.clientY - place.top) / place.height * H];
+  }
+  // The topmost shown object there: the smallest mask that holds the point, else the smallest box.
+  function thingAt([x, y]) {
+    const name = state.A !== null && x < state.split * W ? 'A' : 'B';
+    const items = itemsOf(name, runOf(state[name])).reverse();
+    const context = ui.marks.getContext('2d');
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    const inMask = state.stage ? items.find(({ run, row }) => context.isPointInPath(pathOf(run, state.stage, row), x, y, 'evenodd')) : undefined;
+    const inBox = items.find(({ target: [x1, y1, x2, y2] }) => x >= x1 && x <= x2 && y >= y1 && y <= y2);
+    return (inMask ?? inBox)?.thing ?? -1;
+  }
+  function onHover(event) {
+    const thing = event.type === 'pointerleave' ? -1 : thingAt(pictureAt(event));
+    if (thing === hovered) return;
+    hovered = thing;
+    ui.marks.style.cursor = thing < 0 ? '' : 'pointer';
+    if (!frame) paint();
+  }
+
+  function listen() {
+    const on = (node, type, act, options = {}) => node.addEventListener(type, act, { signal: ended.signal, ...options });
+    on(root, 'click', onClick);
+    on(root, 'keydown', onKey);
+    on(ui.scrubber, 'input', () => { stop(); go(Number(ui.scrubber.value)); });
+    on(ui.threshold, 'input', () => threshold(Number(ui.threshold.value)));
+    on(ui.marks, 'pointermove', onHover);
+    on(ui.marks, 'pointerleave', onHover);
+    on(ui.marks, 'click', event => {
+      const thing = thingAt(pictureAt(event));
+      if (thing >= 0) set({ obj: thing });
+    });
+    on(ui.divider, 'pointerdown', event => {
+      ui.divider.setPointerCapture(event.pointerId);
+      ui.divider.focus();
+      event.preventDefault();
+    });
+    on(ui.divider, 'pointermove', event => { if (ui.divider.hasPointerCapture(event.pointerId)) split(pictureAt(event)[0] / W); });
+    ui.ideas.forEach(({ node }, i) => {
+      on(node, 'pointerenter', () => { hotIdea = i; showWiring(); });
+      on(node, 'pointerleave', () => { hotIdea = -1; showWiring(); });
+    });
+    on(ui.file, 'change', () => takeFile(ui.file.files[0]));
+    on(ui.picture, 'dragover', event => { if (host.openPicture && !hidden('open')) { event.preventDefault(); ui.picture.classList.add('over'); } });
+    on(ui.picture, 'dragleave', () => ui.picture.classList.remove('over'));
+    on(ui.picture, 'drop', event => {
+      ui.picture.classList.remove('over');
+      if (!host.openPicture || hidden('open')) return;
+      event.preventDefault();
+      takeFile(event.dataTransfer.files[0]);
+    });
+    on(matchMedia('(prefers-color-scheme: dark)'), 'change', restyle);
+    const themed = new MutationObserver(restyle);
+    themed.observe(document.body, { attributes: true, attributeFilter: ['data-jp-theme-light', 'data-jp-theme-name', 'class'] });
+    themed.observe(document.documentElement, { attributes: true, attributeFilter: ['data-theme', 'class'] });
+    const resized = new ResizeObserver(fit);
+    resized.observe(root);
+    resized.observe(ui.picture);
+    on(ended.signal, 'abort', () => { themed.disconnect(); resized.disconnect(); });
+  }
+
+  function restyle() {
+    const paper = getComputedStyle(root).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [255, 255, 255];
+    dark = (paper[0] + paper[1] + paper[2]) / 3 < 110;
+    setAttribute(root, 'data-dark', dark);
+    wired = '';
+    laterPanel();
+  }
+
+  // Canvases have as many pixels as the screen gives them.
+  function fit() {
+    const width = ui.picture.clientWidth;
+    if (!width) return;
+    Object.assign(widths, { wiring: ui.wiring.clientWidth, panel: ui.chart.clientWidth || widths.panel, tile: ui.crops[0].clientWidth || widths.tile });
+    const now = Math.min(devicePixelRatio || 1, 2), spacious = root.clientWidth >= 1480;
+    const pixels = Math.round(width * now);
+    if (pixels === ui.marks.width && spacious === wide) { laterPanel(); return; }
+    Object.assign(ui.marks, { width: pixels, height: Math.round(pixels * H / W) });
+    [cssWidth, ratio, wide, under] = [width, now, spacious, ''];
+    paths.clear();
+    update({ shared: false });
+  }
+
+  // ---- begin ----
+
+  ui.font = getComputedStyle(root).fontFamily || 'sans-serif';
+  ui.sub.textContent = `${pack.title}, ${ap ? plural(pack.truth.labels.length, 'labelled object') : `${W} × ${H} px`}`;
+  ui.photo.setAttribute('aria-label', `The picture ${pack.title}; its objects are listed under Object`);
+  ui.threshold.min = String(pack.floor);
+  ui.picture.style.aspectRatio = `${W} / ${H}`;
+  ui.picture.style.setProperty('--ratio', String(W / H));
+  ui.exportButton.hidden = !host.exportHTML;
+  hideKnobs();
+  showPlay();
+  listen();
+  restyle();
+  fit();
+
+  return {
+    get state() { return formatState(state); },
+    setState(text) {
+      if (text === formatState(state)) return;
+      state = parseState(text, last);
+      hideKnobs();
+      update({ glides: true, shared: false });
+    },
+    setHidden(names) {
+      hide = names;
+      hideKnobs();
+      update({ shared: false });
+    },
+    busy: showBusy,
+    pixels: (run, stage, row) => pixelsOf(pack.runs[run], stage, row),
+    python: pythonCode,
+    pack,
+    end() {
+      ended.abort();
+      clearInterval(playing);
+      cancelAnimationFrame(frame);
+      cancelAnimationFrame(panelFrame);
+      clearTimeout(panelTimer);
+      root.replaceChildren();
+    },
+  };
+}
+
+// ---------------------------------------------------------------------------------------------------- places
+
+// A box for an explorer in `parent`; the explorer's handle is kept on it for scripts.
+function makeRoot(parent) {
+  const root = h('section', { class: 'htc-explorer', 'aria-label': 'Stage Explorer', 'data-lm-suppress-shortcuts': 'true', tabindex: '-1' });
+  parent.append(h('div', { class: 'htc-explorer-cell' }, root));
+  return root;
+}
+function showError(root, error) {
+  root.replaceChildren(h('p', { class: 'error', role: 'alert' }, `The stage explorer can’t show this: ${error.message}`));
+}
+
+// In a notebook: anywidget calls this with the widget's model.
+function render({ model, el }) {
+  const root = makeRoot(el);
+  let explorer = null, generation = 0, waiting = null;
+  const host = {
+    openPicture(name, data) { model.send({ kind: 'picture', name }, undefined, [data]); },
+    exportHTML: state => new Promise((resolve, reject) => {
+      waiting = { resolve, reject };
+      setTimeout(() => reject(new Error('the kernel does not answer; is it running?')), 20000);
+      model.send({ kind: 'export', state });
+    }),
+    changed(state) {
+      if (model.get('state') === state) return;
+      model.set('state', state);
+      save();
+    },
+  };
+  // The kernel need not hear of every step of a drag.
+  let saving = 0;
+  const save = () => {
+    clearTimeout(saving);
+    saving = setTimeout(() => model.save_changes(), 150);
+  };
+  async function load() {
+    const mine = ++generation;
+    const data = model.get('pack');
+    if (!data?.byteLength) return;
+    try {
+      const pack = await openPack(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      if (mine !== generation) return;
+      explorer?.end();
+      explorer = createExplorer(root, pack, host, { state: model.get('state'), hide: model.get('hide') });
+      root.htcExplorer = explorer;
+    } catch (error) {
+      showError(root, error);
+    }
+  }
+  const onStatus = () => {
+    const { text = '', failed = false } = model.get('status');
+    explorer?.busy(text, failed);
+  };
+  const onMessage = (message, buffers) => {
+    if (message.kind === 'html') waiting?.resolve(new Blob(buffers, { type: 'text/html' }));
+  };
+  const onState = () => explorer?.setState(model.get('state'));
+  const onHide = () => explorer?.setHidden(model.get('hide'));
+  const heard = [['change:pack', load], ['change:status', onStatus], ['change:state', onState], ['change:hide', onHide], ['msg:custom', onMessage]];
+  for (const [type, act] of heard) model.on(type, act);
+  load();
+  return () => {
+    for (const [type, act] of heard) model.off(type, act);
+    generation++;
+    clearTimeout(saving);
+    explorer?.end();
+  };
+}
+
+// In an exported page: everything is in the page itself, the state in its address.
+export async function start() {
+  const place = document.querySelector('.htc-page');
+  const settings = JSON.parse(document.querySelector('.htc-settings').textContent);
+  const root = makeRoot(place);
+  let naming = 0;
+  try {
+    const data = Uint8Array.from(atob(document.querySelector('.htc-pack').textContent.trim()), c => c.charCodeAt(0));
+    const explorer = createExplorer(root, await openPack(data), {
+      openPicture: null,
+      // A copy of this page with the state of now in it.
+      async exportHTML(state) {
+        const page = document.documentElement.cloneNode(true);
+        page.querySelector('.htc-page').replaceChildren();
+        page.querySelector('.htc-settings').textContent = JSON.stringify({ ...settings, state });
+        return new Blob([`<!doctype html>\n${page.outerHTML}`], { type: 'text/html' });
+      },
+      // A browser takes its time to change an address, and refuses to do so too often.
+      changed(state) {
+        clearTimeout(naming);
+        naming = setTimeout(() => history.replaceState(null, '', `#${state}`), 200);
+      },
+    }, { state: location.hash.length > 1 ? location.hash : settings.state, hide: settings.hide });
+    root.htcExplorer = explorer;
+    addEventListener('hashchange', () => explorer.setState(location.hash));
+  } catch (error) {
+    showError(root, error);
+  }
+}
+
+export default { render };

@@ -1,0 +1,257 @@
+# %% [markdown]
+# # 01 · Data and COCO truth
+#
+# **Goal.** Know what a network for instance segmentation is told, and make it yourself: a mask from a
+# polygon, a run-length code, a box, and the semantic map that HTC needs and most data sets don't have.
+#
+# *About 35 minutes. You need lesson 00.*
+
+# %% tags=["parameters"]
+scenes = (1000, 200, 500)  # train, val and test images; drawn once, some 20 seconds
+picture = 2
+
+# %%
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from htc_lab.course.checking import check, yours_or_ours
+from htc_lab.course.place import go_to_root
+from htc_lab.course.scenes import classroom_data
+from htc_lab.data.dataset import CocoDataset
+from htc_lab.data.rle import decode_segmentation
+from htc_lab.data.semantic import semantic_classes
+from htc_lab.plots import show_sample
+from htc_lab.plots.truth import show_grid, show_maps
+
+go_to_root()
+data = classroom_data(scenes)
+dataset = CocoDataset(data.train, semantic_classes(data))
+sample = dataset[picture]
+show_sample(sample, dataset.class_names)
+
+# %% [markdown]
+# One picture and all that is known of it: for every **object** a class, a box and a mask, and for every
+# **pixel** a class of the *semantic map*. In the map two bicycles are one colour, and wall, road, sand and
+# grass have classes too: it names *things* and *stuff*, but counts nothing.
+#
+# ## What stands in the file
+#
+# COCO keeps pictures, objects and classes in three lists of one JSON file. This is one object:
+
+# %%
+entry = data.train.coco.annotations_by_image[sample.image_id][0]
+for name in ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation"):
+    print(f"{name:>13}: {str(entry[name])[:80]}")
+
+# %% [markdown]
+# `bbox` is x, y, **width, height**; inside a model boxes are x1, y1, x2, y2. `segmentation` is either a
+# list of polygons or a run-length code (as here). Both become pixels before training, so let us do that by
+# hand.
+#
+# ### Exercise 01.1 · Polygon to mask
+#
+# A pixel belongs to the object if its **centre** lies inside the outline.
+
+
+# %% tags=["exercise"]
+def polygon_to_mask(polygon, height, width):
+    """Fill a polygon.
+
+    polygon: list x1, y1, x2, y2, ... in px; the last point joins the first.
+    Returns (height, width) uint8, 1 where the centre (column + 0.5, row + 0.5) of a pixel lies inside.
+    """
+    ### BEGIN SOLUTION
+    points = np.array(polygon).reshape(-1, 2)
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = np.zeros((height, width), dtype=bool)
+    for (x1, y1), (x2, y2) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        if y1 != y2:
+            crosses = (y1 > y) != (y2 > y)
+            inside ^= crosses & (x < x1 + (y - y1) / (y2 - y1) * (x2 - x1))
+    return inside.astype(np.uint8)
+    ### END SOLUTION
+
+
+check("01.1")
+
+# %% [markdown]
+# COCO's own tools draw a polygon by another rule: they follow the outline on a finer grid, so a few pixels
+# along it may differ. On small objects such a rim moves the IoU by several points, which is why one and the
+# same tool should make the masks for training and for evaluation.
+
+# %%
+star = [
+    8.2,
+    0.9,
+    10.3,
+    5.6,
+    15.4,
+    6.1,
+    11.5,
+    9.4,
+    12.8,
+    14.3,
+    8.2,
+    11.6,
+    3.6,
+    14.4,
+    4.8,
+    9.4,
+    0.8,
+    6.1,
+    6.1,
+    5.6,
+]
+by_centres = yours_or_ours("01.1")(star, 15, 16)
+by_coco = decode_segmentation([star], 15, 16)
+same = (by_centres & by_coco).sum() / (by_centres | by_coco).sum()
+print(f"IoU of the two masks of one polygon: {same:.2f}")
+show_grid({"Centres inside": by_centres, "COCO's rule": by_coco}, star)
+
+# %% [markdown]
+# ### Exercise 01.2 · Run-length encoding
+#
+# Crowds and machine-made masks come as run lengths: how many pixels **outside**, inside, outside, ... going
+# **down the columns**.
+
+
+# %% tags=["exercise"]
+def rle_counts(mask):
+    """Run lengths of a mask.
+
+    mask: (H, W) uint8, 0 or 1.
+    Returns a list of int, columns after columns; the first run is outside and may be 0 long.
+    """
+    ### BEGIN SOLUTION
+    pixels = mask.T.ravel()
+    changes = np.flatnonzero(np.diff(pixels)) + 1
+    lengths = np.diff([0, *changes, len(pixels)]).tolist()
+    return [0, *lengths] if pixels[0] == 1 else lengths
+    ### END SOLUTION
+
+
+check("01.2")
+
+# %%
+counts = yours_or_ours("01.2")(by_coco)
+back = decode_segmentation({"size": [15, 16], "counts": counts}, 15, 16)
+print(f"{by_coco.size} pixels, {len(counts)} runs: {counts[:8]} ...")
+print("decoded again the same:", bool((back == by_coco).all()))
+
+# %% [markdown]
+# ### Exercise 01.3 · Box of a mask
+
+
+# %% tags=["exercise"]
+def box_of_mask(mask):
+    """The tight box of a mask.
+
+    mask: (H, W) uint8 with at least one pixel.
+    Returns [x1, y1, x2, y2] as float, px; x2 - x1 is the number of columns it spans.
+    """
+    ### BEGIN SOLUTION
+    columns = np.flatnonzero(mask.any(axis=0))
+    rows = np.flatnonzero(mask.any(axis=1))
+    return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
+    ### END SOLUTION
+
+
+check("01.3")
+
+# %%
+x1, y1, x2, y2 = yours_or_ours("01.3")(sample.targets.masks[0].numpy())
+print("from the mask:", [x1, y1, x2 - x1, y2 - y1], "   in the file:", entry["bbox"])
+
+# %% [markdown]
+# ## Where do semantic maps come from?
+#
+# It is the question most people have when they want to train HTC. For COCO they are a download of their own
+# (*stuffthingmaps*). For your own photos there are none, but the instance masks already hold half of it: the
+# things. All other pixels become one class, background.
+#
+# ### Exercise 01.4 · Semantic map from instances
+#
+# Where objects overlap, the **smaller** one lies on top: a ball in front of a player must not vanish.
+
+
+# %% tags=["exercise"]
+def semantic_map(masks, labels, num_classes):
+    """A semantic map of the things alone.
+
+    masks: (n, H, W) uint8; labels: (n,) int in 0..num_classes-1.
+    Returns (H, W) uint8: the class of the thing at each pixel, num_classes where there is none.
+    """
+    ### BEGIN SOLUTION
+    semantic = np.full(masks.shape[1:], num_classes, dtype=np.uint8)
+    by_area = sorted(range(len(masks)), key=lambda i: -int(masks[i].sum()))
+    for i in by_area:
+        semantic[masks[i] > 0] = labels[i]
+    return semantic
+    ### END SOLUTION
+
+
+check("01.4")
+
+# %%
+masks, labels = sample.targets.masks.numpy(), sample.targets.labels.numpy()
+made = torch.from_numpy(yours_or_ours("01.4")(masks, labels, len(dataset.class_names)))
+show_maps(
+    {"With stuff, from the file": sample.targets.semantic, "From the instances": made},
+    ["sky, sand, road, ... have classes", "things, and one class for the rest"],
+)
+
+# %% [markdown]
+# The right map can still teach a branch *what is a thing and what is not*; what it cannot teach is that boats
+# are at home on water. Lesson 05 shows what the stuff is good for. The lab makes such maps by itself where a
+# data set has none.
+#
+# ## Two traps with maps
+#
+# **Resizing.** A map holds names, not amounts: between class 2 and class 8 there is no class 5.
+
+# %%
+semantic = sample.targets.semantic
+half = {}
+for title, how in (
+    ("Nearest", {"mode": "nearest"}),
+    ("Bilinear", {"mode": "bilinear", "align_corners": False}),
+):
+    half[title] = F.interpolate(semantic[None, None].float(), scale_factor=0.5, **how)[0, 0].round().byte()
+before = set(semantic.unique().tolist())
+lines = [f"classes that were not there: {sorted(set(m.unique().tolist()) - before)}" for m in half.values()]
+show_maps(half, lines)
+
+# %% [markdown]
+# The outlines on the right are classes that nobody painted. The same goes for flips and crops: the map has to
+# follow the picture in every step (`htc_lab/data/transforms.py` moves image, boxes, masks and map together).
+#
+# **Colour pictures.** Some archives hold maps as *palette* pictures. Opened as colour they have three
+# channels, and a loss that wants class indices breaks. The lab reads their indices.
+#
+# ## Why 183 classes, when COCO-Stuff has 171 and COCO 80?
+#
+# Count them:
+
+# %%
+never_used = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}  # thing ids that COCO gave away and never filled
+ids = range(1, 183)
+things = [i for i in ids if i <= 91 and i not in never_used]
+stuff = [i for i in ids if i > 91]
+print(f"{len(things)} things + {len(stuff)} stuff = {len(things) + len(stuff)} classes that occur")
+print(f"ids run from 0 (unlabelled) to {max(ids)}: {max(ids) + 1} channels if every id has its own")
+print(f"the maps hold id - 1: stop sign, id 13, is {13 - 1} there, but a detector's label {things.index(13)}")
+
+# %% [markdown]
+# So the reference simply has a channel for every id; a dozen of its 183 channels never see a pixel. And a
+# thing's number in a map is **not** its label in the detector. In a map 255 means *nobody knows*: no loss
+# falls there (lesson 05).
+#
+# ## Take-away
+#
+# - A polygon or a run-length code becomes pixels before training; the file's box is x, y, width, height.
+# - A semantic map names things and stuff for every pixel. From instance masks you get the things for free.
+# - Maps are resized by *nearest*, and move together with the picture. 255 is "unknown", background is a
+#   class.
+#
+# **Next:** [02 · The plain cascade](02_plain_cascade.ipynb)

@@ -1,0 +1,229 @@
+# %% [markdown]
+# # 05 · The semantic branch
+#
+# **Goal.** Know what the semantic branch is, what of it the boxes and masks get to see, and how its loss
+# deals with pixels that nobody has named.
+#
+# $$\mathbf x^{box}_t=\mathcal P(\mathbf x,\mathbf r_{t-1})+\mathcal P(S(\mathbf x),\mathbf r_{t-1}),\qquad
+# \mathbf x^{mask}_t=\mathcal P(\mathbf x,\mathbf r_t)+\mathcal P(S(\mathbf x),\mathbf r_t)\tag{6}$$
+#
+# *About 40 minutes. You need lessons 01 and 04.*
+
+# %% tags=["parameters"]
+model_name = "classroom/htc"
+pictures = 60
+shown = 1  # place of the picture we look at
+
+# %%
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+
+import htc_lab
+from htc_lab.config import PAPER_SEMANTIC, REFERENCE_SEMANTIC
+from htc_lab.course.checking import check, yours_or_ours
+from htc_lab.course.experiments.context import class_iou, count_decoys
+from htc_lab.course.experiments.scenes import look_at
+from htc_lab.course.live import live_context
+from htc_lab.course.place import go_to_root
+from htc_lab.course.plugging import fusing_with
+from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
+from htc_lab.plots.context import plot_class_iou, plot_decoys, show_features, show_prediction
+
+go_to_root()
+model = htc_lab.load(model_name)
+samples = classroom_samples(pictures)
+scenes = look_at(model, samples)
+scene = scenes[shown]
+show_prediction(scene)
+
+# %% [markdown]
+# **How do I see what the branch says?** Like this: `features.semantic_logits` holds a score for each class
+# and cell; the largest is drawn on the right. No box is needed for it: the branch names every pixel of the
+# scene at once, objects and surroundings alike.
+
+# %%
+names = (*SCENE_THINGS, *SCENE_STUFF)
+plot_class_iou(class_iou(scenes, len(names)), names, len(SCENE_THINGS))
+
+# %% [markdown]
+# Large stuff comes easily, small things are hard. Keep that in mind: what the boxes get from the branch is
+# first of all **where they are**.
+#
+# ## A dummy: the simplest branch
+#
+# All levels of the pyramid, brought to one size and added up. That is already a map that knows fine detail
+# (from the first levels) and the whole scene (from the last).
+
+# %%
+levels = scene.features.levels
+show_features({f"P{i + 2}, stride {4 * 2**i}": level for i, level in enumerate(levels)})
+
+# %% [markdown]
+# ### Exercise 05.1 · Merge the pyramid at one level
+
+
+# %% tags=["exercise"]
+def merge_levels(levels, target):
+    """All levels at the size of one, added up.
+
+    levels: list of (B, C, h, w) float32, finest first; target: the place of the level whose size counts.
+    Returns (B, C, h, w) at that size. Resize bilinearly with align_corners=True, as the reference does.
+    """
+    ### BEGIN SOLUTION
+    size = levels[target].shape[-2:]
+    return sum(F.interpolate(level, size=size, mode="bilinear", align_corners=True) for level in levels)
+    ### END SOLUTION
+
+
+check("05.1")
+
+# %% [markdown]
+# ## The real one
+#
+# The branch puts a 1 × 1 convolution behind each resized level, some 3 × 3 convolutions behind the sum, and
+# has **two exits**: class logits for its own loss, and a feature $S(\mathbf x)$ for boxes and masks. The
+# heads never see the logits.
+
+# %%
+merged = yours_or_ours("05.1")(levels, model.config.semantic.level)
+feature = scene.features.semantic_feature
+show_features({"Your sum of the levels": merged, "S(x), the feature that is fused": feature})
+
+# %% [markdown]
+# ### Exercise 05.2 · Fuse the semantic feature for boxes and masks
+#
+# $\mathcal P(S(\mathbf x),\mathbf r)$ is pooled once, at 14 × 14. Masks take it as it is. Box heads look at
+# 7 × 7 cells, so for them it is averaged.
+
+
+# %% tags=["exercise"]
+def fuse_context(features, context):
+    """P(x, r) + P(S(x), r).
+
+    features: (N, C, s, s) float32, s = 7 for boxes, 14 for masks; context: (N, C, 14, 14).
+    Returns (N, C, s, s); where s is 7, each cell gets the mean of 2 x 2 cells of the context.
+    """
+    ### BEGIN SOLUTION
+    if features.shape[-1] == context.shape[-1]:
+        return features + context
+    return features + F.avg_pool2d(context, 2)
+    ### END SOLUTION
+
+
+check("05.2")
+
+# %%
+with fusing_with(yours_or_ours("05.2")):
+    mine = model.cascade(scene.features, scene.proposals)
+own = model.cascade(scene.features, scene.proposals)
+print("the model with it says the same, bit for bit:", torch.equal(mine.scores, own.scores))
+
+# %% [markdown]
+# (In the model the context for boxes comes averaged already: averaging while pooling is the same and
+# cheaper.)
+#
+# ## What is it good for? Decoys
+#
+# The scenes hold *decoys*: the outline of a kite, but on sand; a can, but in the sky. They look like the
+# thing and are background, and only the surroundings tell. How many does the model fall for, with the
+# feature and with it switched off?
+
+# %%
+plot_decoys(
+    {
+        "with S(x)": count_decoys(model, scenes, first=0, semantic=True),
+        "S(x) switched off": count_decoys(model, scenes, first=0, semantic=False),
+    }
+)
+
+# %% [markdown]
+# If the model leans on $S(\mathbf x)$, more decoys fool it without. If the two bars are alike, it does not:
+# after so short a training the heads get by with what the coarse levels of the pyramid see around a box
+# anyway. Ask also whether a difference is larger than chance: a count wobbles by about its square root.
+#
+# And beware: this model was **trained** with the feature; without it its heads look at something they have
+# never seen. A fair question needs a second model that was trained without (lesson 06). In the paper the
+# branch is the one idea that also moves box AP (+0.7; mask AP +0.6; table 2).
+#
+# **Is it of use on my data?** It has something to give where the surroundings say what a thing is, and little
+# where every picture has the same plain background: then the map holds nothing that the boxes don't know.
+#
+# ## A loss with unknown pixels
+#
+# In a map 255 means *unknown*. Pictures of different size are padded for a batch, and the padding is 255 as
+# well. No loss falls on these pixels. But what is the sum of the others **divided by**: by the known
+# pixels, or by all?
+#
+# ### Exercise 05.3 · Semantic loss with ignored pixels
+
+
+# %% tags=["exercise"]
+def segmentation_loss(logits, labels, count_ignored):
+    """Cross-entropy of the semantic branch.
+
+    logits: (B, S, h, w) float32; labels: (B, h, w) int64, 255 is unknown.
+    count_ignored: divide the sum by all pixels instead of by the known ones.
+    Returns a scalar tensor; 0 where no pixel is known.
+    """
+    ### BEGIN SOLUTION
+    total = F.cross_entropy(logits, labels, ignore_index=255, reduction="sum")
+    pixels = labels.numel() if count_ignored else int((labels != 255).sum())
+    return total / max(pixels, 1)
+    ### END SOLUTION
+
+
+check("05.3")
+
+# %% [markdown]
+# **Weight 1 or 0.2?** The paper gives the branch's loss the weight 1, the reference's configs 0.2, and they
+# also divide by different counts. What is left of the loss of one and the same map, when more and more of
+# it is unknown:
+
+# %%
+loss = yours_or_ours("05.3")
+logits = scene.features.semantic_logits
+stride = scene.image.shape[-1] // logits.shape[-1]
+labels = scene.targets.semantic[::stride, ::stride].long()[None]
+chance = torch.rand(labels.shape, generator=torch.Generator().manual_seed(0))
+print("unknown   paper   reference")
+for share in (0.0, 0.25, 0.5, 0.75):
+    some = labels.clone()
+    some[chance < share] = 255
+    row = []
+    for config in (PAPER_SEMANTIC, REFERENCE_SEMANTIC):
+        row.append(config.loss_weight * float(loss(logits, some, not config.mean_over_valid)))
+    print(f"   {share:4.0%}   {row[0]:.4f}   {row[1]:.4f}")
+
+# %% [markdown]
+# With the reference's rule the branch is trained the less, the more of a batch is padding or unknown. Both
+# are presets of the lab (`PAPER_SEMANTIC`, `REFERENCE_SEMANTIC`). Which loss is meant should stand beside a
+# weight.
+#
+# ## Live
+#
+# Switch *Semantic → boxes* and *Semantic → masks* off and on, one at a time, and look for false objects
+# (hatched) and missed ones in several pictures. Which of the two switches moves the boxes?
+
+# %%
+live_context(model, samples[:12])
+
+# %%
+for name in ("semantic_box", "semantic_mask"):
+    off = dataclasses.replace(model.config.toggles, **{name: False})
+    trace = model.cascade(scene.features, scene.proposals, off)
+    moved = float((trace.stages[-1].boxes - own.stages[-1].boxes).abs().max())
+    print(f"{name} off: the final boxes move by up to {moved:.1f} px")
+
+# %% [markdown]
+# ## Take-away
+#
+# - The branch sees the whole scene, pixel by pixel, and hands a *feature* to boxes and masks; its class
+#   logits exist for its own loss.
+# - Maps are needed for training alone. Where there are none, they are made from the instance masks (lesson
+#   01).
+# - Say how a loss is averaged when you say its weight.
+#
+# **Next:** [06 · The ablation](06_ablation.ipynb): train all four and see what is real.

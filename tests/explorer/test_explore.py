@@ -1,0 +1,147 @@
+"""``htc_lab.explore``, the widget's kernel side, the command, and the exported page's text."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import htc_lab
+from htc_lab.cli import main
+from htc_lab.config import INTERLEAVED, MASK_FLOW
+from htc_lab.errors import InputError
+from htc_lab.explorer.blob import read_pack
+from htc_lab.explorer.export import STATIC, to_html
+from htc_lab.explorer.pack import make_pack
+from htc_lab.explorer.widget import StageExplorer
+from tests.explorer.made_pack import made_runs, tiny_models, tiny_sample
+from tests.unit.tiny import picture
+
+
+@pytest.fixture(scope="module")
+def explorer() -> StageExplorer:
+    return StageExplorer.from_models(tiny_models(("plain", "htc")), tiny_sample(), title="<tiny>")
+
+
+def test_a_call_takes_words_or_a_state_string() -> None:
+    models = tiny_models(("plain", "htc"))
+    given = htc_lab.explore(
+        tiny_sample(), models, toggles=MASK_FLOW, compare=INTERLEAVED, stage=2, threshold=0.4, hide=["open"]
+    )
+    assert given.state.startswith("B=1100&A=1000&split=0.50&off=t&stage=2&thr=0.40")
+    again = htc_lab.explore(tiny_sample(), models, state=given.state, hide=["open"])
+    assert (again.state, again.hide, again.pack) == (given.state, ["open"], given.pack)
+    assert read_pack(given.pack).index["code"] == {}
+
+
+def test_an_idea_that_is_hidden_is_not_on_either() -> None:
+    start = htc_lab.explore(tiny_sample(), tiny_models(("plain", "htc")), hide=["semantic"])
+    assert start.state.startswith("B=1100&")
+
+
+def test_python_says_names_where_there_are_any(tmp_path: Path) -> None:
+    path = tmp_path / "it's.png"
+    Image.fromarray(picture(1).permute(1, 2, 0).numpy()).save(path)
+    code = read_pack(htc_lab.explore(path, "classroom/htc").pack).index["code"]
+    assert code == {"models": "{'classroom/htc': 'classroom/htc'}", "image": repr(str(path))}
+
+
+def test_a_state_that_is_none_is_refused(explorer: StageExplorer) -> None:
+    before = explorer.state
+    with pytest.raises(InputError, match="stage"):
+        explorer.state = "stage=9"
+    assert explorer.state == before
+    with pytest.raises(InputError, match="no knob"):
+        StageExplorer(explorer.pack, hide=["everything"])
+
+
+def test_a_dropped_picture_is_packed_with_progress() -> None:
+    explorer = StageExplorer.from_models(tiny_models(("plain", "htc")), tiny_sample())
+    told: list[str] = []
+    explorer.observe(lambda change: told.append(change["new"].get("text", "")), names="status")
+    path = STATIC.parents[2] / "docs" / "stages.png"
+    explorer._heard(None, {"kind": "picture", "name": "stages.png"}, [memoryview(path.read_bytes())])
+    assert told == ["Reading stages.png…", "Running model 1 of 2…", "Running model 2 of 2…", "Packing…", ""]
+    index = read_pack(explorer.pack).index
+    assert (index["title"], index["truth"], index["code"]) == ("stages.png", None, {})
+
+
+def test_a_file_that_is_no_picture_is_named_and_nothing_changes(explorer: StageExplorer) -> None:
+    before = explorer.pack
+    explorer._heard(None, {"kind": "picture", "name": "notes.txt"}, [memoryview(b"no picture")])
+    assert explorer.status["failed"]
+    assert explorer.status["text"].startswith("notes.txt: cannot be read as a picture")
+    assert explorer.pack == before
+
+
+def test_an_explorer_without_models_takes_no_pictures(explorer: StageExplorer) -> None:
+    with pytest.raises(InputError, match="from_models"):
+        StageExplorer(explorer.pack).show(picture(2))
+
+
+def test_the_page_holds_everything_and_asks_for_nothing(explorer: StageExplorer, tmp_path: Path) -> None:
+    page = explorer.save_html(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert set(re.findall(r"https?://[^\s'\"]+", page)) == {"http://www.w3.org/2000/svg"}
+    assert "&lt;tiny&gt;" in page
+    assert "</script>" not in (STATIC / "explorer.js").read_text(encoding="utf-8")
+    assert page.count("</script>") == 3
+
+
+def test_a_state_can_not_end_the_element_it_stands_in() -> None:
+    page = to_html(make_pack(made_runs()), "</script><b>", ["open"])
+    assert "</script><b>" not in page
+    settings = re.search(r'class="htc-settings">(.*?)</script>', page)
+    assert settings is not None
+    assert json.loads(settings[1]) == {"state": "</script><b>", "hide": ["open"]}
+
+
+def test_no_markup_is_ever_made_from_data() -> None:
+    script = (STATIC / "explorer.js").read_text(encoding="utf-8")
+    for way in ("innerHTML", "outerHTML =", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+        assert way not in script
+
+
+def test_the_command_writes_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "out.html"
+    which = ["--scene", "3", "--checkpoint", "classroom/htc"]
+    main(["explore", *which, "--html", str(page), "--state", "B=1100", "--json"])
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["html_bytes"] == page.stat().st_size < 3 * 1024 * 1024
+    assert figures["pack_bytes"] < 16 * 100 * 1024
+    assert figures["models"] == ["classroom/htc"]
+    assert '"state": "B=1100&off=t' in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give a picture file, or --scene"),
+        (["--scene", "-1"], "scene -1"),
+        (["--scene", "1", "--hide", "all"], "'all', which is no knob"),
+        (["nothing.png"], "nothing.png: no such image"),
+        (["--scene", "1", "--state", "B=2"], "bits is '2'"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["explore", *arguments, "--html", str(tmp_path / "x.html")])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert words in error
+    assert "\n" not in error
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_the_browser_s_files_are_packaged() -> None:
+    root = STATIC.parents[2]
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "htc_lab"
+    ]
+    packaged = {path for pattern in patterns for path in (root / "htc_lab").glob(pattern)}
+    assert {STATIC / "explorer.js", STATIC / "explorer.css"} == set(STATIC.iterdir())
+    assert set(STATIC.iterdir()) <= packaged
