@@ -96,7 +96,7 @@ def make_pack(
             "size": list(picture.image.shape[1:]),
             "stages": trained[0].stages,
             "floor": LEAST_SCORE,
-            "image": {"mime": "image/webp", "block": blocks.add_bytes(encode_picture(picture.image))},
+            "image": {"mime": "image/webp", "block": blocks.add_bytes(encode_picture(_photo(picture)))},
             "classes": list(picture.class_names),
             "semantic_classes": list(picture.semantic_names),
             "things": {"labels": labels.tolist(), "true": 0 if targets is None else len(targets.boxes)},
@@ -114,6 +114,10 @@ def make_pack(
             "code": dict(code or {}),
         }
     )
+
+
+def _photo(picture: PictureRuns) -> Tensor:
+    return picture.image if picture.photo is None else picture.photo
 
 
 def _answer_entries(

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from htc_lab.config import Toggles
+from htc_lab.data.dataset import Sample, read_image
 from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
+from htc_lab.data.transforms import resize_image
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import answers, bits_of, toggles_of_bits
 from htc_lab.explorer.settings import run_settings
@@ -22,6 +25,8 @@ from htc_lab.trace import StageRecord, StageTrace
 
 _MAP_SIDE = 320
 """Longest side of a semantic map, px: it is drawn as a soft tint, and a finer one says no more."""
+
+_PHOTO_SIDE = 1280
 
 Progress = Callable[[int, int], None]
 
@@ -53,6 +58,7 @@ class PictureRuns:
         runs: one a model.
         class_names: of the labels, the same for all models.
         semantic_names: of the semantic classes; empty where they are not known.
+        photo: the picture to look at, where there is a finer one than the models saw; same sides' ratio.
     """
 
     image: UInt8[Tensor, "3 H W"]
@@ -60,6 +66,7 @@ class PictureRuns:
     runs: tuple[ModelRun, ...]
     class_names: tuple[str, ...]
     semantic_names: tuple[str, ...]
+    photo: UInt8[Tensor, "3 h w"] | None = None
 
 
 def run_models(
@@ -79,6 +86,8 @@ def run_models(
     Raises:
         InputError: no model, models that can't be compared, or a picture that can't be read.
     """
+    if isinstance(picture, str | Path):
+        picture = read_image(Path(picture))
     session = StageSession(models, [picture])
     _check_alike(session.models)
     names = list(session.models)
@@ -93,9 +102,16 @@ def run_models(
         runs.append(_run(name, session.models[name], image, wanted[i]))
     progress(len(names), len(names))
     class_names = session.models[names[0]].class_names
-    return PictureRuns(
-        image, targets, tuple(runs), class_names, semantic_names or _known_names(session.models[names[0]])
-    )
+    known = semantic_names or _known_names(session.models[names[0]])
+    return PictureRuns(image, targets, tuple(runs), class_names, known, _photo(picture))
+
+
+def _photo(picture: Sample | Tensor) -> Tensor:
+    """The picture as it was given, no larger than a screen has use for."""
+    pixels = picture.image if isinstance(picture, Sample) else picture
+    if max(pixels.shape[1:]) > _PHOTO_SIDE:
+        pixels = resize_image(pixels, _PHOTO_SIDE, _PHOTO_SIDE)[0]
+    return pixels
 
 
 def _check_alike(models: Mapping[str, HybridTaskCascade]) -> None:
