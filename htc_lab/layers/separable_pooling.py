@@ -11,37 +11,49 @@ kernel scatters, while a matrix product stays a matrix product.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from htc_lab.structures import RoIs
 
 
-def axis_weights(
+def sample_points(
     low: Float[Tensor, " n"], high: Float[Tensor, " n"], size: int, cells: int, sampling_ratio: int
-) -> Float[Tensor, "n size cells"]:
-    """W along one axis.
+) -> tuple[Float[Tensor, "n size samples"], Bool[Tensor, "n size samples"], Float[Tensor, " n"]]:
+    """Where RoIAlign samples along one axis.
 
     Args:
         low, high: the interval's ends, in cells of the map (cell i is centred at i).
         size: bins of the output.
         cells: length of the map along this axis.
         sampling_ratio: samples a bin; 0: as many as the bin is cells long, rounded up.
+
+    Returns:
+        the points, 0..cells - 1; which of them count; how many samples a bin of each interval is the mean of,
+        those that don't count included.
     """
     length = (high - low) / size
     count = torch.full_like(low, sampling_ratio) if sampling_ratio else length.ceil().clamp(min=0)
-    most = int(count.max()) if len(count) else 0
+    most = max(int(count.max()), 1) if len(count) else 1
     step = torch.arange(most, device=low.device, dtype=low.dtype)
     used = step < count[:, None]
-    within = (step + 0.5) / count[:, None].clamp(min=1)
+    count = count.clamp(min=1)
+    within = (step + 0.5) / count[:, None]
     bins = torch.arange(size, device=low.device, dtype=low.dtype)
     at = low[:, None, None] + (bins[:, None] + within[:, None, :]) * length[:, None, None]
     # A sample may lie up to one cell outside the map and then takes the border's value; further out it is 0.
     used = used[:, None, :] & (at >= -1) & (at <= cells)
-    at = at.clamp(0, cells - 1)
+    return at.clamp(0, cells - 1), used, count
+
+
+def axis_weights(
+    low: Float[Tensor, " n"], high: Float[Tensor, " n"], size: int, cells: int, sampling_ratio: int
+) -> Float[Tensor, "n size cells"]:
+    """W along one axis; arguments as for ``sample_points``."""
+    at, used, count = sample_points(low, high, size, cells, sampling_ratio)
     cell = torch.arange(cells, device=low.device, dtype=low.dtype)
     hat = (1 - (at[..., None] - cell).abs()).clamp(min=0) * used[..., None]
-    return hat.sum(dim=2) / count[:, None, None].clamp(min=1)
+    return hat.sum(dim=2) / count[:, None, None]
 
 
 def pool_separably(

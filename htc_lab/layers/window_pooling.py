@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from htc_lab.layers.separable_pooling import sample_points
 from htc_lab.structures import RoIs
 
 
@@ -49,21 +50,11 @@ def window_weights(
     sampling_ratio: int,
     average: int,
 ) -> Axis:
-    """The weights along one axis; arguments as for ``separable_pooling.axis_weights``.
+    """The weights along one axis; arguments as for ``separable_pooling.sample_points``.
 
     ``average`` neighbouring bins are merged to their mean.
     """
-    length = (high - low) / size
-    count = torch.full_like(low, sampling_ratio) if sampling_ratio else length.ceil().clamp(min=0)
-    most = max(int(count.max()), 1) if len(count) else 1
-    step = torch.arange(most, dtype=low.dtype)
-    used = step < count[:, None]
-    within = (step + 0.5) / count[:, None].clamp(min=1)
-    bins = torch.arange(size, dtype=low.dtype)
-    at = low[:, None, None] + (bins[:, None] + within[:, None, :]) * length[:, None, None]
-    # A sample may lie up to one cell outside the map and then takes the border's value; further out it is 0.
-    used = used[:, None, :] & (at >= -1) & (at <= cells)
-    at = at.clamp(0, cells - 1)
+    at, used, count = sample_points(low, high, size, cells, sampling_ratio)
     below = at.floor().clamp(max=max(cells - 2, 0))
     upper = at - below
     first = torch.where(used, below, cells).flatten(1).amin(dim=1, keepdim=True).long().clamp(max=cells - 1)
@@ -71,10 +62,10 @@ def window_weights(
     span = (last - first + 1).clamp(min=1)
     longest = int(span.max()) if len(span) else 1
     weights = low.new_zeros(len(low), size // average, longest)
-    share = used / (count[:, None, None].clamp(min=1) * average)
+    share = used / (count[:, None, None] * average)
     place = (below.long() - first[..., None]).clamp(0, longest - 1)
     for cell, part in ((place, 1 - upper), ((place + 1).clamp(max=longest - 1), upper)):
-        merged = cell.reshape(len(low), size // average, average * most)
+        merged = cell.reshape(len(low), size // average, average * at.shape[2])
         weights.scatter_add_(2, merged, (part * share).reshape(merged.shape))
     return Axis(weights, first.squeeze(1), span.squeeze(1))
 
