@@ -106,9 +106,7 @@ class Cascade(nn.Module):
     ) -> list[Float[Tensor, "N side side"]]:
         """Every stage's mask logits on the same RoI features, the channel of each RoI's class."""
         run = mask_flow.masks_with_flow if toggles.mask_flow else plain_cascade.masks_in_parallel
-        logits = run(self._mask_heads(toggles.stages), x_mask)
-        which = torch.arange(len(labels), device=labels.device)
-        return [m[which, labels] for m in logits]
+        return run(self._mask_heads(toggles.stages), x_mask, labels)
 
     def forward(
         self,
@@ -131,6 +129,7 @@ class Cascade(nn.Module):
             InputError: the weights can't serve the toggles.
         """
         self.check(toggles)
+        features = features.for_pooling()
         c = self.config.cascade
         outputs, boxes = plain_cascade.run_box_cascade(
             self._box_heads(toggles),
@@ -197,6 +196,7 @@ class Cascade(nn.Module):
         ``counts``, where given, is told what each is a mean over.
         """
         self.check(toggles)
+        features = features.for_pooling()
         c, classes = self.config.cascade, self.config.classes
         losses: dict[str, Tensor] = {}
         for t, stage in enumerate(c.stages[: toggles.stages]):
@@ -227,9 +227,9 @@ class Cascade(nn.Module):
         x_mask = self.mask_features(features, samples.rois, toggles)
         heads = self._mask_heads(t + 1)
         if toggles.mask_flow:
-            logits = mask_flow.last_mask_with_flow(heads, x_mask)
+            logits = mask_flow.last_mask_with_flow(heads, x_mask, samples.labels)
         else:
-            logits = plain_cascade.masks_in_parallel(heads[-1:], x_mask)[0]
+            logits = plain_cascade.masks_in_parallel(heads[-1:], x_mask, samples.labels)[0]
         wanted = []
         for i, target in enumerate(targets):
             here = samples.rois.image == i
@@ -238,4 +238,4 @@ class Cascade(nn.Module):
                     target.masks, samples.truth[here], samples.rois.boxes[here], logits.shape[-1]
                 ).to(logits.dtype)
             )
-        return plain_cascade.mask_loss(logits, samples.labels, torch.cat(wanted))
+        return plain_cascade.mask_loss(logits, torch.cat(wanted))

@@ -10,7 +10,7 @@ Shape names used throughout the package:
 Boxes are float32, ``(x1, y1, x2, y2)`` in pixels, with ``x2 - x1`` the width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -124,10 +124,12 @@ class Proposals:
 class Features:
     """What the heavy part of the network says about a batch, computed once an image.
 
+    Maps are float32, or bfloat16 where they were computed so.
+
     Attributes:
         levels: FPN maps (B, C, H/4, W/4), (B, C, H/8, W/8), ... of the padded batch.
-        semantic_logits: (B, S, h, w) float32 at the branch's stride; None without the branch.
-        semantic_feature: (B, C, h, w) float32, what is fused into the RoI features (S(x) of eq. 6).
+        semantic_logits: (B, S, h, w) at the branch's stride; None without the branch.
+        semantic_feature: (B, C, h, w), what is fused into the RoI features (S(x) of eq. 6).
         sizes: (height, width) in px of each image before padding.
     """
 
@@ -135,3 +137,14 @@ class Features:
     semantic_logits: Tensor | None
     semantic_feature: Tensor | None
     sizes: list[tuple[int, int]]
+
+    def for_pooling(self) -> "Features":
+        """The same with the maps that RoIs are pooled from in float32 on a CPU.
+
+        A processor gains nothing from bfloat16 in products as small as a RoI's, and turning a map once is
+        cheaper than turning every window of it.
+        """
+        if self.levels[0].device.type != "cpu" or self.levels[0].dtype == torch.float32:
+            return self
+        feature = None if self.semantic_feature is None else self.semantic_feature.float()
+        return replace(self, levels=[level.float() for level in self.levels], semantic_feature=feature)

@@ -1,5 +1,8 @@
 """The backbone: torchvision's residual blocks, with width, groups and deformable layers to choose."""
 
+from typing import cast
+
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -50,7 +53,6 @@ class Backbone(nn.Module):
         width = config.width
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = width
         self.out_channels: list[int] = []
@@ -91,12 +93,44 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
         """C2..C5."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x = self.maxpool(F.relu(_normed(images, self.conv1, self.bn1), inplace=True))
         levels = []
         for i in range(1, 5):
-            x = self.get_submodule(f"layer{i}")(x)
+            for block in cast(nn.Sequential, self.get_submodule(f"layer{i}")):
+                x = _residual(x, cast(BasicBlock | Bottleneck, block))
             levels.append(x)
         return levels
+
+
+def _normed(x: Tensor, conv: nn.Conv2d | DeformConv, norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
+    """Convolution, then batch norm.
+
+    With stored statistics the norm is one factor and one offset a channel. They go into the convolution's
+    weights, which are small, so that the maps, which are large, are not gone through again (and not kept for
+    a backward pass). The gradients of the norm's own weights come through the product.
+    """
+    if norm.training or isinstance(conv, DeformConv):
+        out: Tensor = norm(conv(x))
+        return out
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    factor = norm.weight * (variance + norm.eps).rsqrt()
+    offset = norm.bias - mean * factor
+    weight = conv.weight * factor[:, None, None, None]
+    return F.conv2d(x, weight, offset, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _residual(x: Tensor, block: BasicBlock | Bottleneck) -> Tensor:
+    """What torchvision's block computes."""
+    out = F.relu(_normed(x, block.conv1, block.bn1), inplace=True)
+    out = _normed(out, block.conv2, block.bn2)
+    if isinstance(block, Bottleneck):
+        out = _normed(F.relu(out, inplace=True), block.conv3, block.bn3)
+    if block.downsample is not None:
+        conv, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], block.downsample)
+        x = _normed(x, conv, norm)
+    return F.relu(out + x, inplace=True)
 
 
 def _layer(

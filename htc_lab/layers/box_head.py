@@ -28,4 +28,5 @@ class BoxHead(nn.Module):
         x = features.flatten(1)
         for layer in self.shared_fcs:
             x = F.relu(layer(x))
-        return self.fc_cls(x), self.fc_reg(x)
+        # What follows (softmax, the move of a box) needs more digits than bfloat16 has.
+        return self.fc_cls(x).float(), self.fc_reg(x).float()

@@ -1,7 +1,8 @@
 """The mask head M_t in two halves: the trunk M-_t, whose output the flow hands on, and the logits."""
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from htc_lab.layers.conv import conv, conv_relu
@@ -49,3 +50,24 @@ class MaskHead(nn.Module):
         """Mask logits of every class, at twice the resolution."""
         out: Tensor = self.conv_logits(F.relu(self.upsample(feature)))
         return out
+
+    def class_logits(
+        self, feature: Float[Tensor, "N D h w"], labels: Int[Tensor, " N"]
+    ) -> Float[Tensor, "N twice_h twice_w"]:
+        """The channel of each RoI's class alone: ``logits(feature)[i, labels[i]]``, up to rounding.
+
+        Loss and result look at no other channel, so no other is computed. The kernel of the deconvolution is
+        as wide as its stride, which makes it a linear layer from each cell to its four pixels; these come to
+        their places in the picture last, when there is one number a pixel left to move.
+        """
+        n, width, height, columns = feature.shape
+        cells = feature.permute(0, 2, 3, 1).reshape(n * height * columns, width)
+        four = self.upsample.weight.permute(0, 2, 3, 1).reshape(width, -1)
+        bias, last_bias = self.upsample.bias, self.conv_logits.bias
+        assert bias is not None
+        assert last_bias is not None
+        pixels = F.relu(cells @ four + bias.repeat(4)).view(n, height * columns * 4, -1)
+        channel = self.conv_logits.weight[labels, :, 0, 0]
+        out = torch.bmm(pixels, channel[..., None]).squeeze(2).float() + last_bias[labels, None]
+        placed = out.view(n, height, columns, 2, 2).transpose(2, 3)
+        return placed.reshape(n, 2 * height, 2 * columns)

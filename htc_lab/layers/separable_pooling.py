@@ -66,6 +66,7 @@ def pool_separably(
 ) -> Float[Tensor, "N C bins bins"]:
     """As ``roi_align(..., aligned=True)``, up to rounding; arguments as for ``roi_pooling.pool``."""
     _, channels, height, width = feature.shape
+    maps = feature.permute(0, 2, 3, 1)
     by_image = rois.image.argsort(stable=True)
     rois = rois.select(by_image)
     edges = rois.boxes / stride - 0.5
@@ -79,11 +80,9 @@ def pool_separably(
     start = 0
     # One product an image: all its RoIs share the map, so their W_y stack to one tall matrix.
     counts = torch.bincount(rois.image, minlength=len(feature)).tolist()
-    for one, n in zip(feature.unbind(), counts, strict=True):
+    for one, n in zip(maps.unbind(), counts, strict=True):
         here = slice(start, start + n)
         start += n
-        by_row = one.permute(1, 0, 2).reshape(height, channels * width)
-        squeezed = rows[here].reshape(n * bins, height) @ by_row
-        squeezed = squeezed.reshape(n, bins * channels, width) @ columns[here].transpose(1, 2)
-        pooled.append(squeezed.reshape(n, bins, channels, bins).transpose(1, 2))
-    return torch.cat(pooled)[by_image.argsort()]
+        squeezed = rows[here].reshape(n * bins, height) @ one.reshape(height, width * channels)
+        pooled.append(columns[here][:, None] @ squeezed.view(n, bins, width, channels))
+    return torch.cat(pooled)[by_image.argsort()].permute(0, 3, 1, 2)

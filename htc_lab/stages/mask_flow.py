@@ -16,7 +16,7 @@ kept from stage t - 1. The earlier trunks are run again, on *this* stage's RoIs 
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from htc_lab.layers.mask_head import MaskHead
@@ -47,18 +47,21 @@ def trunk_features(
 
 
 def masks_with_flow(
-    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"]
-) -> list[Float[Tensor, "N K hh ww"]]:
-    """m_1, ..., m_T on the same RoIs: the test-time form, where one pass serves all stages."""
+    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
+) -> list[Float[Tensor, "N hh ww"]]:
+    """m_1, ..., m_T on the same RoIs: the test-time form, where one pass serves all stages.
+
+    Of each, the channel of the RoI's class (``labels``).
+    """
     chain = trunk_features(heads, features)
-    return [head.logits(trunk) for head, trunk in zip(heads, chain, strict=True)]
+    return [head.class_logits(trunk, labels) for head, trunk in zip(heads, chain, strict=True)]
 
 
 def last_mask_with_flow(
-    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"]
-) -> Float[Tensor, "N K hh ww"]:
+    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
+) -> Float[Tensor, "N hh ww"]:
     """m_t alone, for the loss of stage t (``heads`` are those of stages 1..t).
 
     In training each stage has RoIs of its own, so stage 3 runs three trunks, stage 2 two, stage 1 one.
     """
-    return heads[-1].logits(trunk_features(heads, features)[-1])
+    return heads[-1].class_logits(trunk_features(heads, features)[-1], labels)

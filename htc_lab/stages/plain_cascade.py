@@ -96,10 +96,13 @@ def class_probabilities(outputs: Sequence[BoxOutput]) -> Float[Tensor, "N K"]:
 
 
 def masks_in_parallel(
-    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"]
-) -> list[Float[Tensor, "N K hh ww"]]:
-    """m_t = M_t(x_t^mask) for each stage: every head sees the RoI feature and nothing of the others."""
-    return [head.logits(head.trunk(features)) for head in heads]
+    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
+) -> list[Float[Tensor, "N hh ww"]]:
+    """m_t = M_t(x_t^mask) for each stage: every head sees the RoI feature and nothing of the others.
+
+    Of each, the channel of the RoI's class (``labels``).
+    """
+    return [head.class_logits(head.trunk(features), labels) for head in heads]
 
 
 def box_losses(
@@ -117,12 +120,9 @@ def box_losses(
     return cls_loss, box_loss
 
 
-def mask_loss(
-    logits: Float[Tensor, "p K h w"], labels: Int[Tensor, " p"], targets: Float[Tensor, "p h w"]
-) -> Tensor:
+def mask_loss(logits: Float[Tensor, "p h w"], targets: Float[Tensor, "p h w"]) -> Tensor:
     """Binary cross-entropy of the true class's channel, mean over positives and pixels (L_mask of eq. 7)."""
-    if len(labels) == 0:
+    if len(logits) == 0:
         # Zero, but attached: every process of a distributed training needs a gradient for every weight.
         return logits.sum()
-    chosen = logits[torch.arange(len(labels), device=labels.device), labels]
-    return F.binary_cross_entropy_with_logits(chosen, targets)
+    return F.binary_cross_entropy_with_logits(logits, targets)

@@ -137,8 +137,7 @@ def chained_masks(
         seen = mask_flow.fuse(head, here, previous) if fuse is None else fuse(here, previous, head.conv_res)
         previous = head.trunk(seen)
     assert previous is not None
-    logits: Tensor = heads[-1].logits(previous)
-    return logits[torch.arange(len(labels)), labels]
+    return heads[-1].class_logits(previous, labels)
 
 
 @dataclass(frozen=True)
@@ -187,8 +186,8 @@ def kept_or_rerun(
             continue
         boxes, labels = trace.boxes[which], trace.labels[which]
         x = model.roi_head.mask_features(scene.features, RoIs.of([boxes]), toggles)
-        alone = plain_cascade.masks_in_parallel([model.roi_head.mask_head[-1]], x)[0]  # type: ignore[list-item]
-        alone = alone[torch.arange(len(labels)), labels]
+        last = cast(MaskHead, model.roi_head.mask_head[-1])
+        alone = plain_cascade.masks_in_parallel([last], x, labels)[0]
         rerun.append(mask_iou(chained_masks(model, x, x, labels, fuse), boxes, scene.targets, truth))
         without.append(mask_iou(alone, boxes, scene.targets, truth))
         angle = torch.rand(len(boxes), generator=generator) * 2 * torch.pi
@@ -221,11 +220,12 @@ def loss_reach(model: HybridTaskCascade, scene: Seen, flow: bool) -> dict[str, f
     # The reach is asked of the mask heads alone, so the features need no gradient.
     with torch.no_grad():
         x = model.roi_head.mask_features(features, rois, model.config.toggles)
-    run = (
-        mask_flow.last_mask_with_flow(heads, x) if flow else plain_cascade.masks_in_parallel(heads[-1:], x)[0]
-    )
-    chosen = run[torch.arange(len(rois)), scene.targets.labels]
-    chosen.square().mean().backward()
+    labels = scene.targets.labels
+    if flow:
+        logits = mask_flow.last_mask_with_flow(heads, x, labels)
+    else:
+        logits = plain_cascade.masks_in_parallel(heads[-1:], x, labels)[0]
+    logits.square().mean().backward()
     parts: dict[str, list[Tensor | None]] = {}
     for t, head in enumerate(heads, start=1):
         parts[f"trunk {t}"] = [p.grad for p in head.convs.parameters()]
