@@ -62,11 +62,13 @@ class MaskHead(nn.Module):
         """
         n, width, height, columns = feature.shape
         cells = feature.permute(0, 2, 3, 1).reshape(n * height * columns, width)
-        four = self.upsample.weight.permute(0, 2, 3, 1).reshape(width, -1)
+        four = self.upsample.weight.permute(2, 3, 1, 0).reshape(4 * width, width)
         bias, last_bias = self.upsample.bias, self.conv_logits.bias
         assert bias is not None
         assert last_bias is not None
-        pixels = F.relu(cells @ four + bias.repeat(4)).view(n, height * columns * 4, -1)
+        pixels = F.relu(F.linear(cells, four, bias.repeat(4)), inplace=True).view(
+            n, 4 * height * columns, width
+        )
         channel = self.conv_logits.weight[labels, :, 0, 0]
         out = torch.bmm(pixels, channel[..., None]).squeeze(2).float() + last_bias[labels, None]
         placed = out.view(n, height, columns, 2, 2).transpose(2, 3)

@@ -110,6 +110,16 @@ def test_the_last_mask_of_the_training_form_is_that_of_the_test_form(seen):
         assert torch.equal(last, mask_flow.masks_with_flow(heads, x, labels)[-1])
 
 
+@torch.no_grad()
+def test_the_channel_of_a_class_is_that_of_all_classes(seen):
+    model, features, proposals = seen
+    x = model.roi_head.mask_features(features, proposals.rois, HTC)
+    labels = torch.arange(len(x)) % model.config.classes
+    for head in model.roi_head.mask_head:
+        trunk = head.trunk(x)
+        _close(head.class_logits(trunk, labels), head.logits(trunk)[torch.arange(len(x)), labels])
+
+
 def test_flow_needs_a_head_that_takes_it():
     model = lively()
     with pytest.raises(AssertionError, match="G_t"):
