@@ -38,6 +38,7 @@ def predict_split(
     batch: int = 8,
     progress: bool = True,
     team: Team = ALONE,
+    bf16: bool = False,
 ) -> SplitResults:
     """Detect in every image of a dataset.
 
@@ -52,6 +53,7 @@ def predict_split(
         batch: images at a time.
         progress: show a bar.
         team: the processes that share the images.
+        bf16: as for ``HybridTaskCascade.predict``.
 
     Returns:
         All images' results, in order, for one process or the first; none for the others.
@@ -70,7 +72,7 @@ def predict_split(
     ):
         model.roi_head.check(toggles)
         for indices in own:
-            mine[indices.start] = _predict_batch(model, dataset, indices, toggles, stages)
+            mine[indices.start] = _predict_batch(model, dataset, indices, toggles, stages, bf16)
             bar.update(len(indices))
     found: dict[int, SplitResults] = {}
     for share in team.collect(mine):
@@ -79,7 +81,12 @@ def predict_split(
 
 
 def _predict_batch(
-    model: HybridTaskCascade, dataset: CocoDataset, indices: range, toggles: Toggles, stages: bool
+    model: HybridTaskCascade,
+    dataset: CocoDataset,
+    indices: range,
+    toggles: Toggles,
+    stages: bool,
+    bf16: bool,
 ) -> SplitResults:
     config = model.config
     category_ids = dataset.split.coco.category_ids
@@ -87,8 +94,9 @@ def _predict_batch(
     by_stage: list[list[dict]] = [[] for _ in range(toggles.stages if stages else 0)]
     samples = [dataset[i] for i in indices]
     resized = [resize_image(s.image, config.image.short, config.image.long) for s in samples]
-    features = model.encode([image for image, _, _ in resized])
-    trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        features = model.encode([image for image, _, _ in resized])
+        trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
     for i, sample in enumerate(samples):
         here = trace.image == i
         _, scale_x, scale_y = resized[i]

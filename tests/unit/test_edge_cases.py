@@ -229,3 +229,14 @@ def test_a_missing_semantic_map_is_refused_only_where_it_is_needed(model):
     with pytest.raises(InputError, match=r"targets\[1\]\.semantic is None"):
         model.losses(images, targets)
     model.losses(images, targets, Toggles(semantic_box=False, semantic_mask=False))
+
+
+def test_bfloat16_finds_what_float32_finds(model):
+    images = [picture(3), picture(5)]
+    for exact, quick in zip(model.predict(images), model.predict(images, bf16=True), strict=True):
+        assert quick.boxes.dtype == quick.scores.dtype == torch.float32
+        assert len(quick) > 0
+        # The surest object is the same one, at nearly the same place.
+        assert quick.labels[0] == exact.labels[0]
+        assert (quick.boxes[0] - exact.boxes[0]).abs().max() < 2
+        assert 0 < (quick.scores[0] - exact.scores[0]).abs() < 0.05
