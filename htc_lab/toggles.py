@@ -57,6 +57,14 @@ RUNGS: dict[str, Toggles] = {
     "htc": HTC,
 }
 
+# The combinations of the three ideas that no rung has: with them each idea can be seen in every company.
+BESIDE_THE_LADDER: dict[str, Toggles] = {
+    "flow_alone": dataclasses.replace(PLAIN_CASCADE, mask_flow=True),
+    "semantic_alone": dataclasses.replace(HTC, interleaved=False, mask_flow=False),
+    "interleaved_semantic": dataclasses.replace(HTC, mask_flow=False),
+    "flow_semantic": dataclasses.replace(HTC, interleaved=False),
+}
+
 
 def parse_toggles(text: str) -> Toggles:
     """Toggles from words: a rung's name, or switches joined by "+" ("none" for no switch).
@@ -73,13 +81,13 @@ def parse_toggles(text: str) -> Toggles:
     for word in text.split("+"):
         if word in SWITCHES:
             values[word] = True
-        elif word.startswith("stages=") and word[7:].isdigit():
+        elif word.startswith("stages=") and word[7:].isascii() and word[7:].isdigit() and len(word) < 10:
             values["stages"] = int(word[7:])
         elif word == "last_mask":
             values["average_masks"] = False
         elif word != "none":
             raise InputError(
-                f"--toggles {text}: '{word}' is not a toggle; take one of {', '.join(RUNGS)}, or join "
-                f"{', '.join(SWITCHES)}, stages=N, last_mask with '+'"
+                f"--toggles {text:.80}: '{word:.40}' is not a toggle; take one of {', '.join(RUNGS)}, or "
+                f"join {', '.join(SWITCHES)}, stages=N, last_mask with '+'"
             )
     return Toggles(**values)

@@ -28,12 +28,17 @@ from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.model import HybridTaskCascade
 from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
+from htc_lab.toggles import BESIDE_THE_LADDER
 
 TITLES = {
     "plain_cascade": "Plain cascade",
     "interleaved": "+ Interleaved",
     "mask_flow": "+ Mask information flow",
     "htc": "+ Semantic branch (HTC)",
+    "flow_alone": "Mask information flow alone",
+    "semantic_alone": "Semantic branch alone",
+    "interleaved_semantic": "Interleaved, semantic branch",
+    "flow_semantic": "Mask information flow, semantic branch",
 }
 
 # As reported in the paper (table 2): box AP and mask AP on COCO val2017, R-50.
@@ -50,21 +55,28 @@ class LadderSize:
         steps: optimiser steps a rung.
         own_steps: the same on a person's own data.
         test_images: at most so many images of the test split are evaluated; None: all.
+        report_scenes: so many scenes of a seed that nothing was ever tuned on are the test split instead.
     """
 
     scenes: tuple[int, int, int]
     steps: int
     own_steps: int
     test_images: int | None
+    report_scenes: int = 0
 
 
 SIZES: dict[str, LadderSize] = {
     "tiny": LadderSize(scenes=(16, 4, 8), steps=3, own_steps=3, test_images=4),
     "quick": LadderSize(scenes=(1000, 200, 500), steps=260, own_steps=200, test_images=200),
-    "classroom": LadderSize(scenes=(1000, 200, 500), steps=2000, own_steps=1000, test_images=None),
+    "classroom": LadderSize(
+        scenes=(1000, 200, 500), steps=1000, own_steps=1000, test_images=None, report_scenes=1000
+    ),
 }
 
 CLASSROOM_DATA = Path("data/classroom")
+REPORT_DATA = Path("data/classroom_report")
+# Scenes of this seed are for reports alone (docs/protocol.md).
+_REPORT_SEED = 2
 
 
 @dataclass(frozen=True)
@@ -156,12 +168,13 @@ class Ladder:
         Raises:
             InputError: no such rung, or its folder holds something else.
         """
-        if name not in self.rungs:
-            raise InputError(f"rung '{name}': no such rung; take one of {', '.join(self.rungs)}")
-        cards = [self._run_seed(name, seed, progress) for seed in self.seeds]
+        known = self.rungs | BESIDE_THE_LADDER
+        if name not in known:
+            raise InputError(f"rung '{name}': no such rung; take one of {', '.join(known)}")
+        cards = [self._run_seed(name, known[name], seed, progress) for seed in self.seeds]
         result = RungResult(
             name=name,
-            toggles=self.rungs[name],
+            toggles=known[name],
             seeds=list(self.seeds),
             mask_ap=[c["ap"]["segm"]["AP"] for c in cards],
             box_ap=[c["ap"]["bbox"]["AP"] for c in cards],
@@ -177,9 +190,9 @@ class Ladder:
     def _folder(self, name: str, seed: int) -> Path:
         return self.out / f"{name}_seed{seed}"
 
-    def _run_seed(self, name: str, seed: int, progress: bool) -> dict[str, Any]:
+    def _run_seed(self, name: str, toggles: Toggles, seed: int, progress: bool) -> dict[str, Any]:
         folder = self._folder(name, seed)
-        config = dataclasses.replace(self.config, toggles=self.rungs[name])
+        config = dataclasses.replace(self.config, toggles=toggles)
         options = TrainOptions(seed=seed, device=self.device, progress=progress, about={"rung": name})
         began = time.perf_counter()
         # A finished run comes back at once, and a run of other settings is refused: so the evaluation that
@@ -192,7 +205,11 @@ class Ladder:
             if isinstance(card, dict) and card.get("asked") == asked:
                 return card
         found = predict_split(model, self.test, stages=True, progress=progress)
-        write_text(folder / "detections.json", json.dumps(found.final, separators=(",", ":")))
+        for part, entries in (
+            ("", found.final),
+            *((f"_stage{t + 1}", e) for t, e in enumerate(found.by_stage)),
+        ):
+            write_text(folder / f"detections{part}.json", json.dumps(entries, separators=(",", ":")))
         card = {
             "ap": average_precision(self.truth, found),
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -234,6 +251,28 @@ class Ladder:
         first, last = names[0], names[-1]
         return verdict(_plain(first), _plain(last), self.gain(first, last))
 
+    def effects(self) -> dict[str, list[float]]:
+        """What each idea does to mask AP, in every company: with it minus without it, mean over the seeds.
+
+        Empty until all eight combinations of the three ideas are done. Each list has four values: with
+        neither of the other two ideas, with the first, with the second, with both.
+        """
+        mask_ap: dict[tuple[bool, ...], float] = {}
+        for rung in self.done.values():
+            ideas = rung.toggles
+            mask_ap[ideas.interleaved, ideas.mask_flow, ideas.semantic] = _mean(rung.mask_ap)
+        if len(mask_ap) < 8:
+            return {}
+        effects = {}
+        for i, idea in enumerate(("interleaved", "mask_flow", "semantic")):
+            pairs = []
+            for a, b in ((False, False), (True, False), (False, True), (True, True)):
+                others = (a, b)
+                off, on = ((*others[:i], value, *others[i:]) for value in (False, True))
+                pairs.append(mask_ap[on] - mask_ap[off])
+            effects[idea] = pairs
+        return effects
+
     def results(self) -> dict[str, Any]:
         """Everything measured so far, as JSON values."""
         rungs = []
@@ -241,9 +280,16 @@ class Ladder:
             if name in self.done:
                 rungs.append({"title": TITLES[name], **plain(dataclasses.asdict(self.done[name]))})
         names = [row["name"] for row in rungs]
+        others = [
+            {"title": TITLES[name], **plain(dataclasses.asdict(self.done[name]))}
+            for name in BESIDE_THE_LADDER
+            if name in self.done
+        ]
         gain = dataclasses.asdict(self.gain(names[0], names[-1])) if len(names) > 1 else None
         return {
             "rungs": rungs,
+            "beside_the_ladder": others,
+            "effects": self.effects(),
             "gain": gain,
             "verdict": self.verdict(),
             "seconds": sum(sum(row["seconds"]) for row in rungs),
@@ -288,11 +334,32 @@ class Ladder:
             before = name
         return "\n".join(lines)
 
+    def effects_markdown(self) -> str:
+        """The eight combinations and each idea's effect, as Markdown; empty until all are done."""
+        effects = self.effects()
+        if not effects:
+            return ""
+        lines = ["| combination | mask AP | mask AP75 | box AP |", "|---|---|---|---|"]
+        for rung in self.done.values():
+            ap75 = f"{_mean([s['segm']['AP75'] for s in rung.statistics]):.1f}"
+            title = _plain(rung.name)
+            lines.append(f"| {title} | {_spread(rung.mask_ap)} | {ap75} | {_spread(rung.box_ap)} |")
+        lines += [
+            "",
+            "| idea | alone | with the first other | with the second | with both | mean |",
+            "|---|---|---|---|---|---|",
+        ]
+        for idea, pairs in effects.items():
+            cells = [f"{value:+.1f}" for value in (*pairs, _mean(pairs))]
+            lines.append(f"| {idea.replace('_', ' ')} | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
     def save(self) -> None:
         """Write ``results.json`` and ``results.md`` into the ablation's folder."""
         write_json(self.out / "results.json", self.results())
         note = "Paper: as reported in table 2, COCO val2017, R-50. AP in points on the test images here."
-        text = f"{self.markdown()}\n\n{note}\n\n{self.verdict()}\n"
+        parts = [self.markdown(), note, self.verdict(), self.effects_markdown()]
+        text = "\n\n".join(part for part in parts if part) + "\n"
         write_text(self.out / "results.md", text)
 
 
@@ -338,6 +405,9 @@ def open_ladder(
         root = CLASSROOM_DATA if size != "tiny" else CLASSROOM_DATA.with_name("classroom_tiny")
         train, val, test = chosen.scenes
         data = find_data(ensure_classroom(root, train, val, test, SceneConfig()))
+        if chosen.report_scenes:
+            report = ensure_classroom(REPORT_DATA, 1, 1, chosen.report_scenes, SceneConfig(), _REPORT_SEED)
+            data = dataclasses.replace(data, test=find_data(report).test)
     folder = data if isinstance(data, DataFolder) else find_data(data)
     config, steps = CLASSROOM, chosen.steps
     if own:

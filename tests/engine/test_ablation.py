@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from htc_lab import RUNGS, InputError
-from htc_lab.engine.ablation import Ladder, open_ladder
+from htc_lab.engine.ablation import Ladder, RungResult, open_ladder
 from htc_lab.engine.batches import BatchOfStep
 from htc_lab.model import build_model
+from htc_lab.toggles import BESIDE_THE_LADDER
 from tests.engine.conftest import SCHEDULE
 
 
@@ -61,6 +62,34 @@ def test_a_finished_rung_is_read_not_trained(ladder, data, config):
     assert again.run_rung("htc", progress=False) == ladder.done["htc"]
     assert (ladder.out / "htc_seed0" / "checkpoint.safetensors").stat().st_mtime_ns == stamp
     assert again.load("htc", 1).config.toggles == RUNGS["htc"]
+
+
+def test_stage_detections_are_kept_beside_the_result(ladder):
+    card = json.loads((ladder.out / "htc_seed0" / "evaluation.json").read_text())
+    assert len(card["ap"]["stage_mask_ap"]) == 4
+    whole = json.loads((ladder.out / "htc_seed0" / "detections.json").read_text())
+    for t in (1, 2, 3):
+        stage = json.loads((ladder.out / "htc_seed0" / f"detections_stage{t}.json").read_text())
+        assert [row["bbox"] for row in stage] == [row["bbox"] for row in whole]
+
+
+def test_effects_are_differences_between_neighbouring_combinations(data, config, tmp_path):
+    made = Ladder(data, config, dataclasses.replace(SCHEDULE, steps=3), tmp_path, seeds=(0,), test_images=2)
+    assert made.effects() == {}
+    assert made.effects_markdown() == ""
+    for name, toggles in (RUNGS | BESIDE_THE_LADDER).items():
+        # Interleaving gives 1, the flow 2 and 4 more with the semantic branch, which alone takes 0.5.
+        ap = 20.0 + toggles.interleaved + 2 * toggles.mask_flow - 0.5 * toggles.semantic
+        ap += 4 * (toggles.mask_flow and toggles.semantic)
+        made.done[name] = RungResult(
+            name, toggles, [0], [ap], [50.0], [[ap] * 4], [{"segm": {"AP75": ap}}], [1.0], 1, [tmp_path]
+        )
+    assert made.effects() == {
+        "interleaved": [1, 1, 1, 1],
+        "mask_flow": [2, 2, 6, 6],
+        "semantic": [-0.5, -0.5, 3.5, 3.5],
+    }
+    assert "| mask flow | +2.0 | +2.0 | +6.0 | +6.0 | +4.0 |" in made.effects_markdown()
 
 
 def test_other_test_images_are_evaluated_anew(ladder, data, config):
