@@ -4,7 +4,6 @@ Toggle to painted: in an exported page in a headless Chromium, from the click to
 in, after style, layout and paint. Own image: from its pixels to the finished pack, models loaded already.
 """
 
-import json
 import os
 import platform
 import tempfile
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks.figures import show
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.engine.checkpoint import load, shipped_models
 from htc_lab.explorer.blob import read_pack
@@ -95,11 +95,7 @@ def main(options: Options) -> None:
         "painted_ms_p95": round(float(np.percentile(times["painted"], 95)), 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
     }
-    if options.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:>18}  {value}")
+    show(figures, options.json)
 
 
 def _seconds_of_pack(models: dict[str, Any], image: torch.Tensor) -> float:

@@ -1,6 +1,5 @@
 """Classroom scenes written per second: ``python -m benchmarks.scenes [--json]``."""
 
-import json
 import os
 import platform
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import tyro
 
+from benchmarks.figures import show
 from htc_lab.data.scenes import SceneConfig, make_scene
 from htc_lab.data.write_scenes import write_classroom
 
@@ -47,11 +47,7 @@ def main(options: Options) -> None:
         "fastest_scene_ms": round(1e3 * alone, 2),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
     }
-    if options.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:>18}  {value}")
+    show(figures, options.json)
 
 
 def _seconds_of_scene(seed: int, config: SceneConfig) -> float:

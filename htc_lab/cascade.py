@@ -1,6 +1,5 @@
 """The cascade: the heads of all stages, run at test time and trained, by the four ideas of ``stages/``."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import cast
 
@@ -108,6 +107,15 @@ class Cascade(nn.Module):
         run = mask_flow.masks_with_flow if toggles.mask_flow else plain_cascade.masks_in_parallel
         return run(self._mask_heads(toggles.stages), x_mask, labels)
 
+    def _stage_masks(
+        self, x_mask: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"], t: int, toggles: Toggles
+    ) -> Float[Tensor, "N side side"]:
+        """Stage t's mask logits (t from 0), the channel of each RoI's class."""
+        heads = self._mask_heads(t + 1)
+        if toggles.mask_flow:
+            return mask_flow.last_mask_with_flow(heads, x_mask, labels)
+        return plain_cascade.masks_in_parallel(heads[-1:], x_mask, labels)[0]
+
     def forward(
         self,
         features: Features,
@@ -147,13 +155,12 @@ class Cascade(nn.Module):
         records = []
         for t, output in enumerate(outputs):
             view_rois, view_features, view_masks = final, final_features, final_masks[t]
-            if per_stage_view:
-                view_rois = interleaved.mask_rois(boxes[t], boxes[t + 1], toggles.interleaved).select(
-                    detected
-                )
+            seen_on = interleaved.mask_rois(boxes[t], boxes[t + 1], toggles.interleaved)
+            # Interleaved, the last stage's turn is on the final boxes: those masks are there already.
+            if per_stage_view and seen_on is not boxes[-1]:
+                view_rois = seen_on.select(detected)
                 view_features = self.mask_features(features, view_rois, toggles)
-                up_to_here = dataclasses.replace(toggles, stages=t + 1)
-                view_masks = self.all_masks(view_features, labels, up_to_here)[t]
+                view_masks = self._stage_masks(view_features, labels, t, toggles)
             records.append(
                 StageRecord(
                     output.rois.boxes,
@@ -225,11 +232,7 @@ class Cascade(nn.Module):
         self, features: Features, samples: StageSamples, targets: list[Targets], t: int, toggles: Toggles
     ) -> Tensor:
         x_mask = self.mask_features(features, samples.rois, toggles)
-        heads = self._mask_heads(t + 1)
-        if toggles.mask_flow:
-            logits = mask_flow.last_mask_with_flow(heads, x_mask, samples.labels)
-        else:
-            logits = plain_cascade.masks_in_parallel(heads[-1:], x_mask, samples.labels)[0]
+        logits = self._stage_masks(x_mask, samples.labels, t, toggles)
         wanted = []
         for i, target in enumerate(targets):
             here = samples.rois.image == i
