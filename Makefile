@@ -67,7 +67,7 @@ data: install
 	@$(VENV_PYTHON) data_scripts/make_classroom.py
 
 lab: data
-	@$(VENV_PYTHON) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb --log-level=WARN \
+	@$(VENV_PYTHON) -m jupyterlab --ServerApp.root_dir=. --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb --log-level=WARN \
 	    $(if $(filter-out 0,$(NO_BROWSER)),--no-browser) \
 	    $(if $(PORT),--port=$(PORT)) \
 	    $(shell [ "$$(id -u)" != 0 ] || echo --allow-root)

@@ -1,6 +1,8 @@
 """The lab on the command line: train, evaluate, predict, ablate, and see to data."""
 
+import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ from htc_lab.commands.ablate import ablate
 from htc_lab.commands.convert import convert
 from htc_lab.commands.course import course
 from htc_lab.commands.data import data
+from htc_lab.commands.doctor import doctor
 from htc_lab.commands.evaluate import evaluate
 from htc_lab.commands.explore import explore
 from htc_lab.commands.predict import predict
@@ -27,6 +30,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "convert": convert,
     "course": course,
     "data": data,
+    "doctor": doctor,
     "explore": explore,
     "reproduce": reproduce,
 }
@@ -34,18 +38,33 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit code 2 and one line on stderr where what was given is wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may hold what the terminal has no sign for.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         figures = tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="htc-lab", description=__doc__, args=arguments
         )
+        if figures is not None:
+            print(json.dumps(plain(figures), indent=1, allow_nan=False))
+        sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output (head, less) has seen enough; what is left must not be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        place = InputError(str(error.filename))
+        print(f"error: {place}: {error.strerror}; check the path and its permissions", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; what was saved stays, and the same command goes on from there", file=sys.stderr)
         sys.exit(130)
-    if figures is not None:
-        print(json.dumps(plain(figures), indent=1, allow_nan=False))
 
 
 if __name__ == "__main__":

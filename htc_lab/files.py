@@ -1,8 +1,10 @@
 """Writing files so that a reader never meets half of one."""
 
+import glob
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,23 +14,24 @@ from htc_lab.errors import InputError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary neighbour of ``path``, then put it in place in one step.
+    """Let ``write`` make a file of the same name in a temporary neighbour folder, then move it in one step.
 
-    Whatever stood at ``path`` stays whole until then, and stays if anything fails.
+    Whatever stood at ``path`` stays whole until then, and stays if anything fails. A killed process leaves
+    the temporary folder behind (:func:`remove_leftovers`), never half a file at ``path``.
 
     Raises:
         InputError: the folder can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        # A folder, because some writers make temporary files of their own beside what they write.
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
-    os.close(handle)
-    temporary = Path(name)
+    temporary = folder / path.name
     try:
         write(temporary)
-        # mkstemp makes files private; these are for others to read too.
+        # Some writers make files private; these are for others to read too.
         temporary.chmod(0o644)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -38,7 +41,13 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of writing ``path``; nobody may be writing it now."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def plain(value: Any) -> Any:
@@ -78,9 +87,12 @@ def read_json(path: Path, mend: str) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise InputError(f"{path}: not JSON of ours (nested too deeply); {mend}") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {mend}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    # A number of thousands of digits is a ValueError too.
+    except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); {mend}") from None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from htc_lab.commands.flags import say
+from htc_lab.commands.numbers import LONGEST_WAIT, in_range
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ def _build(action: Build) -> dict[str, Any] | None:
 def _grade(action: Grade) -> dict[str, Any] | None:
     from htc_lab.course.grading import Limits, chosen_exercises, grade_folder, write_csv, write_feedback
 
+    in_range("seconds", action.seconds, 1e-3, LONGEST_WAIT)
+    in_range("submission-seconds", action.submission_seconds, 1e-3, LONGEST_WAIT)
+    in_range("memory-mib", action.memory_mib, 1, 2**20)
     numbers = chosen_exercises(action.exercises)
     limits = Limits(action.seconds, action.submission_seconds, action.memory_mib)
     grades = grade_folder(action.folder, action.exercises, limits)
@@ -76,8 +80,11 @@ def _grade(action: Grade) -> dict[str, Any] | None:
     for grade in grades:
         say(f"{grade.student}: {points[grade.student]} points  {grade.remark}".rstrip(), action.json)
     cut = all(grade.network_cut for grade in grades)
+    fenced = all(grade.fenced for grade in grades)
     say(
-        f"{action.out}: {len(grades)} students. Network for the answers: {'cut' if cut else 'NOT cut'}.",
+        f"{action.out}: {len(grades)} students. Network for the answers: {'cut' if cut else 'NOT cut'}; "
+        f"files of others and other processes: {'out of reach' if fenced else 'NOT out of reach'}.",
         action.json,
     )
-    return {"out": str(action.out), "points": points, "network_cut": cut} if action.json else None
+    figures = {"out": str(action.out), "points": points, "network_cut": cut, "fenced": fenced}
+    return figures if action.json else None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from htc_lab.commands.flags import USUAL, Layout, say
+from htc_lab.commands.numbers import in_range
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def data(
         from htc_lab.data.scenes import SceneConfig
         from htc_lab.data.write_scenes import ensure_classroom
 
+        in_range("size", action.size, 32, 4096)
         config = SceneConfig(size=action.size)
         ensure_classroom(action.root, action.train, action.val, action.test, config, action.seed)
         counts = {"train": action.train, "val": action.val, "test": action.test}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
+from htc_lab.commands.numbers import LONGEST_WAIT, in_range
 from htc_lab.errors import InputError
 
 
@@ -15,6 +16,7 @@ def evaluate(
     toggles: str | None = None,
     device: str = "cpu",
     timeout: float = 600.0,
+    bf16: bool = False,
     layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
@@ -29,9 +31,12 @@ def evaluate(
         toggles: evaluate with these instead of the model's own.
         device: cpu or cuda; of several GPUs each process takes its own.
         timeout: seconds a process waits for the others before it gives up.
+        bf16: convolutions and linear layers in bfloat16: quicker, a little less exact.
         layout: where things are in the data folder.
         json: print the figures as one JSON object.
     """
+    in_range("timeout", timeout, 1e-3, LONGEST_WAIT)
+
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.engine.checkpoint import load
     from htc_lab.engine.distributed import processes
@@ -51,7 +56,7 @@ def evaluate(
         if team.first:
             say(folder.describe(), json)
         began = time.perf_counter()
-        found = predict_split(model, dataset, chosen, stages=True, team=team)
+        found = predict_split(model, dataset, chosen, stages=True, team=team, bf16=bf16)
     if not team.first:
         return None
     ap = average_precision(truth_of(dataset), found)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from htc_lab.commands.flags import say
+from htc_lab.commands.numbers import in_range
 from htc_lab.errors import InputError
 
 
@@ -33,6 +34,9 @@ def explore(
     """
     if (image is None) == (scene is None):
         raise InputError("explore: give a picture file, or --scene with the number of a classroom test scene")
+
+    if scene is not None:
+        in_range("scene", scene, 0, 2**30)
 
     from htc_lab.explorer.explore import find
     from htc_lab.explorer.export import to_html

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from htc_lab.config import Toggles, parse_toggles
-from htc_lab.errors import InputError
+from htc_lab.errors import InputError, in_one_line
 
 if TYPE_CHECKING:
     from htc_lab.data.layout import DataFolder
@@ -62,13 +62,23 @@ def say(text: str, json: bool) -> None:
     print(text, file=sys.stderr if json else sys.stdout, flush=True)
 
 
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
 def usable_device(name: str) -> str:
+    """The device, if this torch and machine have it.
+
+    Raises:
+        InputError: they don't.
+    """
     import torch
 
     try:
+        if torch.device(name).type not in _DEVICES:
+            raise RuntimeError(f"not one of {', '.join(_DEVICES)}")
         torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = in_one_line(str(error).split("\n")[0])
         raise InputError(
             f"--device {name}: cannot be used ({reason}); take cpu, or cuda where there is a GPU"
         ) from None

@@ -1,11 +1,12 @@
 """``htc-lab reproduce``."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from htc_lab.commands.flags import say, usable_device
-from htc_lab.data.released import RELEASED
+from htc_lab.commands.numbers import in_range
 from htc_lab.errors import InputError
 from htc_lab.preset_table import RELEASED_FIGURES, Released
 
@@ -48,8 +49,9 @@ def reproduce(
         device: cpu or cuda.
         json: print the figures as one JSON object.
     """
-    if first is not None and first < 1:
-        raise InputError(f"--first {first}: must be at least 1")
+    if first is not None:
+        in_range("first", first, 1, math.inf)
+    in_range("score", score, 0, 1)
     chosen = annotations or coco / "annotations" / "instances_val2017.json"
     if not chosen.is_file():
         raise InputError(
@@ -97,6 +99,8 @@ def reproduce(
 
 def _released(contestant: "Contestant") -> Released | None:
     """The public figures of the released file of this name."""
+    from htc_lab.data.released import RELEASED
+
     name = Path(contestant.checkpoint).name
     presets = [preset for preset, path in RELEASED.items() if path.endswith(f"/{name}")]
     return RELEASED_FIGURES[presets[0]] if presets else None

@@ -2,10 +2,10 @@
 
 What the isolation is. Each student has a process with a home, a working directory and an environment of its
 own, and a time limit. On Linux each answer runs in a further child, with a time limit, a bound on memory
-and on the size of files, and without network where the system lets a process give it up; no student's code
-runs in the grader itself. What it is not: a sandbox. The code runs as the user who grades and can read what
-that user can read, and code that is written to cheat can. For strangers' code, grade in a container or as
-another user.
+and on the size of files; no student's code runs in the grader itself. Where the kernel has seccomp and
+Landlock (:mod:`htc_lab.course.sandbox`), that child has no network, starts no processes, signals none, reads
+nothing but Python and the libraries, and writes into its own folder alone. What it is not: a proof against
+cheating. The answer runs in the process that judges it, so code that is written to forge a verdict can.
 """
 
 import csv
@@ -57,12 +57,14 @@ class Grade:
         verdicts: by exercise; one that is absent could not be judged.
         remark: what the lecturer should know, in the grader's own words; empty where all went well.
         network_cut: whether the answers ran without network.
+        fenced: whether files of others and other processes were out of their reach.
     """
 
     student: str
     verdicts: dict[str, Verdict]
     remark: str
     network_cut: bool
+    fenced: bool = False
 
     def points(self, number: str) -> int:
         """For one exercise: all of its points or none."""
@@ -210,7 +212,7 @@ def _grade_of(student: str, lines: list[dict[str, Any]], numbers: Sequence[str])
         remarks += [f"{status}: {' '.join(those)}"] if those else []
     if len(verdicts) < len(numbers):
         remarks.append("the grading process was ended before all exercises were judged")
-    return Grade(student, verdicts, "; ".join(remarks), bool(head["network_cut"]))
+    return Grade(student, verdicts, "; ".join(remarks), bool(head["network_cut"]), bool(head["fenced"]))
 
 
 def grade_folder(folder: Path, exercises: Sequence[str] = (), limits: Limits | None = None) -> list[Grade]:
@@ -238,7 +240,8 @@ def write_csv(grades: Sequence[Grade], numbers: Sequence[str], path: Path) -> No
     most = sum(EXERCISES[number].points for number in numbers)
 
     def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        # A file's name need not be valid text.
+        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             rows = csv.writer(file)
             rows.writerow(["student", *numbers, "points", "of", "remark"])
             for grade in grades:
@@ -254,4 +257,5 @@ def write_feedback(grades: Sequence[Grade], folder: Path) -> None:
         text = "\n\n".join(str(verdict) for verdict in grade.verdicts.values())
         body = f"# {grade.student}\n\n```\n{text.replace('```', '')}\n```\n"
         body += f"\n{grade.remark}\n" if grade.remark else ""
+        body = body.encode("utf-8", "backslashreplace").decode("utf-8")
         write_text(folder / f"{grade.student}.md", body)

@@ -18,6 +18,7 @@ from htc_lab.course.exercise import Answer, Exercise, Verdict
 from htc_lab.course.exercises import EXERCISES
 from htc_lab.course.fences import cut_network, limit_resources, silence
 from htc_lab.course.limits import CAN_FORK, run_limited
+from htc_lab.course.sandbox import forbid_calls, forbid_files, library_folders
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -33,7 +34,7 @@ def grade_student(order: dict[str, Any], say: Say) -> None:
     deadline = time.monotonic() + order["submission_seconds"]
     answers = read_answers([Path(path) for path in order["paths"]])
     answers.load_libraries()
-    say({"problems": answers.problems, "network_cut": _network_can_be_cut()})
+    say({"problems": answers.problems, **_fences()})
     for number in order["exercises"]:
         exercise = EXERCISES[number]
         if time.monotonic() > deadline:
@@ -44,9 +45,18 @@ def grade_student(order: dict[str, Any], say: Say) -> None:
         say(dataclasses.asdict(verdict))
 
 
-def _network_can_be_cut() -> bool:
-    ended = run_limited(lambda: {"cut": CAN_FORK and cut_network()}, 10.0)
-    return bool(ended.value and ended.value["cut"])
+def _fences() -> dict[str, bool]:
+    """Which of the fences this system puts up, tried in a child."""
+    ended = run_limited(_fence, 30.0) if CAN_FORK else None
+    return (ended and ended.value) or {"network_cut": False, "fenced": False}
+
+
+def _fence() -> dict[str, bool]:
+    """Give up what an answer doesn't need: network, files of others, other processes."""
+    cut = cut_network()
+    files = forbid_files(library_folders(), [Path.cwd()])
+    calls = forbid_calls()
+    return {"network_cut": cut or calls, "fenced": files and calls}
 
 
 def _verdict(exercise: Exercise, answers: Answers, order: dict[str, Any]) -> Verdict:
@@ -57,7 +67,7 @@ def _verdict(exercise: Exercise, answers: Answers, order: dict[str, Any]) -> Ver
     def prepare() -> None:
         silence()
         limit_resources(order["memory_mib"])
-        cut_network()
+        _fence()
 
     return limited_verdict(exercise, find, tuple(order["seeds"]), order["seconds"], prepare)
 

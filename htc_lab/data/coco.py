@@ -2,17 +2,29 @@
 
 import json
 import math
+import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from htc_lab.data.rle import decode_segmentation, segmentation_fault
-from htc_lab.errors import InputError
+from htc_lab.errors import InputError, in_one_line
 
 Row = dict[str, Any]
+
+MOST_PIXELS = 178_956_970
+"""Of an image; PIL takes a larger one for an attack on the memory and does not open it."""
+
+_LARGEST = 2**53
+"""Beyond it, neither a float nor a browser tells one whole number from the next."""
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 1000
+_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's control characters, halves of a pair, line and paragraph breaks."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,8 @@ def read_tree(path: Path) -> dict[str, Any]:
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text at byte {error.start}; save it as UTF-8 JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: broken JSON ({in_one_line(error)}); export or download it again") from None
     if not isinstance(tree, dict):
         raise InputError(
             f"{path}: holds a {type(tree).__name__}, not an object with images, annotations and categories; "
@@ -153,17 +167,46 @@ def _with_id(row: Row) -> str:
 
 
 def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < _LARGEST
+        and math.isfinite(value)
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and not any(unicodedata.category(c) in _NO_TEXT for c in value)
+    )
+
+
+def _is_file_name(value: Any) -> bool:
+    if not _is_name(value):
+        return False
+    path = PurePath(value)
+    sizes = [len(os.fsencode(part)) for part in path.parts]
+    return path.name not in ("", "..") and max(sizes) <= _LONGEST_NAME and sum(sizes) <= _LONGEST_PATH
+
+
+def _shown(value: Any) -> str:
+    """For a message; Python refuses to write out numbers of thousands of digits."""
+    try:
+        return f"{value!r:.60}"
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _field_fault(row: Row, field: str, good: bool, wanted: str) -> str | None:
     if field not in row:
         return f".{field}: is missing; it must be {wanted}"
-    return None if good else f".{field}: is {row[field]!r:.60}; it must be {wanted}"
+    return None if good else f".{field}: is {_shown(row[field])}; it must be {wanted}"
 
 
 def _check_categories(path: Path, rows: list[Row]) -> list[Row]:
@@ -192,9 +235,8 @@ def _check_images(path: Path, rows: list[Row]) -> list[Row]:
 
 def category_fault(row: Row, seen: set[int]) -> str | None:
     """What is wrong with a category: ".field: what; mend", or None. ``seen``: ids of those before."""
-    name = row.get("name")
-    fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer")
-    fault = fault or _field_fault(row, "name", isinstance(name, str) and bool(name), "a name")
+    fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer below 2^53")
+    fault = fault or _field_fault(row, "name", _is_name(row.get("name")), "a name of one line")
     if not fault and row["id"] in seen:
         fault = f".id: {row['id']} is there twice; give every category its own id"
     return fault
@@ -202,13 +244,14 @@ def category_fault(row: Row, seen: set[int]) -> str | None:
 
 def image_fault(row: Row, seen: set[int]) -> str | None:
     """What is wrong with an image entry: ".field: what; mend", or None. ``seen``: ids of those before."""
-    name = row.get("file_name")
-    good = isinstance(name, str) and bool(name)
-    fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer")
+    good = _is_file_name(row.get("file_name"))
+    fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer below 2^53")
     fault = fault or _field_fault(row, "file_name", good, "the name of the image file")
     for side in ("height", "width"):
         good = _is_int(row.get(side)) and row[side] > 0
         fault = fault or _field_fault(row, side, good, "a positive integer, px")
+    if not fault and row["height"] * row["width"] > MOST_PIXELS:
+        fault = f".height, width: {row['height']} x {row['width']} px must be at most {MOST_PIXELS} pixels"
     if not fault and row["id"] in seen:
         fault = f".id: {row['id']} is there twice; give every image its own id"
     return fault
@@ -226,7 +269,7 @@ def annotation_fault(
         seen: ids of the annotations before.
     """
     for field in ("id", "image_id", "category_id"):
-        fault = _field_fault(row, field, _is_int(row.get(field)), "an integer")
+        fault = _field_fault(row, field, _is_int(row.get(field)), "an integer below 2^53")
         if fault:
             return fault
     if row["id"] in seen:
@@ -241,9 +284,9 @@ def annotation_fault(
     if fault:
         return fault
     if "iscrowd" in row and row["iscrowd"] not in (0, 1):
-        return f".iscrowd: is {row['iscrowd']!r:.60}; it must be 0 or 1"
+        return f".iscrowd: is {_shown(row['iscrowd'])}; it must be 0 or 1"
     if "area" in row and not (_is_number(row["area"]) and row["area"] >= 0):
-        return f".area: is {row['area']!r:.60}; it must be a number, 0 or more"
+        return f".area: is {_shown(row['area'])}; it must be a number, 0 or more"
     if "segmentation" not in row:
         return ".segmentation: is missing; give polygons or a run-length encoding"
     fault = segmentation_fault(row["segmentation"], *sizes[row["image_id"]])

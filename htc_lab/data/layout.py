@@ -97,6 +97,8 @@ def find_data(
         raise InputError(f"{root}: no such folder; name the folder of a COCO-format data set")
     if not 0.0 < val_fraction < 1.0:
         raise InputError(f"--val-fraction {val_fraction}: must be between 0 and 1")
+    if split_seed < 0:
+        raise InputError(f"--split-seed {split_seed}: must be 0 or more")
     jsons = choose_jsons(root, train_json, val_json, test_json)
     data = {name: read_coco(path) for name, path in jsons.items()}
     for name in ("val", "test"):
@@ -174,7 +176,7 @@ def _jsons_in(folder: Path) -> list[Path]:
 def _looks_like_coco(path: Path) -> bool:
     try:
         tree = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(tree, dict) and {"images", "annotations", "categories"} <= tree.keys()
 

@@ -1,17 +1,47 @@
 """Reading picture files as pixels, without torch: worker processes that only look start at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from htc_lab.errors import InputError
+from htc_lab.errors import InputError, in_one_line
+
+_DEEPEST = 65535
 
 
-def _as_rgb(picture: Image.Image) -> np.ndarray:
+@contextmanager
+def opened(path: Path, missing: str, unreadable: str) -> Iterator[Image.Image]:
+    """A picture file, open; whatever goes wrong while it is, decoding included, is an InputError.
+
+    Args:
+        path: the file.
+        missing: how the message goes on where there is no file.
+        unreadable: how it begins and ends where there is one: "cannot be read as a PNG ({}); write it again".
+    """
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path}: {missing}") from None
+    # A damaged file makes PIL raise almost anything: OSError, SyntaxError, ValueError, struct.error, ...
+    except Exception as error:
+        raise InputError(f"{path}: {unreadable.format(in_one_line(error))}") from None
+
+
+def _as_rgb(picture: Image.Image, path: Path) -> np.ndarray:
     """(H, W, 3) uint8; 16-bit grey becomes 8-bit, CMYK and palettes are converted, alpha is dropped."""
-    if picture.mode.startswith("I"):
+    if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
+        if picture.mode == "F" or values.min() < 0 or values.max() > _DEEPEST:
+            raise InputError(
+                f"{path}: holds grey values of no known scale ({picture.mode}, {values.min():g} to "
+                f"{values.max():g}); save it with 8 or 16 bits"
+            )
         grey = (values >> 8 if values.max() > 255 else values).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(picture.convert("RGB"))
@@ -28,16 +58,12 @@ def read_pixels(path: Path, height: int | None = None, width: int | None = None)
         InputError: the file is missing, unreadable or of another size.
     """
     path = Path(path)
-    try:
-        with Image.open(path) as picture:
-            turned: Image.Image = picture
-            if height is None or picture.size != (width, height):
-                turned = ImageOps.exif_transpose(picture)
-            pixels = _as_rgb(turned)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image; put it there, or drop it from the annotations") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be read as a picture ({error}); replace the file") from None
+    missing = "no such image; put it there, or drop it from the annotations"
+    with opened(path, missing, "cannot be read as a picture ({}); replace the file") as picture:
+        turned: Image.Image = picture
+        if height is None or picture.size != (width, height):
+            turned = ImageOps.exif_transpose(picture)
+        pixels = _as_rgb(turned, path)
     if height is not None and pixels.shape[:2] != (height, width):
         raise InputError(
             f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} px (width x height), but the annotations say "

@@ -5,13 +5,14 @@ An RLE lists how many pixels are outside, inside, outside, ... going down the co
 character a group: 48 + group, plus 32 where more groups follow.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from htc_lab.errors import InputError
+
+_LONGEST_BITS = 60
 
 
 def rle_counts(text: str) -> list[int]:
@@ -29,6 +30,8 @@ def rle_counts(text: str) -> list[int]:
         value |= (code & 31) << shift
         shift += 5
         if code & 32:
+            if shift > _LONGEST_BITS:
+                raise ValueError("a number in it has no end")
             continue
         if code & 16:
             value -= 1 << shift
@@ -39,14 +42,20 @@ def rle_counts(text: str) -> list[int]:
     return counts
 
 
-def _polygon_fault(polygon: Any) -> str | None:
+def _polygon_fault(polygon: Any, reach: int) -> str | None:
     if not isinstance(polygon, list):
         return f": is a {type(polygon).__name__}; it must be a list x1, y1, x2, y2, ..."
     if len(polygon) < 6 or len(polygon) % 2:
         return f": has {len(polygon)} numbers; it must have x and y of at least three points"
-    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in polygon):
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and v == v for v in polygon):
         return ": must hold finite numbers only"
+    if max(map(abs, polygon)) > reach:
+        return f": has a coordinate beyond {reach} px, far outside the image; correct it"
     return None
+
+
+# pycocotools takes memory for each pixel of an outline, outside the image too, and crashes without it.
+_SIDES_OUTSIDE, _PIXELS_OUTSIDE = 4, 1000
 
 
 def segmentation_fault(segmentation: Any, height: int, width: int) -> str | None:
@@ -55,7 +64,7 @@ def segmentation_fault(segmentation: Any, height: int, width: int) -> str | None
         if not segmentation:
             return ": is empty; give at least one polygon, or drop the annotation"
         for i, polygon in enumerate(segmentation):
-            fault = _polygon_fault(polygon)
+            fault = _polygon_fault(polygon, _SIDES_OUTSIDE * max(height, width) + _PIXELS_OUTSIDE)
             if fault:
                 return f"[{i}]{fault}"
         return None

@@ -4,16 +4,16 @@ A map is (H, W) uint8: class indices 0..S-1, 255 ignored. On disk it is a PNG of
 PNG, whose indices count), whose values a lookup table turns into indices.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from htc_lab.data.layout import DataFolder, Split, map_name
+from htc_lab.data.pictures import opened
 from htc_lab.errors import InputError
+from htc_lab.files import read_json
 
 IGNORED = 255
 UNKNOWN = 254
@@ -62,15 +62,9 @@ def semantic_from_instances(masks: np.ndarray, labels: np.ndarray, num_classes: 
 
 def _read_values(path: Path) -> np.ndarray:
     """Values in the file: (H, W) uint8."""
-    try:
-        with Image.open(path) as picture:
-            values = np.asarray(picture)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such semantic map; add it, or remove the folder to do without maps"
-        ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path}: cannot be read as a PNG ({error}); write the map again") from None
+    missing = "no such semantic map; add it, or remove the folder to do without maps"
+    with opened(path, missing, "cannot be read as a PNG ({}); write the map again") as picture:
+        values = np.asarray(picture)
     if values.ndim == 3:
         if values.shape[2] < 3 or (values[..., :1] != values[..., 1:3]).any():
             raise InputError(
@@ -80,9 +74,12 @@ def _read_values(path: Path) -> np.ndarray:
         values = values[..., 0]
     if values.dtype == bool:
         values = values.astype(np.uint8)
+    if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.round(values))).all():
+        raise InputError(f"{path}: holds fractions; class indices must be whole numbers, 0..253")
     if values.min() < 0 or values.max() > IGNORED:
         raise InputError(
-            f"{path}: holds values up to {values.max()}; class indices must be 0..253, ignored is 255"
+            f"{path}: holds values from {values.min()} to {values.max()}; class indices must be 0..253, "
+            "ignored is 255"
         )
     return values.astype(np.uint8)
 
@@ -128,10 +125,7 @@ def _named_classes(root: Path, maps: Path) -> SemanticClasses | None:
         path = folder / "semantic_classes.json"
         if not path.is_file():
             continue
-        try:
-            tree = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise InputError(f"{path}: broken JSON ({error}); correct it") from None
+        tree = read_json(path, "correct it")
         names = tree.get("semantic_classes") if isinstance(tree, dict) else None
         if not (
             isinstance(names, list) and 1 <= len(names) <= 254 and all(isinstance(n, str) for n in names)

@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS, Scene, SceneConfig, make_scene
 from htc_lab.errors import InputError
+from htc_lab.files import read_json
 
 GENERATOR_VERSION = 3
 """Goes up with every change to the pixels or the truth of a scene."""
@@ -227,15 +228,14 @@ def ensure_classroom(
     root = Path(root)
     sidecar = root / "scenes.json"
     wanted = _sidecar({"train": train, "val": val, "test": test}, config, seed)
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is no folder; name another one")
     if not root.exists() or not any(root.iterdir()):
         write_classroom(root, train, val, test, config, seed, workers, progress)
         return root
     if not sidecar.is_file():
         raise InputError(f"{root}: holds no scenes.json, so no classroom scenes; name another folder")
-    try:
-        found = json.loads(sidecar.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{sidecar}: broken JSON ({error}); remove {root} to have it made again") from None
+    found = read_json(sidecar, f"remove {root} to have it made again")
     if not isinstance(found, dict) or found != wanted:
         differs = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
         raise InputError(

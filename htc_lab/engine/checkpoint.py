@@ -1,6 +1,9 @@
 """Checkpoints: safetensors, with the config in the file and beside it for people; mmdet's are read too."""
 
+import contextlib
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from torch import Tensor
 from htc_lab.config import ModelConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, to_dict
 from htc_lab.engine.pretrained import CLASSROOM_BASE, SHIPPED
-from htc_lab.errors import InputError
+from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import write_atomically, write_json
 from htc_lab.interop.mmdet_checkpoint import read_mmdet
 from htc_lab.model import HybridTaskCascade
@@ -40,7 +43,7 @@ def save_model(
     for name, value in model.state_dict().items():
         value = value.detach().cpu().contiguous()
         tensors[name] = value.half() if half and value.is_floating_point() else value
-    _write(path, tensors, _header(model, {}))
+    write_tensors(path, tensors, _header(model, {}))
     card = {"config": to_dict(model.config), "class_names": list(model.class_names), **(about or {})}
     write_json(path.with_suffix(".json"), card)
 
@@ -49,7 +52,7 @@ def save_run(path: Path, model: HybridTaskCascade, optimizer: dict[str, Tensor],
     """Write a training's whole state as one file, so that weights and optimiser can't disagree."""
     tensors = {_WEIGHTS + n: v.detach().cpu().contiguous() for n, v in model.state_dict().items()}
     tensors |= {_OPTIMIZER + n: v.detach().cpu().contiguous() for n, v in optimizer.items()}
-    _write(path, tensors, _header(model, {"step": str(step)}))
+    write_tensors(path, tensors, _header(model, {"step": str(step)}))
 
 
 def _header(model: HybridTaskCascade, more: dict[str, str]) -> dict[str, str]:
@@ -60,8 +63,24 @@ def _header(model: HybridTaskCascade, more: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """A safetensors file, atomically.
+
+    Raises:
+        InputError: the place can't be written.
+    """
+    write_atomically(path, lambda temporary: _save(tensors, temporary, header))
+
+
+def _save(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    """As ``save_file``, but a full disk is the OSError it is with every other writer."""
+    try:
+        save_file(tensors, path, metadata=header)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
 
 
 def read_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
@@ -75,6 +94,8 @@ def read_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
         raise InputError(f"{path}: holds a model but no training state; start a new run with --init {path}")
     weights = {n.removeprefix(_WEIGHTS): v for n, v in tensors.items() if n.startswith(_WEIGHTS)}
     optimizer = {n.removeprefix(_OPTIMIZER): v for n, v in tensors.items() if n.startswith(_OPTIMIZER)}
+    if not re.fullmatch("[0-9]{1,15}", header["step"]):
+        raise InputError(f"{path}: metadata field 'step' is {header['step']:.20}; take another checkpoint")
     return weights, optimizer, int(header["step"])
 
 
@@ -94,16 +115,18 @@ def shipped_models() -> list[str]:
 
 def _find(where: str | Path) -> Path:
     path = Path(where)
-    if path.is_dir() and (path / CHECKPOINT).is_file():
-        return path / CHECKPOINT
-    if path.is_file():
-        return path
     shipped = SHIPPED / f"{where}.safetensors"
-    if not path.is_absolute() and shipped.is_file():
-        return shipped
+    # The system refuses to look for a name that is too long, or in a folder that is closed.
+    with contextlib.suppress(OSError):
+        if path.is_dir() and (path / CHECKPOINT).is_file():
+            return path / CHECKPOINT
+        if path.is_file():
+            return path
+        if not path.is_absolute() and shipped.is_file():
+            return shipped
     raise InputError(
-        f"{where}: no such checkpoint; give a .safetensors file, a run folder, a .pth of mmdet, or one of: "
-        + ", ".join(shipped_models())
+        f"{str(where)[:300]}: no such checkpoint; give a .safetensors file, a run folder, a .pth of mmdet, "
+        f"or one of: {', '.join(shipped_models())}"
     )
 
 
@@ -158,6 +181,8 @@ def load(
     model = empty_model(config)
     fill(model, weights, str(path))
     names = _json(header.get("class_names", "[]"), path, "class_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: metadata field 'class_names' is no list of names; save it anew")
     if len(names) != config.classes:
         raise InputError(
             f"{path}: class_names has {len(names)} names for {config.classes} classes; save it anew"
@@ -169,7 +194,7 @@ def load(
 def _json(text: str, path: Path, field: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: metadata field '{field}' is not JSON ({error}); get the file anew"
         ) from None
@@ -177,8 +202,16 @@ def _json(text: str, path: Path, field: str) -> Any:
 
 def empty_model(config: ModelConfig) -> HybridTaskCascade:
     """The network without weights, to be filled by :func:`fill`: no time is spent on drawing any."""
-    with torch.device("meta"):
-        return HybridTaskCascade(config)
+    try:
+        with torch.device("meta"):
+            return HybridTaskCascade(config)
+    except InputError:
+        raise
+    # Numbers each in their range may still not go together, such as groups that don't divide a width.
+    except (ValueError, RuntimeError, TypeError, ArithmeticError) as error:
+        raise InputError(
+            f"config of {config.name:.60}: no network can be built of it ({in_one_line(error)}); correct it"
+        ) from None
 
 
 def fill(
@@ -202,9 +235,10 @@ def fill(
     missing = sorted(set(wanted) - set(weights))
     left_over = sorted(set(weights) - set(wanted))
     differ = [
-        f"{n} {tuple(weights[n].shape)} for {tuple(wanted[n].shape)}"
+        f"{n} {_kind(weights[n])} for {_kind(wanted[n])}"
         for n in sorted(set(wanted) & set(weights))
         if wanted[n].shape != weights[n].shape
+        or wanted[n].is_floating_point() != weights[n].is_floating_point()
     ]
     complaints = [
         f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
@@ -213,4 +247,16 @@ def fill(
     ]
     if complaints:
         raise InputError(f"{source}: entries {'; '.join(complaints)}; {mend}")
+    # Weights that are shapes alone ("meta") have no numbers.
+    numbers = {n: v for n, v in weights.items() if v.is_floating_point() and not v.is_meta}
+    spoilt = [n for n, v in numbers.items() if not v.isfinite().all()]
+    if spoilt:
+        raise InputError(
+            f"{source}: {len(spoilt)} entries hold numbers that are not finite ({', '.join(spoilt[:3])}): "
+            "its training diverged or the file is damaged; take an earlier checkpoint"
+        )
     model.load_state_dict(weights, assign=True)
+
+
+def _kind(value: Tensor) -> str:
+    return f"{tuple(value.shape)}{'' if value.is_floating_point() else ' of whole numbers'}"

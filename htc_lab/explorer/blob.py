@@ -7,6 +7,7 @@ without a copy.
 """
 
 import json
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from htc_lab.errors import InputError
+from htc_lab.errors import InputError, in_one_line
 
 MAGIC = b"HTCX"
-VERSION = 1
+VERSION = 2
 _HEAD = struct.Struct("<4sII")
 _ALIGN = 4
+_MOST_BYTES = 2**30
 _KINDS = {"f4": np.float32, "u1": np.uint8, "i2": np.int16}
 
 
@@ -79,12 +81,24 @@ def read_pack(data: bytes) -> OpenPack:
         raise InputError(f"pack: is of version {version}, this lab reads {VERSION}; make it anew")
     try:
         index = json.loads(data[_HEAD.size : _HEAD.size + length])
-        body = zlib.decompress(data[_HEAD.size + length :])
-    except (json.JSONDecodeError, UnicodeDecodeError, zlib.error) as error:
-        raise InputError(f"pack: is damaged ({error}); make it anew") from None
+        return OpenPack(index, _blocks(index["blocks"], data[_HEAD.size + length :]))
+    # Its parts may be of any type and say anything.
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError, zlib.error) as error:
+        raise InputError(f"pack: is damaged ({in_one_line(error)}); make it anew") from None
+
+
+def _blocks(places: Any, packed: bytes) -> list[np.ndarray]:
+    """The arrays; the body is inflated only as far as the index says that it goes."""
+    sizes = [math.prod(shape) * np.dtype(_KINDS[kind]).itemsize for _, kind, shape in places]
+    end = max((place[0] + size for place, size in zip(places, sizes, strict=True)), default=0)
+    if any(place[0] < 0 or min(place[2], default=0) < 0 for place in places) or end > _MOST_BYTES:
+        raise ValueError("blocks of impossible size")
+    stream = zlib.decompressobj()
+    body = stream.decompress(packed, end + _ALIGN)
+    if not stream.eof:
+        raise ValueError("its body does not end where its blocks do")
     blocks = []
-    for offset, kind, shape in index["blocks"]:
+    for offset, kind, shape in places:
         dtype = np.dtype(_KINDS[kind]).newbyteorder("<")
-        flat = np.frombuffer(body, dtype, count=int(np.prod(shape)), offset=offset)
-        blocks.append(flat.reshape(shape))
-    return OpenPack(index, blocks)
+        blocks.append(np.frombuffer(body, dtype, count=math.prod(shape), offset=offset).reshape(shape))
+    return blocks

@@ -20,7 +20,8 @@ KNOBS = (
 """What a teacher can hide; "semantic" stands for both switches and the map."""
 
 _OFF = {"t": "trained_without", "s": "switched_off"}
-_NUMBER = re.compile(r"\d+(\.\d+)?|\.\d+")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?|\.[0-9]{1,20}")
+_WHOLE = re.compile(r"[0-9]{1,9}")
 MOST_STAGES = 3
 
 
@@ -109,7 +110,9 @@ class ExplorerState:
                         )
                     values["off_means"] = _OFF[value]
                 case "stage" | "obj":
-                    values["stage" if key == "stage" else "selected"] = int(_number(key, value))
+                    if not _WHOLE.fullmatch(value):
+                        raise InputError(f"state: {key} is '{value:.60}'; give a whole number, 0 or more")
+                    values["stage" if key == "stage" else "selected"] = int(value)
                 case "show":
                     values["show"] = tuple(value.split(".")) if value else ()
                 case "ref":
@@ -125,7 +128,7 @@ class ExplorerState:
 
 def _number(key: str, value: str) -> float:
     if not _NUMBER.fullmatch(value):
-        raise InputError(f"state: {key} is '{value}'; give a number, 0 or more")
+        raise InputError(f"state: {key} is '{value:.60}'; give a number, 0 or more")
     return float(value)
 
 

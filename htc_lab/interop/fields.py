@@ -20,8 +20,7 @@ class Unsupported:
     why: str
 
     def __str__(self) -> str:
-        text = " ".join(repr(self.value).split())
-        return f"{self.path}={text if len(text) <= 60 else text[:57] + '...'} ({self.why})"
+        return f"{self.path}={shown(self.value, 60)} ({self.why})"
 
 
 class _Absent:
@@ -30,6 +29,21 @@ class _Absent:
 
 ABSENT: Final = _Absent()
 _UNKNOWN = "no setting of this lab"
+_LARGEST = 2**53
+
+
+def shown(value: Any, most: int) -> str:
+    """A value as a message shows it, in at most so many characters."""
+    try:
+        text = " ".join(repr(value).split())
+    # Python refuses to write out a number of thousands of digits, and lists in lists in lists.
+    except (ValueError, RecursionError):
+        return "something too long to be shown"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= _LARGEST
 
 
 class Fields:
@@ -72,18 +86,18 @@ class Fields:
 
     def wrong(self, path: str, what: str) -> InputError:
         value = self._find(path)
-        found = "missing" if value is ABSENT else f"{value!r:.80}"
+        found = "missing" if value is ABSENT else shown(value, 80)
         return InputError(f"{self.where}: {path} is {found}, but must be {what}; correct it")
 
     def integer(self, path: str, default: Any = ABSENT) -> int:
         value = self.get(path, default)
-        if type(value) is not int:
+        if type(value) is not int or abs(value) > _LARGEST:
             raise self.wrong(path, "a whole number")
         return value
 
     def number(self, path: str, default: Any = ABSENT) -> float:
         value = self.get(path, default)
-        if type(value) not in (int, float):
+        if not _is_number(value):
             raise self.wrong(path, "a number")
         return float(value)
 
@@ -101,7 +115,7 @@ class Fields:
 
     def numbers(self, path: str, count: int | None = None, default: Any = ABSENT) -> tuple[float, ...]:
         value = self.get(path, default)
-        whole = isinstance(value, list | tuple) and all(type(v) in (int, float) for v in value)
+        whole = isinstance(value, list | tuple) and all(map(_is_number, value))
         if not whole or (count is not None and len(value) != count):
             raise self.wrong(path, f"a list of {count or ''} numbers".replace("  ", " "))
         return tuple(float(v) for v in value)
@@ -140,7 +154,7 @@ class Fields:
         if path in self._read or value is ABSENT:
             return
         below = f"{path}."
-        if not any(read.startswith(below) for read in self._read):
+        if not isinstance(value, dict | list | tuple) or not any(r.startswith(below) for r in self._read):
             if value not in (None, {}, [], ()):
                 yield path, value
             return
@@ -153,4 +167,4 @@ def _plain(value: Any) -> Any:
     """Whole numbers as float and tuples as lists, so that 1 is 1.0 and (0, 1) is [0, 1]."""
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    return float(value) if type(value) is int else value
+    return float(value) if type(value) is int and abs(value) <= _LARGEST else value

@@ -55,8 +55,12 @@ def config_from_mmdet(path: str | Path, strict: bool = True) -> MmdetConfig:
     if {"data", "optimizer", "lr_config"} & set(values):
         raise InputError(f"{path}: laid out as in mmdet 2; give the same model's config of mmdet 3")
     fields = Fields(values, str(path))
-    model = model_config(fields, path.stem, image_sizes(fields))
-    training = schedule(fields)
+    try:
+        model = model_config(fields, path.stem, image_sizes(fields))
+        training = schedule(fields)
+    except InputError as error:
+        # A dataclass that checks its own numbers does not know whose they are.
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     fields.note_unread("model")
     if fields.unsupported and strict:
         first = "; ".join(map(str, fields.unsupported[:_NAMED]))

@@ -45,7 +45,7 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
     boxes = _stages(fields, f"{_HEAD}.bbox_head", count)
     masks = _stages(fields, f"{_HEAD}.mask_head", count)
     rcnn = _stages(fields, _RCNN, count)
-    classes = _common(fields, boxes, "num_classes", 80)
+    classes = _whole(fields, boxes, "num_classes", 80)
     for path in masks:
         fields.expect(f"{path}.num_classes", classes, default=80)
     box_size, sampling_ratio, pooled_levels = _extractor(fields, "bbox_roi_extractor", fpn)
@@ -77,10 +77,10 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
         finest_scale=finest,
         pooled_levels=pooled_levels,
         sampling_ratio=sampling_ratio,
-        fc_channels=_common(fields, boxes, "fc_out_channels", 1024),
-        mask_channels=_common(fields, masks, "conv_out_channels", 256),
-        mask_convs=_common(fields, masks, "num_convs", 4),
-        samples=_common(fields, sampler, "num"),
+        fc_channels=_whole(fields, boxes, "fc_out_channels", 1024),
+        mask_channels=_whole(fields, masks, "conv_out_channels", 256),
+        mask_convs=_whole(fields, masks, "num_convs", 4),
+        samples=_whole(fields, sampler, "num"),
         positive_fraction=float(_common(fields, sampler, "pos_fraction")),
         negatives_per_positive=float(_common(fields, sampler, "neg_pos_ub", -1)),
         add_truth=bool(_common(fields, sampler, "add_gt_as_proposals", True)),
@@ -115,6 +115,14 @@ def _common(fields: Fields, paths: list[str], name: str, default: Any = ABSENT) 
     for path in paths[1:]:
         fields.expect(f"{path}.{name}", first, default=default)
     return first
+
+
+def _whole(fields: Fields, paths: list[str], name: str, default: Any = ABSENT) -> int:
+    """A whole number that must be the same in all stages."""
+    value = _common(fields, paths, name, default)
+    if type(value) is not int:
+        raise fields.wrong(f"{paths[0]}.{name}", "a whole number")
+    return value
 
 
 def _extractor(fields: Fields, name: str, fpn: FPNConfig) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from htc_lab.config import (
     Toggles,
 )
 from htc_lab.errors import InputError
-from htc_lab.interop.fields import Fields
+from htc_lab.interop.fields import Fields, shown
 from htc_lab.interop.mmdet_heads import (
     box_coder,
     cascade_config,
@@ -36,10 +36,10 @@ def model_config(fields: Fields, name: str, image: ImageConfig) -> ModelConfig:
         InputError: another family of models, or a value of a wrong type or missing.
     """
     family = fields.get("model.type", None)
-    if family not in _FAMILIES:
+    if not isinstance(family, str) or family not in _FAMILIES:
         raise InputError(
-            f"{fields.where}: model.type is {family!r}; only {' and '.join(_FAMILIES)} are built here: give "
-            "a config of the HTC or Cascade Mask R-CNN family"
+            f"{fields.where}: model.type is {shown(family, 60)}; only {' and '.join(_FAMILIES)} are built "
+            "here: give a config of the HTC or Cascade Mask R-CNN family"
         )
     head = "model.roi_head"
     fields.expect(f"{head}.type", _FAMILIES[family])
@@ -65,7 +65,7 @@ def _toggles(fields: Fields, htc: bool, stages: int) -> Toggles:
     head = "model.roi_head"
     semantic = fields.has(f"{head}.semantic_head")
     fused = fields.get(f"{head}.semantic_fusion", ("bbox", "mask"))
-    if not isinstance(fused, list | tuple) or not set(fused) <= {"bbox", "mask"}:
+    if not isinstance(fused, list | tuple) or not all(part in ("bbox", "mask") for part in fused):
         raise fields.wrong(f"{head}.semantic_fusion", "a choice of 'bbox' and 'mask'")
     return Toggles(
         interleaved=htc and fields.switch(f"{head}.interleaved", True),
@@ -104,8 +104,8 @@ def _backbone(fields: Fields) -> BackboneConfig:
     kind = fields.get(f"{at}.type", None)
     if kind not in _BACKBONES:
         raise InputError(
-            f"{fields.where}: can't be expressed here: {at}.type={kind!r}; only {' and '.join(_BACKBONES)} "
-            "are built: give the config of such a model"
+            f"{fields.where}: can't be expressed here: {at}.type={shown(kind, 60)}; only "
+            f"{' and '.join(_BACKBONES)} are built: give the config of such a model"
         )
     fields.expect(f"{at}.in_channels", 3)
     fields.expect(f"{at}.num_stages", 4)

@@ -7,6 +7,7 @@ from htc_lab.config import ImageConfig, Schedule
 from htc_lab.interop.fields import Fields
 
 _UNRELATED = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs")
+_LONGEST_SIDE = 100_000
 _OPTIMIZERS = {"SGD": False, "AdamW": True}
 
 
@@ -69,6 +70,8 @@ def _pipeline(fields: Fields, loader: str) -> str | None:
 def _scale(fields: Fields, path: str) -> tuple[int, int]:
     """Long and short side."""
     sides = sorted(fields.numbers(path, 2))
+    if not 1 <= sides[0] <= sides[1] <= _LONGEST_SIDE:
+        raise fields.wrong(path, f"a long and a short side of 1 to {_LONGEST_SIDE} px")
     return int(sides[1]), int(sides[0])
 
 
@@ -133,7 +136,7 @@ def _with_optimizer(fields: Fields, found: Schedule) -> Schedule:
     amp = fields.get(f"{at}.type", None) == "AmpOptimWrapper"
     # bfloat16 has float32's range and needs no scaling of the loss.
     fields.skip(f"{at}.loss_scale", f"{at}.dtype")
-    kind = fields.get(f"{at}.optimizer.type")
+    kind = fields.text(f"{at}.optimizer.type")
     if kind not in _OPTIMIZERS:
         fields.cannot(f"{at}.optimizer.type", f"only {' or '.join(_OPTIMIZERS)}")
     clip = 0.0

@@ -48,16 +48,20 @@ def read_python_config(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
-    here = path.resolve()
-    if here in children:
-        raise InputError(f"{path}: is its own base, by way of {_BASE}; take one file out of the circle")
+    by = f", the base of {children[-1]}" if children else ""
     try:
+        here = path.resolve()
+        if here in children:
+            raise InputError(f"{path}: is its own base, by way of {_BASE}; take one file out of the circle")
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        by = f", the base of {children[-1]}" if children else ""
-        raise InputError(f"{path}: cannot be read{by} ({error.strerror}); check the path") from None
+    except InputError:
+        raise
     except UnicodeDecodeError:
         raise InputError(f"{path}: not text; give a config file (.py)") from None
+    except ValueError:
+        raise InputError(f"{path}: no file can have such a name{by}; correct {_BASE}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read{by} ({error.strerror}); check the path") from None
     statements = _parse(text, str(path))
     base: dict[str, Any] = {}
     for name in _bases(statements, str(path)):
@@ -87,12 +91,13 @@ def _parse(text: str, where: str) -> list[ast.stmt]:
 def _bases(statements: list[ast.stmt], where: str) -> list[str]:
     found: Any = []
     for statement in statements:
-        if isinstance(statement, ast.Assign) and [ast.unparse(t) for t in statement.targets] == [_BASE]:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+        if isinstance(statement, ast.Assign) and isinstance(target, ast.Name) and target.id == _BASE:
             found = _Values({}, where).of(statement.value)
-    names = [found] if isinstance(found, str) else list(found)
-    if not all(isinstance(name, str) for name in names):
+    names = [found] if isinstance(found, str) else found
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{where}: {_BASE} is no list of file names; correct it")
-    return names
+    return list(names)
 
 
 def evaluate(statements: list[ast.stmt], where: str, base: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +131,11 @@ class _Values:
         self.where = where
 
     def refuse(self, node: ast.AST) -> InputError:
-        code = " ".join(ast.unparse(node).split())
+        try:
+            code = " ".join(ast.unparse(node).split())
+        # Too deep, or a number of thousands of digits.
+        except (ValueError, RecursionError):
+            code = "..."
         return InputError(
             f"{self.where}: line {getattr(node, 'lineno', '?')}: '{code[:60]}' would have to be run, and "
             "config files are only read; write the values out (mmengine's Config.dump does)"

@@ -92,8 +92,11 @@ def open_torch_file(path: Path) -> Iterator[TorchFile]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     with file:
-        start = file.read(2)
-        file.seek(0)
+        try:
+            start = file.read(2)
+            file.seek(0)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); give a file") from None
         if start == b"PK":
             yield _open_zip(path, file)
         else:

@@ -75,7 +75,7 @@ def test_a_released_file_stands_beside_its_public_figures(place, tmp_path, capsy
     renamed = tmp_path / RELEASED_CASCADE
     shutil.copy(place / "cascade.safetensors", renamed)
     monkeypatch.setattr(
-        "htc_lab.commands.reproduce.RELEASED", {"cascade_r50_1x": f"cascade_rcnn/x/{RELEASED_CASCADE}"}
+        "htc_lab.data.released.RELEASED", {"cascade_r50_1x": f"cascade_rcnn/x/{RELEASED_CASCADE}"}
     )
     call(place, tmp_path / "out", "--cascade", renamed, "--first", "2")
     printed = capsys.readouterr().out

@@ -176,7 +176,7 @@ def test_ensure_leaves_the_same_scenes_alone_and_refuses_others(tmp_path: Path) 
     with pytest.raises(InputError, match=r"scenes\.json: seed, config differ"):
         ensure_classroom(root, 2, 1, 1, SceneConfig(size=48), seed=4, progress=False)
     (root / "scenes.json").write_text("{")
-    with pytest.raises(InputError, match=r"scenes\.json: broken JSON.*remove"):
+    with pytest.raises(InputError, match=r"scenes\.json: not JSON.*remove"):
         ensure_classroom(root, 2, 1, 1, tiny, progress=False)
     (root / "scenes.json").unlink()
     with pytest.raises(InputError, match=r"holds no scenes\.json"):

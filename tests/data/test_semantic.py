@@ -90,7 +90,7 @@ def test_wrong_maps(tmp_path: Path) -> None:
         read_semantic_map(save(tmp_path / "a.png", colour), 2, 3, None)
     with pytest.raises(InputError, match=r"b\.png: is 3x2 px .* image is 2x3; make the map"):
         read_semantic_map(save(tmp_path / "b.png", VALUES), 3, 2, None)
-    with pytest.raises(InputError, match=r"c\.png: holds values up to 300"):
+    with pytest.raises(InputError, match=r"c\.png: holds values from 300 to 300"):
         read_semantic_map(save(tmp_path / "c.png", np.full((2, 3), 300, dtype=np.uint16)), 2, 3, None)
     (tmp_path / "d.png").write_bytes(b"not a picture")
     with pytest.raises(InputError, match=r"d\.png: cannot be read as a PNG"):
@@ -151,7 +151,7 @@ def test_named_classes(tmp_path: Path, place: str) -> None:
         with pytest.raises(InputError, match="field 'semantic_classes' must be a list"):
             semantic_classes(data)
     path.write_text("{")
-    with pytest.raises(InputError, match=r"semantic_classes\.json: broken JSON"):
+    with pytest.raises(InputError, match=r"semantic_classes\.json: not JSON"):
         semantic_classes(data)
 
 

@@ -1,0 +1,31 @@
+"""What a check of the doctor finds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ok", "warning", "wrong"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's.
+
+    Attributes:
+        name: what was looked at.
+        state: "ok"; "warning": works, but not as well as it could; "wrong": something will not run.
+        says: what was found.
+        mend: the command that mends it; empty where all is well.
+    """
+
+    name: str
+    state: State
+    says: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.state:<8} {self.name}: {self.says}"
+        return f"{line}; mend: {self.mend}" if self.mend else line
+
+
+INSTALL = "make install (with conda: conda env update -f environment.yml)"
+"""What brings every package to the version in constraints.txt."""

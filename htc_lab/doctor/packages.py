@@ -1,0 +1,216 @@
+"""Checks of installed packages. Each runs in a process of its own: a broken library may crash or hang."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from htc_lab.doctor.finding import INSTALL, Finding
+
+_SECONDS = 180.0
+"""For a cold start of torch on a slow disk."""
+
+_TORCH = """
+import torch, torchvision
+from torchvision.ops import nms, roi_align
+kept = nms(torch.tensor([[0., 0., 9., 9.], [0., 0., 9., 8.], [20., 20., 30., 30.]]), torch.rand(3), 0.5)
+pooled = roi_align(torch.ones(1, 1, 8, 8), torch.tensor([[0., 0., 0., 4., 4.]]), 2, aligned=True)
+assert len(kept) == 2 and pooled.shape == (1, 1, 2, 2), "nms or roi_align gives nonsense"
+gpu = None
+if torch.cuda.is_available():
+    size = torch.cuda.get_device_properties(0).total_memory / 2**30
+    gpu = f"{torch.cuda.get_device_name(0)}, {size:.0f} GiB"
+    assert float((torch.ones(64, 64, device="cuda") @ torch.ones(64, 64, device="cuda"))[0, 0]) == 64
+say(torch=torch.__version__, torchvision=torchvision.__version__, cuda=torch.version.cuda, gpu=gpu,
+    threads=torch.get_num_threads())
+"""
+
+_MMCV = """
+import mmcv
+from mmcv.cnn import ConvModule
+full = False
+try:
+    import mmcv._ext
+    full = True
+except ImportError as error:
+    reason = str(error)
+ops = None
+if full:
+    try:
+        from mmcv.ops import RoIAlign, nms
+        ops = True
+    except Exception as error:
+        ops, reason = False, str(error)
+say(version=mmcv.__version__, full=full, ops=ops, reason=reason if not full or ops is False else "")
+"""
+
+_OPENCV = "import cv2; say(version=cv2.__version__)"
+
+_LAB = """
+import json, os, sys
+import jupyterlab, ipykernel
+from jupyter_client.kernelspec import KernelSpecManager
+spec = KernelSpecManager().get_kernel_spec("python3")
+say(version=jupyterlab.__version__, python=spec.argv[0])
+"""
+
+_WIDGETS = """
+import anywidget, ipywidgets
+from jupyter_core.paths import jupyter_path
+say(anywidget=anywidget.__version__, ipywidgets=ipywidgets.__version__, places=jupyter_path("labextensions"))
+"""
+
+_SAY = "import json, sys\ndef say(**found): print('FOUND ' + json.dumps(found), flush=True)\n"
+
+
+def _probe(code: str) -> tuple[dict[str, Any] | None, str]:
+    """What the code says, and else the last line of its error."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _SAY + code],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"no answer within {_SECONDS:.0f} s"
+    for line in done.stdout.splitlines():
+        if line.startswith("FOUND "):
+            found: dict[str, Any] = json.loads(line[6:])
+            return found, ""
+    if done.returncode < 0:
+        return None, f"the process was ended by signal {-done.returncode}"
+    last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
+    return None, " ".join((last or [f"exit code {done.returncode}"])[0].split())[:300]
+
+
+def python() -> Finding:
+    """The version that runs this."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    says = f"Python {version}, {sys.executable}"
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+        return Finding(
+            "Python", "wrong", f"{says}; the lab needs 3.11 to 3.14", "make install PYTHON=python3.12"
+        )
+    if sys.maxsize < 2**32:
+        return Finding("Python", "wrong", f"{says} is of 32 bits; torch needs 64", "install a 64-bit Python")
+    if "PYTHONPATH" in os.environ or "PYTHONHOME" in os.environ:
+        return Finding(
+            "Python",
+            "warning",
+            f"{says}; PYTHONPATH or PYTHONHOME is set, so other packages may stand in for the lab's",
+            "unset PYTHONPATH PYTHONHOME",
+        )
+    return Finding("Python", "ok", says)
+
+
+def torch() -> list[Finding]:
+    """The pair torch and torchvision, an operator of each at work; and the GPU it sees."""
+    found, error = _probe(_TORCH)
+    if found is None:
+        says = f"torch {_version('torch')}, torchvision {_version('torchvision')}: {error}"
+        return [
+            Finding("torch", "wrong", says, INSTALL),
+            Finding("GPU", "warning", "can't be asked without torch", "mend torch first"),
+        ]
+    says = f"torch {found['torch']}, torchvision {found['torchvision']}: operators run"
+    pinned = _pin("torch")
+    state = Finding("torch", "ok", says)
+    if pinned and found["torch"].split("+")[0] != pinned:
+        state = Finding("torch", "warning", f"{says}; the lab is tried with torch {pinned}", INSTALL)
+    return [state, _gpu(found)]
+
+
+def _gpu(found: dict[str, Any]) -> Finding:
+    driver = Path("/proc/driver/nvidia/version")
+    if found["gpu"]:
+        return Finding("GPU", "ok", f"{found['gpu']}, CUDA {found['cuda']}")
+    if not driver.exists():
+        return Finding("GPU", "ok", "none; everything runs on the CPU (--device cpu)")
+    first = " ".join(driver.read_text(errors="replace").split("\n")[0].split()[-6:])
+    if found["cuda"] is None:
+        says, mend = f"there is an NVIDIA driver ({first}), but this torch is for CPUs", INSTALL
+    else:
+        says = f"there is an NVIDIA driver ({first}), but torch for CUDA {found['cuda']} can't use it"
+        mend = "nvidia-smi (see that it lists the GPU; update the driver where its CUDA version is lower)"
+    return Finding("GPU", "warning", says, mend)
+
+
+def mmcv() -> Finding:
+    """Absent, lite or full; and whether the parts the lab uses can be imported."""
+    found, error = _probe(_MMCV)
+    if found is None:
+        return Finding("mmcv", "wrong", error, INSTALL)
+    if not found["full"]:
+        return Finding("mmcv", "ok", f"{found['version']}, lite: all the lab needs")
+    if not found["ops"]:
+        says = f"{found['version']}, full, but its operators can't be imported: {found['reason']}"
+        return Finding("mmcv", "warning", says, f"uv pip uninstall mmcv; then {INSTALL}")
+    return Finding("mmcv", "ok", f"{found['version']}, full: its operators can be imported")
+
+
+def opencv() -> Finding:
+    """cv2 can be imported, which the build with windows can't where libGL is missing."""
+    found, error = _probe(_OPENCV)
+    kinds = [name for name in ("opencv-python", "opencv-python-headless") if _version(name) != "absent"]
+    mend = f"uv pip uninstall opencv-python opencv-python-headless; then {INSTALL}"
+    if found is None:
+        hint = " (a library for windows is missing; the headless build needs none)" if "lib" in error else ""
+        return Finding("opencv", "wrong", f"{error}{hint}", mend)
+    if len(kinds) > 1:
+        says = f"{found['version']}: {' and '.join(kinds)} overwrite each other's files"
+        return Finding("opencv", "warning", says, mend)
+    return Finding("opencv", "ok", f"{found['version']}, {' '.join(kinds) or 'of unknown origin'}")
+
+
+def jupyterlab() -> Finding:
+    """It starts, and its kernel is the Python that has the lab."""
+    found, error = _probe(_LAB)
+    if found is None:
+        return Finding("JupyterLab", "wrong", error, INSTALL)
+    kernel = found["python"]
+    own = kernel in ("python", "python3") or Path(kernel).absolute() == Path(sys.executable).absolute()
+    if not own:
+        says = f"{found['version']}, but its kernel python3 runs {kernel}, where the lab may be missing"
+        mend = f"{sys.executable} -m ipykernel install --sys-prefix"
+        return Finding("JupyterLab", "wrong", says, mend)
+    return Finding("JupyterLab", "ok", str(found["version"]))
+
+
+def widgets() -> Finding:
+    """anywidget and its part in the browser; the explorer's own files."""
+    found, error = _probe(_WIDGETS)
+    if found is None:
+        return Finding("widgets", "wrong", error, INSTALL)
+    says = f"anywidget {found['anywidget']}, ipywidgets {found['ipywidgets']}"
+    for extension in ("anywidget", "@jupyter-widgets/jupyterlab-manager"):
+        if not any((Path(place) / extension / "package.json").is_file() for place in found["places"]):
+            return Finding("widgets", "wrong", f"{says}; JupyterLab has no {extension} extension", INSTALL)
+    static = Path(__file__).resolve().parents[1] / "explorer" / "static"
+    for name in ("explorer.js", "explorer.css"):
+        if not (static / name).is_file():
+            return Finding("widgets", "wrong", f"{static / name} is missing", "git checkout htc_lab/explorer")
+    return Finding("widgets", "ok", says)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _pin(name: str) -> str | None:
+    """The version the lab asks for exactly."""
+    try:
+        wanted = metadata.requires("htc-lab") or []
+    except metadata.PackageNotFoundError:
+        return None
+    pins = [line.split("==")[1].split(";")[0].strip() for line in wanted if line.startswith(f"{name}==")]
+    return pins[0] if pins else None
