@@ -13,6 +13,7 @@ def ablate(
     out: Path | None = None,
     quick: bool = False,
     combinations: bool = False,
+    report: bool = False,
     seeds: tuple[int, ...] = (0,),
     device: str = "cpu",
     layout: Layout = USUAL,
@@ -26,6 +27,7 @@ def ablate(
             finished there is not trained again.
         quick: the size for a class: minutes on two cores.
         combinations: also train the four combinations of the three ideas that the ladder has no rung for.
+        report: also measure each kind of situation and of error, and write a report with figures.
         seeds: one training of every rung for each.
         device: cpu or cuda.
         layout: where things are in the data folder.
@@ -57,4 +59,9 @@ def ablate(
     shown = [ladder.markdown(), ladder.effects_markdown(), ladder.verdict()]
     text = "\n\n".join(part for part in shown if part)
     say(f"\n{text}\n{folder}/results.json, results.md", json)
+    if report:
+        from htc_lab.plots.ladder_report import write_report
+
+        rungs = [(rung, ladder.done[rung].run_folders) for rung in ladder.rungs]
+        say(str(write_report(folder, rungs, ladder.truth, folder / "report")), json)
     return ladder.results() if json else None

@@ -61,7 +61,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class _Category:
+class Category:
     """The detections of one category in AP order: best score first, equal scores in image order.
 
     Attributes:
@@ -108,11 +108,11 @@ def paired_bootstrap(
         raise InputError(f"resamples: {resamples} is too few; give at least 1 (1000 is usual)")
     rows = {image["id"]: row for row, image in enumerate(truth.get("images", []))}
     matches_a, matches_b = (match_images(truth, results, kind) for results in (results_a, results_b))
-    a, b = _by_category(matches_a, rows), _by_category(matches_b, rows)
+    a, b = by_category(matches_a, rows), by_category(matches_b, rows)
     images = len({match["image_id"] for match in (*matches_a, *matches_b)})
 
     once = np.ones((1, len(rows)), dtype=np.int64)
-    value = float((_average_precision(b, once) - _average_precision(a, once))[0])
+    value = float((resampled_precision(b, once) - resampled_precision(a, once))[0])
     if math.isnan(value):
         return Interval(value, math.nan, math.nan, math.nan, images, "image")
     if _alike(a, b):
@@ -121,11 +121,11 @@ def paired_bootstrap(
     draws = np.random.default_rng(seed).multinomial(
         len(rows), np.full(len(rows), 1 / len(rows)), size=resamples
     )
-    differences = _average_precision(b, draws) - _average_precision(a, draws)
+    differences = resampled_precision(b, draws) - resampled_precision(a, draws)
     # A draw that holds no object says nothing about either model.
     differences = differences[~np.isnan(differences)]
-    low, high = _interval(value, differences, images)
-    return Interval(value, low, high, _share_above_zero(differences), images, "image")
+    low, high = interval_ends(value, differences, images)
+    return Interval(value, low, high, share_above_zero(differences), images, "image")
 
 
 def paired_over_seeds(a: Sequence[float], b: Sequence[float]) -> Interval | None:
@@ -170,7 +170,7 @@ def verdict(name_a: str, name_b: str, interval: Interval) -> str:
     return f"{difference} is not significant ({limits})."
 
 
-def _by_category(matches: list[dict[str, Any]], rows: dict[int, int]) -> dict[int, _Category]:
+def by_category(matches: list[dict[str, Any]], rows: dict[int, int]) -> dict[int, Category]:
     grouped: dict[int, list[dict[str, Any]]] = {}
     for match in matches:
         grouped.setdefault(match["category_id"], []).append(match)
@@ -187,7 +187,7 @@ def _by_category(matches: list[dict[str, Any]], rows: dict[int, int]) -> dict[in
             )
             counted = ~_joined(group, "dtIgnore", np.bool_)[:, order]
             hit = _joined(group, "dtMatched", np.bool_)[:, order] & counted
-            categories[category_id] = _Category(images[order], hit, counted, objects)
+            categories[category_id] = Category(images[order], hit, counted, objects)
     return categories
 
 
@@ -196,10 +196,10 @@ def _joined(matches: list[dict[str, Any]], field: str, dtype: type) -> np.ndarra
     return np.concatenate([np.atleast_2d(np.asarray(match[field], dtype=dtype)) for match in matches], axis=1)
 
 
-def _alike(a: dict[int, _Category], b: dict[int, _Category]) -> bool:
+def _alike(a: dict[int, Category], b: dict[int, Category]) -> bool:
     """Whether every resample must give both the same AP."""
 
-    def same(one: _Category, other: _Category) -> bool:
+    def same(one: Category, other: Category) -> bool:
         return all(
             np.array_equal(getattr(one, field), getattr(other, field))
             for field in ("images", "hit", "counted")
@@ -208,7 +208,7 @@ def _alike(a: dict[int, _Category], b: dict[int, _Category]) -> bool:
     return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
 
 
-def _average_precision(categories: dict[int, _Category], draws: np.ndarray) -> np.ndarray:
+def resampled_precision(categories: dict[int, Category], draws: np.ndarray) -> np.ndarray:
     """AP in points, (r,), for (r, n) draws: how often each image was drawn. nan where no object was."""
     total, present = np.zeros(len(draws)), np.zeros(len(draws))
     for category in categories.values():
@@ -222,7 +222,7 @@ def _average_precision(categories: dict[int, _Category], draws: np.ndarray) -> n
         return 100.0 * total / present
 
 
-def _category_precision(category: _Category, draws: np.ndarray, objects: np.ndarray) -> np.ndarray:
+def _category_precision(category: Category, draws: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """Mean over thresholds and recalls of the interpolated precision, (r,); 0 where no object was drawn.
 
     An image drawn w times stands for w copies, so its detections weigh w. Precision is at its highest at
@@ -245,7 +245,7 @@ def _category_precision(category: _Category, draws: np.ndarray, objects: np.ndar
     return precision_sum / (len(category.hit) * len(_RECALLS))
 
 
-def _interval(value: float, differences: np.ndarray, images: int) -> tuple[float, float]:
+def interval_ends(value: float, differences: np.ndarray, images: int) -> tuple[float, float]:
     """The interval's ends by the rules in this module's docstring."""
     if images < 2 or not len(differences):
         return -100.0, 100.0
@@ -261,7 +261,7 @@ def _interval(value: float, differences: np.ndarray, images: int) -> tuple[float
     return max(low, -100.0), min(high, 100.0)
 
 
-def _share_above_zero(differences: np.ndarray) -> float:
+def share_above_zero(differences: np.ndarray) -> float:
     if not len(differences):
         return 0.5
     return float(np.mean(differences > 0) + 0.5 * np.mean(differences == 0))

@@ -15,7 +15,7 @@ from htc_lab.plots.figure import Picture, new_figure, plain
 from htc_lab.plots.palette import INK, QUIET, hex_of, rung_words
 
 _BLUE, _ORANGE, _PINK, _RED, _GREEN = (hex_of(i) for i in (6, 1, 2, 4, 5))
-_LINES = ("#8a9097", _BLUE, _ORANGE, _GREEN, _PINK, _RED)
+LINES = ("#8a9097", _BLUE, _ORANGE, _GREEN, _PINK, _RED)
 
 
 def _two_lines(name: str) -> str:
@@ -87,7 +87,7 @@ def plot_stage_ap(results: Mapping[str, Any]) -> Picture:
     """
     figure = new_figure(7.5, 4.4)
     axes = figure.subplots()
-    for rung, colour in zip(results["rungs"], _LINES, strict=False):
+    for rung, colour in zip(results["rungs"], LINES, strict=False):
         by_stage = np.mean(np.asarray(rung["stage_mask_ap"], dtype=float), axis=0)
         places = np.arange(len(by_stage))
         label = rung_words(rung["name"])
