@@ -11,12 +11,12 @@ import torch
 from htc_lab.engine.evaluate import encode_masks, evaluate
 from htc_lab.engine.statistics import (
     Interval,
-    _average_precision,
-    _by_category,
-    _interval,
+    by_category,
+    interval_ends,
     match_images,
     paired_bootstrap,
     paired_over_seeds,
+    resampled_precision,
     verdict,
 )
 from htc_lab.errors import InputError
@@ -91,7 +91,7 @@ def test_a_draw_is_the_evaluation_of_the_images_drawn() -> None:
     truth = scenes(12)
     results = detect(truth, 1.5, seed=1)
     rows = {image["id"]: row for row, image in enumerate(truth["images"])}
-    categories = _by_category(match_images(truth, results, "segm"), rows)
+    categories = by_category(match_images(truth, results, "segm"), rows)
     for draw in np.random.default_rng(5).multinomial(12, np.full(12, 1 / 12), size=4):
         copies = [(image_id, 100 * image_id + n) for image_id, row in rows.items() for n in range(draw[row])]
         drawn = {
@@ -108,7 +108,7 @@ def test_a_draw_is_the_evaluation_of_the_images_drawn() -> None:
             {**item, "image_id": new} for old, new in copies for item in results if item["image_id"] == old
         ]
         expected = evaluate(drawn, found, "segm", "pycocotools")["AP"]
-        assert _average_precision(categories, draw[None])[0] == pytest.approx(expected, abs=1e-9)
+        assert resampled_precision(categories, draw[None])[0] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("images", [1, 2, 5, 40])
@@ -162,7 +162,7 @@ def test_intervals_of_a_mean_cover_it(samples: int) -> None:
     for _ in range(trials):
         differences = rng.normal(1.0, 4.0, samples)
         means = rng.choice(differences, (400, samples)).mean(axis=1)
-        low, high = _interval(float(differences.mean()), means, samples)
+        low, high = interval_ends(float(differences.mean()), means, samples)
         held += low <= 1.0 <= high
     assert 0.92 <= held / trials <= 1.0
     if samples > 30:
