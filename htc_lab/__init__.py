@@ -21,6 +21,7 @@ from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS
 
 if TYPE_CHECKING:
+    from htc_lab.board.widget import Dashboard, dashboard
     from htc_lab.data.dataset import read_image
     from htc_lab.engine.checkpoint import load, save_model
     from htc_lab.explorer.explore import explore
@@ -40,6 +41,7 @@ __all__ = [
     "PLAIN_CASCADE",
     "PRESETS",
     "RUNGS",
+    "Dashboard",
     "Detections",
     "HybridTaskCascade",
     "InputError",
@@ -54,6 +56,7 @@ __all__ = [
     "Toggles",
     "build_model",
     "config_from_mmdet",
+    "dashboard",
     "explore",
     "load",
     "parse_toggles",
@@ -64,6 +67,7 @@ __all__ = [
 ]
 
 _HEAVY = {
+    "Dashboard": "htc_lab.board.widget",
     "Detections": "htc_lab.structures",
     "HybridTaskCascade": "htc_lab.model",
     "MmdetConfig": "htc_lab.interop.mmdet_config",
@@ -74,6 +78,7 @@ _HEAVY = {
     "Targets": "htc_lab.structures",
     "build_model": "htc_lab.model",
     "config_from_mmdet": "htc_lab.interop.mmdet_config",
+    "dashboard": "htc_lab.board.widget",
     "explore": "htc_lab.explorer.explore",
     "load": "htc_lab.engine.checkpoint",
     "read_image": "htc_lab.data.dataset",

@@ -1,6 +1,7 @@
 """``htc-lab train``."""
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,9 @@ from typing import Annotated, Any
 import tyro
 
 from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
+from htc_lab.commands.numbers import LONGEST_WAIT, in_range, seed_in_range
 from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config_check import schedule_fault
 from htc_lab.errors import InputError
 from htc_lab.presets import preset, schedule_of
 
@@ -28,6 +31,8 @@ def train(
     device: str = "cpu",
     workers: int = 0,
     checkpoint_every: int = 200,
+    eval_every: int | None = None,
+    eval_images: int = 64,
     init: Path | None = None,
     accumulate: int | None = None,
     amp: bool = False,
@@ -55,6 +60,9 @@ def train(
         device: cpu or cuda; of several GPUs each process takes its own.
         workers: processes that read images, for each process that trains.
         checkpoint_every: steps between checkpoints.
+        eval_every: steps between evaluations on pictures of the val split, for the dashboard's AP curves and
+            sample pictures; default: none on the way.
+        eval_images: how many pictures of it.
         init: checkpoint to start from.
         accumulate: take the batch in so many parts one after the other, for less memory.
         amp: forward passes in bfloat16.
@@ -71,10 +79,19 @@ def train(
             return as_json(rows())
         print(as_text(rows()))
         return None
+    if eval_every is not None:
+        in_range("eval-every", eval_every, 1, math.inf)
+    in_range("eval-images", eval_images, 1, math.inf)
+    in_range("checkpoint-every", checkpoint_every, 1, math.inf)
+    in_range("workers", workers, 0, 1024)
+    in_range("timeout", timeout, 1e-3, LONGEST_WAIT)
+    seed_in_range("seed", seed)
     if data is None or run is None:
         lacking, what = ("data", "a data set's folder") if data is None else ("run", "a folder for the run")
         raise InputError(f"--{lacking}: is missing; give {what} (--list alone shows the presets)")
 
+    from htc_lab.board.look import look_at
+    from htc_lab.data.dataset import CocoDataset
     from htc_lab.data.semantic import semantic_classes
     from htc_lab.engine.ablation import config_for, train_dataset
     from htc_lab.engine.distributed import processes
@@ -93,10 +110,15 @@ def train(
             semantic = semantic_classes(folder)
             config = config_for(config, folder, semantic)
             dataset = train_dataset(folder, semantic, config, schedule)
+            look = None
+            if eval_every is not None:
+                look = look_at(run, CocoDataset(folder.val, cache=True), eval_images)
             usable_device(own_device)
         if team.first:
             say(folder.describe(), json)
-        options = TrainOptions(seed, own_device, workers, checkpoint_every, init)
+        options = TrainOptions(
+            seed, own_device, workers, checkpoint_every, init, look=look, look_every=eval_every or 1
+        )
         began = time.perf_counter()
         run_training(run, config, schedule, dataset, options, lambda _, metrics: last.update(metrics), team)
         seconds = time.perf_counter() - began
@@ -125,9 +147,13 @@ def _schedule(preset_name: str, given: dict[str, int | float | None]) -> Schedul
     if given["steps"] is not None and given["epochs"] is not None:
         raise InputError("--steps and --epochs: both say how long; give one")
     for name, value in given.items():
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:
             raise InputError(f"--{name} {value}: must be above 0")
     if given["epochs"] is not None:
         schedule = dataclasses.replace(schedule, steps=None)
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(schedule, **chosen)
+    schedule = dataclasses.replace(schedule, **chosen)
+    fault = schedule_fault(schedule)
+    if fault:
+        raise InputError(f"--{fault[1:]}")
+    return schedule

@@ -1,14 +1,17 @@
 """The training loop: plain, visible, resumable.
 
 A run is a folder: ``config.json`` (what was asked), ``metrics.jsonl`` (one line a step),
-``checkpoint.safetensors`` (weights, optimiser and step in one file), and ``skipped.jsonl`` where images could
-not be read. Everything random is a function of the seed and the step, so a resumed run goes on as if it had
-never stopped, and several processes compute what one would.
+``checkpoint.safetensors`` (weights, optimiser and step in one file) and ``run.lock`` (which process trains);
+where something went wrong, also ``skipped.jsonl`` (images that could not be read) and
+``stopped_at_step_N.safetensors`` (the batch at which a number was none). Everything random is a function of
+the seed and the step, so a resumed run goes on as if it had never stopped, and several processes compute what
+one would.
 """
 
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +26,12 @@ from htc_lab.data.dataset import CocoDataset
 from htc_lab.engine.batches import BatchOfStep, Share, batches
 from htc_lab.engine.checkpoint import CHECKPOINT, fill, load, read_run, save_run
 from htc_lab.engine.distributed import ALONE, SharedError, Team
+from htc_lab.engine.memory import memory_explained
 from htc_lab.engine.pretrained import pretrained_weights
-from htc_lab.engine.run_folder import RunLog, claim
+from htc_lab.engine.run_folder import RunLog, claim, note_parts, tidy
+from htc_lab.engine.run_lock import only_here
 from htc_lab.engine.step import GradientStep
+from htc_lab.engine.stopping import stopping_between_steps
 from htc_lab.errors import InputError
 from htc_lab.model import HybridTaskCascade, build_model
 
@@ -34,6 +40,9 @@ _STATE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
 
 # Called after each step with the step's number (from 1) and its metrics.
 OnStep = Callable[[int, dict[str, float]], None]
+
+# Looks at the model, in eval mode, after so many steps: what it returns is logged as a line of its own.
+OnLook = Callable[[HybridTaskCascade, int, Team], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class TrainOptions:
         init: start from this checkpoint's weights instead of fresh ones.
         progress: show a bar.
         about: more for ``config.json``, e.g. which data.
+        look: evaluates the model on the way (:mod:`htc_lab.board.look`), in every process.
+        look_every: steps between looks; the last step gets one too.
     """
 
     seed: int = 0
@@ -57,6 +68,8 @@ class TrainOptions:
     init: Path | None = None
     progress: bool = True
     about: dict[str, Any] | None = None
+    look: OnLook | None = None
+    look_every: int = 200
 
 
 def steps_of(schedule: Schedule, images: int) -> int:
@@ -104,13 +117,33 @@ def train(
         The trained model, in eval mode.
 
     Raises:
-        InputError: the folder holds another run, the data doesn't fit the config, the batch can't be shared
-            out, too many images are unreadable, or the loss is no number.
+        InputError: the folder holds another run or another process trains in it, the data doesn't fit the
+            config, the batch can't be shared out, too many images are unreadable, the loss is no number, the
+            disk is full, or memory runs out. What the last checkpoint holds stays.
+        KeyboardInterrupt: SIGINT or SIGTERM; of one process alone, after the step, with its checkpoint
+            written.
     """
-    with team.together():
-        _check(config, schedule, dataset, options, team)
-        if team.first:
-            claim(run, _asked(config, schedule, dataset, options))
+    with ExitStack() as lock:
+        with team.together():
+            _check(config, schedule, dataset, options, team)
+            if team.first:
+                if lock.enter_context(only_here(run)):
+                    tidy(run)
+                claim(run, _asked(config, schedule, dataset, options))
+        with memory_explained(run, schedule, team.size, options.workers, options.device):
+            return _train(run, config, schedule, dataset, options, on_step, team)
+
+
+def _train(
+    run: Path,
+    config: ModelConfig,
+    schedule: Schedule,
+    dataset: CocoDataset,
+    options: TrainOptions,
+    on_step: OnStep | None,
+    team: Team,
+) -> HybridTaskCascade:
+    """As :func:`train`, in a folder that is this run's alone."""
     with team.together():
         model, kept, done = _start(run, config, dataset, options)
     if len(seen := set(team.gather(done))) > 1:
@@ -121,6 +154,9 @@ def train(
     steps = steps_of(schedule, len(dataset))
     if done >= steps:
         return model.eval()
+    with team.together():
+        if team.first:
+            note_parts(run, done, schedule.accumulate)
     if schedule.sync_norm and team.size > 1:
         nn.SyncBatchNorm.convert_sync_batchnorm(model, team.gradients)
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -132,6 +168,7 @@ def train(
     share = Share(team.rank, team.size, schedule.accumulate)
     source = BatchOfStep(dataset, schedule.batch, steps, options.seed, share, schedule.group_by_shape)
     with (
+        stopping_between_steps(team.size == 1) as stop,
         RunLog(run, done, len(dataset), team) as log,
         tqdm(total=steps, initial=done, desc=run.name, disable=not (options.progress and team.first)) as bar,
     ):
@@ -142,17 +179,27 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             metrics = gradients.backward(step, batch, log)
             if schedule.clip_norm:
-                torch.nn.utils.clip_grad_norm_(weights, schedule.clip_norm)
+                norm = float(torch.nn.utils.clip_grad_norm_(weights, schedule.clip_norm))
+                if not math.isfinite(norm):
+                    gradients.stop(f"the gradient's norm is {norm}", step, batch.samples, metrics, log)
             optimizer.step()
             metrics |= {"lr": optimizer.param_groups[0]["lr"], "seconds": time.perf_counter() - began}
             log.step(step + 1, metrics)
             bar.set_postfix(loss=f"{metrics['loss']:.2f}", refresh=False)
             bar.update()
-            due = (step + 1) % options.checkpoint_every == 0 or step + 1 == steps
-            if due and team.first:
-                save_run(run / CHECKPOINT, model, _remembered(optimizer, named), step + 1)
+            # Before the checkpoint: a run that goes on from it must not lack the line.
+            if options.look and ((step + 1) % options.look_every == 0 or step + 1 == steps):
+                log.step(step + 1, options.look(model.eval(), step + 1, team))
+                model.train()
+            if stop or (step + 1) % options.checkpoint_every == 0 or step + 1 == steps:
+                if team.largest([int(not _all_numbers(model))])[0]:
+                    gradients.stop("weights that are no numbers", step, batch.samples, metrics, log)
+                if team.first:
+                    save_run(run / CHECKPOINT, model, _remembered(optimizer, named), step + 1)
             if on_step:
                 on_step(step + 1, metrics)
+            if stop:
+                raise KeyboardInterrupt
     # Nobody may read the last checkpoint, or end the first process, before it is written.
     team.wait()
     return model.eval()
@@ -186,10 +233,17 @@ def _check(
 
 def _optimizer(weights: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
     if schedule.adaptive:
-        return torch.optim.AdamW(weights, lr=schedule.lr, weight_decay=schedule.weight_decay)
+        # Fused: one pass over all weights. A small model's step is otherwise a tenth optimizer.
+        return torch.optim.AdamW(weights, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=True)
     return torch.optim.SGD(
         weights, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
     )
+
+
+def _all_numbers(model: nn.Module) -> bool:
+    """Whether a checkpoint of the model would be worth keeping."""
+    floating = [v for v in model.state_dict().values() if v.is_floating_point()]
+    return bool(torch.stack([torch.isfinite(v).all() for v in floating]).all())
 
 
 def _restore(
@@ -199,7 +253,7 @@ def _restore(
         for key in _STATE:
             value = kept.get(f"{key}.{name}")
             if value is not None:
-                optimizer.state[p][key] = value.to(p.device if value.ndim else "cpu")
+                optimizer.state[p][key] = value.to(p.device)
 
 
 def _remembered(optimizer: torch.optim.Optimizer, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -9,10 +9,14 @@ from htc_lab.course.scenes import classroom_samples
 from htc_lab.engine.checkpoint import load, shipped_models
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import OffMeans, toggles_of_bits
+from htc_lab.explorer.figure import state_figure
+from htc_lab.explorer.pack import make_pack
+from htc_lab.explorer.runs import run_models
 from htc_lab.explorer.stage_session import Picture
 from htc_lab.explorer.state import ExplorerState, check_knobs, state_of
 from htc_lab.explorer.widget import StageExplorer
 from htc_lab.model import HybridTaskCascade
+from htc_lab.plots.figure import Picture as StillPicture
 
 Named = HybridTaskCascade | str | Path
 """A model, or what :func:`htc_lab.load` finds it by."""
@@ -85,7 +89,8 @@ def explore(
     curve: str = "mask",
     state: str | None = None,
     hide: Sequence[str] = (),
-) -> StageExplorer:
+    static: bool = False,
+) -> StageExplorer | StillPicture:
     """Toggle the four ideas on a picture and see them, live.
 
     Args:
@@ -100,6 +105,7 @@ def explore(
         stage: 1, 2, 3, "proposals" or "mean".
         state: a state string, instead of all of these.
         hide: knobs not to show, e.g. ``["semantic"]`` before the lesson that teaches it.
+        static: a still figure of the same state instead, for places where widgets can't run.
 
     Raises:
         InputError: no such model, picture, state or knob.
@@ -123,6 +129,8 @@ def explore(
         )
     else:
         start = ExplorerState.parse(state)
+    if static:
+        return state_figure(make_pack(run_models(shown.models, shown.picture), shown.title), start)
     return StageExplorer.from_models(
         shown.models, shown.picture, title=shown.title, state=start, hide=hide, code=shown.code
     )

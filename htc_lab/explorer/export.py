@@ -35,15 +35,29 @@ start();
 
 
 @cache
+def _joined(*names: str) -> str:
+    """Parts of an ES module, or of a style sheet, as the one text a browser is given."""
+    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
+
+
 def script() -> str:
     """The explorer's ES module."""
-    return (STATIC / "explorer.js").read_text(encoding="utf-8")
+    return _joined("elements.js", "explorer.js")
 
 
-@cache
 def styles() -> str:
     """The explorer's style sheet."""
-    return (STATIC / "explorer.css").read_text(encoding="utf-8")
+    return _joined("common.css", "explorer.css")
+
+
+def board_script() -> str:
+    """The training dashboard's ES module."""
+    return _joined("elements.js", "board.js")
+
+
+def board_styles() -> str:
+    """The training dashboard's style sheet."""
+    return _joined("common.css", "board.css")
 
 
 def to_html(pack: bytes, state: str = "", hide: Sequence[str] = (), title: str = "Stage Explorer") -> str:

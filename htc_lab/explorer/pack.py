@@ -19,6 +19,7 @@ from htc_lab.explorer.bits import answers, bits_of, richest, title_of
 from htc_lab.explorer.blob import BlockWriter
 from htc_lab.explorer.identity import Identities
 from htc_lab.explorer.judge import Verdict, judge, masks_of
+from htc_lab.explorer.lost import Lost, find_lost
 from htc_lab.explorer.runs import PictureRuns
 from htc_lab.structures import Targets
 from htc_lab.trace import StageTrace
@@ -105,6 +106,7 @@ def make_pack(
             "base": richest(trained),
             "runs": [
                 _run_entry(blocks, m, bits, trace, keep, verdict, rank[numbers])
+                | {"lost": _lost_entry(blocks, picture, m, trace, keep, rank[numbers])}
                 for m, bits, trace, keep, verdict, numbers in runs
             ],
             "answers": {
@@ -187,6 +189,29 @@ def _run_entry(
         "classes": blocks.add(top.cpu().numpy().astype(np.int16)),
         "class_scores": [blocks.add(each.gather(1, top).float().cpu().numpy()) for each in every],
         "truth": None if verdict is None else _verdict_entry(blocks, verdict),
+    }
+
+
+def _lost_entry(
+    blocks: BlockWriter, picture: PictureRuns, m: int, trace: StageTrace, keep: Tensor, things: np.ndarray
+) -> dict[str, Any] | None:
+    """The true objects that no detection of the run stands for; things have the truth's numbers first."""
+    targets = picture.targets
+    if targets is None or not len(trace.proposals.rois.boxes):
+        return None
+    objects = [k for k in range(len(targets.boxes)) if k not in set(things.tolist())]
+    lost: Lost = find_lost(trace, targets, objects, picture.runs[m].cascade)
+    places = {place: int(thing) for place, thing in zip(keep.tolist(), things, strict=True)}
+    return {
+        "things": blocks.add(lost.truth),
+        "why": blocks.add(lost.why),
+        "nearest": blocks.add(lost.nearest),
+        "boxes": [blocks.add(each) for each in lost.boxes],
+        "box_iou": blocks.add(lost.box_iou),
+        "scores": blocks.add(lost.scores),
+        "called": blocks.add(lost.called),
+        "called_score": blocks.add(lost.called_score),
+        "by": blocks.add(np.asarray([places.get(int(place), -1) for place in lost.by], dtype=np.int16)),
     }
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from htc_lab.config import Toggles
+from htc_lab.config import CascadeConfig, Toggles
 from htc_lab.data.dataset import Sample, read_image
 from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.data.transforms import resize_image
@@ -40,12 +40,14 @@ class ModelRun:
         trained: the ideas it was trained with.
         traces: by bits of the ideas that were on.
         semantic: (h, w) class indices of what the semantic branch sees; None without the branch.
+        cascade: the thresholds its detections were picked with.
     """
 
     name: str
     trained: Toggles
     traces: dict[str, StageTrace]
     semantic: UInt8[Tensor, "h w"] | None
+    cascade: CascadeConfig = field(default_factory=CascadeConfig)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _run(name: str, model: HybridTaskCascade, image: Tensor, wanted: set[str]) -
         settings = {bits: toggles_of_bits(bits, own) for bits in sorted(wanted)}
         found = run_settings(model, features, proposals, settings.values())
         traces = {bits: _on_cpu(found[toggles]) for bits, toggles in settings.items()}
-    return ModelRun(name, own, traces, _semantic_map(features))
+    return ModelRun(name, own, traces, _semantic_map(features), model.config.cascade)
 
 
 def _on_cpu(value: Any) -> Any:

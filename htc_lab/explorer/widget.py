@@ -10,13 +10,15 @@ import traitlets
 
 from htc_lab.data.dataset import read_image
 from htc_lab.errors import InputError
-from htc_lab.explorer.export import STATIC, to_html
+from htc_lab.explorer.export import script, styles, to_html
+from htc_lab.explorer.figure import state_figure
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import run_models
 from htc_lab.explorer.stage_session import Picture
 from htc_lab.explorer.state import ExplorerState, check_knobs
 from htc_lab.files import write_text
 from htc_lab.model import HybridTaskCascade
+from htc_lab.plots.figure import Picture as StillPicture
 
 
 class StageExplorer(anywidget.AnyWidget):
@@ -33,8 +35,8 @@ class StageExplorer(anywidget.AnyWidget):
         title: what the picture is called.
     """
 
-    _esm = STATIC / "explorer.js"
-    _css = STATIC / "explorer.css"
+    _esm = script()
+    _css = styles()
 
     pack = traitlets.Bytes().tag(sync=True)
     state = traitlets.Unicode().tag(sync=True)
@@ -132,6 +134,17 @@ class StageExplorer(anywidget.AnyWidget):
     def html(self) -> str:
         """One self-contained HTML page of the explorer as it stands."""
         return to_html(self.pack, self.state, self.hide, f"{self.title}: Stage Explorer")
+
+    def __repr__(self) -> str:
+        """What stands in place of the explorer where widgets can't run."""
+        return (
+            f"Stage Explorer of {self.title}: nothing to click here, this place does not run widgets. "
+            "explorer.figure() draws its state; explorer.save_html('page.html') writes a page for a browser."
+        )
+
+    def figure(self) -> StillPicture:
+        """The state as a still figure (:func:`htc_lab.explorer.figure.state_figure`)."""
+        return state_figure(self.pack, self.state)
 
     def save_html(self, path: str | Path) -> Path:
         """Write :meth:`html` to a file.

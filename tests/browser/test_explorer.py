@@ -449,6 +449,68 @@ def test_it_fits_its_place(opened: Opened, made: bytes, width: int) -> None:
     assert page.locator(".marks").evaluate("c => c.width / c.clientWidth") == pytest.approx(1, abs=0.01)
 
 
+def unseen(page: Page, view: str) -> list[str]:
+    """What of an explorer is not on screen at once when its head is: parts of it, by class."""
+    return page.evaluate(
+        """view => {
+            const root = document.querySelector('.htc-explorer');
+            root.scrollIntoView({ block: 'start' });
+            const seen = document.querySelector(view).getBoundingClientRect();
+            const top = Math.max(seen.top, 0), bottom = view === 'html' ? innerHeight : seen.bottom;
+            return ['.head', '.four', '.tools', '.picture', '.scrub'].filter(name => {
+                const place = root.querySelector(name).getBoundingClientRect();
+                return place.top < top - 1 || place.bottom > bottom + 1;
+            });
+        }""",
+        view,
+    )
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1280, 720), (1920, 1080), (1100, 1000)])
+@pytest.mark.parametrize("text", ["", "B=1011&A=0000&stage=2&show=masks.boxes.labels.difference"])
+def test_switches_picture_and_scrubber_are_on_screen_together(
+    opened: Opened, made: bytes, size: tuple[int, int], text: str
+) -> None:
+    page = opened(made, text)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    settle(page)
+    assert unseen(page, "html") == []
+    picture = page.locator(".picture").bounding_box()
+    assert picture
+    assert picture["height"] > 0.5 * size[1]
+    switch(page, "Interleaved").click()
+    settle(page)
+    after = page.locator(".picture").bounding_box()
+    assert after
+    assert after["height"] == picture["height"]
+
+
+def test_a_lost_object_tells_how_it_was_lost(opened: Opened) -> None:
+    runs = made_runs()
+    trace = runs.runs[3].traces["1111"]
+    keep = torch.arange(len(trace.detected)) != 1
+    stages = tuple(
+        dataclasses.replace(
+            record,
+            class_logits=record.class_logits.index_fill(0, torch.tensor([1]), 0.0),
+            mask_boxes=record.mask_boxes[keep],
+            mask_logits=record.mask_logits[keep],
+            final_mask_logits=record.final_mask_logits[keep],
+        )
+        for record in trace.stages
+    )
+    fields = ("detected", "labels", "scores", "boxes", "mask_probabilities")
+    less = dataclasses.replace(trace, stages=stages, **{name: getattr(trace, name)[keep] for name in fields})
+    last = dataclasses.replace(runs.runs[3], traces={**runs.runs[3].traces, "1111": less})
+    page = opened(make_pack(dataclasses.replace(runs, runs=(*runs.runs[:3], last))), "B=1111&obj=1")
+    expect(page.locator(".object .status")).to_have_text("missed")
+    expect(page.locator(".why")).to_contain_text("it scores 0.1")
+    expect(page.get_by_role("img", name="Box IoU of the nearest RoI by stage: Proposals")).to_be_visible()
+    expect(page.locator(".scores .score")).to_have_count(4)
+    page.get_by_role("radio", name="Plain cascade", exact=True).click()
+    expect(page.locator(".why")).to_be_hidden()
+
+
 def test_a_dark_page_is_dark_and_told_to_be_light_is_light(opened: Opened, made: bytes) -> None:
     page = opened(made, dark=True)
     root = page.locator(".htc-explorer")
@@ -527,6 +589,14 @@ def test_two_explorers_in_a_notebook(browser: Browser, lab: str, tmp_path: Path)
     expect(first.locator(".busy")).to_contain_text("notes.jpg: cannot be read as a picture", timeout=30_000)
     first.get_by_role("button", name="Back to the picture").click()
     expect(first.locator(".busy")).to_be_hidden()
+
+    for size in ((1366, 768), (1280, 720)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        # JupyterLab lays its panels out some time after the window has changed.
+        end = time.monotonic() + 10
+        while unseen(page, ".jp-WindowedPanel-outer") and time.monotonic() < end:
+            page.wait_for_timeout(100)
+        assert unseen(page, ".jp-WindowedPanel-outer") == []
 
     with page.expect_download(timeout=30_000) as got:
         second.get_by_role("button", name="Export HTML").click()

@@ -103,7 +103,7 @@ def test_it_learns_two_pictures(tmp_path, config, dataset):
     schedule = dataclasses.replace(SCHEDULE, steps=40, batch=2, lr=0.02, warmup_steps=5)
     train(tmp_path / "a", config, schedule, dataset, dataclasses.replace(QUIET, checkpoint_every=40))
     losses = [line["loss"] for line in lines(tmp_path / "a")]
-    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_images(tmp_path, config, dataset):

@@ -13,7 +13,7 @@ from htc_lab.cli import main
 from htc_lab.config import INTERLEAVED, MASK_FLOW
 from htc_lab.errors import InputError
 from htc_lab.explorer.blob import read_pack
-from htc_lab.explorer.export import STATIC, to_html
+from htc_lab.explorer.export import STATIC, script, to_html
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.widget import StageExplorer
 from tests.explorer.made_pack import made_runs, tiny_models, tiny_sample
@@ -86,7 +86,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(explorer: StageExplorer,
     assert "default-src 'none'" in page
     assert set(re.findall(r"https?://[^\s'\"]+", page)) == {"http://www.w3.org/2000/svg"}
     assert "&lt;tiny&gt;" in page
-    assert "</script>" not in (STATIC / "explorer.js").read_text(encoding="utf-8")
+    assert "</script>" not in script()
     assert page.count("</script>") == 3
 
 
@@ -99,9 +99,9 @@ def test_a_state_can_not_end_the_element_it_stands_in() -> None:
 
 
 def test_no_markup_is_ever_made_from_data() -> None:
-    script = (STATIC / "explorer.js").read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(STATIC.glob("*.js")))
     for way in ("innerHTML", "outerHTML =", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
-        assert way not in script
+        assert way not in text
 
 
 def test_the_command_writes_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,5 +143,6 @@ def test_the_browser_s_files_are_packaged() -> None:
         "htc_lab"
     ]
     packaged = {path for pattern in patterns for path in (root / "htc_lab").glob(pattern)}
-    assert {STATIC / "explorer.js", STATIC / "explorer.css"} == set(STATIC.iterdir())
+    parts = ("elements.js", "explorer.js", "board.js", "common.css", "explorer.css", "board.css")
+    assert {STATIC / name for name in parts} == set(STATIC.iterdir())
     assert set(STATIC.iterdir()) <= packaged

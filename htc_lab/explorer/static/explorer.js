@@ -22,6 +22,8 @@ const PLAIN = '0000';
 const LAYERS = [['masks', 'Masks'], ['boxes', 'Boxes'], ['labels', 'Labels'], ['truth', 'Truth'],
   ['semantic', 'Semantic'], ['difference', 'Difference']];
 const ERRORS = ['', 'duplicate', 'wrong class', 'poor mask', 'background'];
+// Why a true object was lost, in the order of htc_lab/explorer/lost.py.
+const [NO_PROPOSAL, MOVED_AWAY, LOW_SCORE, SUPPRESSED, CROWDED_OUT] = [0, 1, 2, 3, 4];
 const MEANS = { t: 'trained_without', s: 'switched_off' };
 const KEYS = [
   [['←', '→'], 'stage before, next'], [['0', '…', '4'], 'proposals, stages 1 to 3, mean'],
@@ -30,8 +32,6 @@ const KEYS = [
   [['T', 'S', 'D'], 'truth, semantic map, difference'], [[',', '.'], 'score threshold down, up'],
 ];
 
-// Okabe and Ito's colours (see htc_lab/plots/palette.py); the grey is for what the truth does not know.
-const COLOURS = ['#56B4E9', '#E69F00', '#CC79A7', '#F0E442', '#D55E00', '#009E73', '#3B8EDB', '#E3E3E3'];
 const GREY = COLOURS[7];
 const GAINED = '#56B4E9';
 const MAP_COLOURS = ['#bd8fb0', '#d8c25a', '#8fb7d6', '#c88a5a', '#a9a6d8', '#d79aa6',
@@ -39,18 +39,13 @@ const MAP_COLOURS = ['#bd8fb0', '#d8c25a', '#8fb7d6', '#c88a5a', '#a9a6d8', '#d7
 const GLIDE_MS = 220;
 const PLAY_MS = 900;
 const MOST_LABELS = 12;
+const LEAST_ROOM = 220;
+const MOST_LAYERS = 24;
 
-const two = x => x.toFixed(2);
-const signed = (x, digits) => {
-  const text = Math.abs(x).toFixed(digits);
-  return (Number(text) === 0 ? '±' : x > 0 ? '+' : '−') + text;
-};
 const counted = names => [...new Set(names)].map(name => {
   const n = names.filter(each => each === name).length;
   return n > 1 ? `${n} × ${name}` : name;
 }).join(', ');
-const plural = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
-const clamp = (x, low, high) => Math.max(low, Math.min(high, x));
 const flipped = (bits, i) => bits.slice(0, i) + (bits[i] === '1' ? '0' : '1') + bits.slice(i + 1);
 const withBit = (bits, i, bit) => bits.slice(0, i) + bit + bits.slice(i + 1);
 const titleOf = bits => RUNGS.find(([b]) => b === bits)?.[1]
@@ -58,7 +53,7 @@ const titleOf = bits => RUNGS.find(([b]) => b === bits)?.[1]
 
 // ---------------------------------------------------------------------------------------------------- the pack
 
-const VERSION = 1;
+const VERSION = 2;
 const KINDS = { f4: Float32Array, u1: Uint8Array, i2: Int16Array };
 
 export async function openPack(bytes) {
@@ -89,6 +84,11 @@ export async function openPack(bytes) {
     classScores: run.class_scores.map(block),
     side: index.blocks[run.masks[0]][2][1],
     top: index.blocks[run.classes][2][1],
+    lost: run.lost && {
+      things: block(run.lost.things), why: block(run.lost.why), nearest: block(run.lost.nearest), boxes: run.lost.boxes.map(block),
+      boxIou: block(run.lost.box_iou), scores: block(run.lost.scores), called: block(run.lost.called),
+      calledScore: block(run.lost.called_score), by: block(run.lost.by),
+    },
     truth: run.truth && {
       match: block(run.truth.match), error: block(run.truth.error), reference: block(run.truth.reference),
       maskIou: block(run.truth.mask_iou), boxIou: block(run.truth.box_iou), ap: run.truth.ap,
@@ -248,56 +248,6 @@ export function parseState(text, last) {
   return { ...state, stage: Math.round(state.stage), obj: Math.round(state.obj) };
 }
 
-// ---------------------------------------------------------------------------------------------------- elements
-
-const SVG = 'http://www.w3.org/2000/svg';
-
-function fill(node, attributes, children) {
-  for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? '' : value);
-  }
-  node.append(...children.flat().filter(child => child !== null && child !== undefined));
-  return node;
-}
-const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
-const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
-const icon = (width, height, d, more = {}) => s('svg', { width, height, viewBox: `0 0 ${width} ${height}`, 'aria-hidden': 'true' },
-  s('path', { d, fill: 'none', stroke: 'currentColor', 'stroke-width': 1.5, ...more }));
-
-// A number that is better or worse is coloured, and always carries its sign.
-const change = (x, digits) => h('b', { class: Number(x.toFixed(digits)) > 0 ? 'up' : Number(x.toFixed(digits)) < 0 ? 'down' : '' }, signed(x, digits));
-
-// Touch the document only where something differs: most of a toggle's answers leave most of the panel as it is.
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-function setAttribute(node, name, value) {
-  const text = String(value);
-  if (node.getAttribute(name) !== text) node.setAttribute(name, text);
-}
-
-function luminance(colour) {
-  const [r, g, b] = [1, 3, 5].map(i => parseInt(colour.slice(i, i + 2), 16) / 255)
-    .map(v => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-}
-const textOn = colour => (luminance(colour) > 0.179 ? '#0b0d0f' : '#ffffff');
-
-function segments(knob, label, name, options) {
-  const group = h('span', { class: 'seg', role: 'radiogroup', 'aria-label': label, 'data-name': name },
-    ...options.map(([value, text, title]) => h('button', { type: 'button', role: 'radio', 'data-set': name, 'data-value': value, title }, text)));
-  return knob === null ? group : h('span', { class: 'pair', 'data-knob': knob }, h('span', { class: 'cap' }, label), group);
-}
-
-function checkSegments(group, value) {
-  const buttons = [...group.children];
-  const checked = buttons.find(button => button.dataset.value === value) ?? null;
-  for (const button of buttons) {
-    setAttribute(button, 'aria-checked', button === checked);
-    button.tabIndex = button === (checked ?? buttons.find(each => !each.hidden)) ? 0 : -1;
-  }
-}
-
 // The fixed parts. Stages are named by number: 0 the proposals, then the stages, last the mean.
 function build(root, stages) {
   const last = stages + 1;
@@ -383,8 +333,8 @@ function build(root, stages) {
     h('div', { class: 'all objects' }, ui.swatches, h('span', { class: 'walk' },
       h('button', { type: 'button', 'data-do': 'previous', 'aria-label': 'Previous object', 'aria-keyshortcuts': '[' }, icon(12, 12, 'M8 2 4 6l4 4')),
       h('button', { type: 'button', 'data-do': 'next', 'aria-label': 'Next object', 'aria-keyshortcuts': ']' }, icon(12, 12, 'm4 2 4 4-4 4')))),
-    h('div', { class: 'all object' }, ui.name, ui.status),
-    h('div', { class: 'all row' }, 'What each stage looks at (RoI)'), ui.crops,
+    h('div', { class: 'all object' }, ui.name, ui.status), ui.why = h('p', { class: 'all why' }),
+    h('div', { class: 'all row' }, ui.roiTitle = h('span', {})), ui.crops,
     h('div', { class: 'all gap' }), h('div', { class: 'aside' }, ui.softTitle = h('span', {})), ui.softs,
     h('div', { class: 'all row' }, ui.lifeTitle, ui.life), h('div', { class: 'all' }, ui.chart),
     h('div', { class: 'all row' }, 'Class scores'), ui.scores);
@@ -407,6 +357,14 @@ function build(root, stages) {
   return ui;
 }
 
+// How much of a page's height can be seen at once around a node: of the notebook that scrolls it, or of the window. A
+// frame that is made as tall as its page knows nothing of the screen; three quarters of that is what such places leave.
+const notebookOf = node => node.closest('.jp-WindowedPanel-outer, .jp-LinkedOutputView');
+function heightSeen(node) {
+  if (window.parent !== window) return Math.floor(screen.availHeight * 0.75);
+  return Math.min(notebookOf(node)?.clientHeight ?? innerHeight, innerHeight);
+}
+
 // ---------------------------------------------------------------------------------------------------- explorer
 
 let instances = 0;
@@ -418,14 +376,15 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   let state = parseState(text, last);
   let side = 'B';
   let hovered = -1, hotIdea = -1;
-  let playing = 0, frame = 0, panelFrame = 0, panelTimer = 0, said = 0;
-  let cssWidth = 0, ratio = 1, wide = false, dark = false;
+  let playing = 0, frame = 0, panelFrame = 0, panelTimer = 0, said = 0, idle = 0;
+  let cssWidth = 0, ratio = 1, wide = false, dark = false, measured = '';
   // Widths are read where they change: asked for between two writes they would cost a layout each.
-  const widths = { wiring: 0, panel: 330, tile: 56 };
-  const paths = new Map(), pasted = new Map(), texts = new Map();
+  const widths = { wiring: 0, panel: 330, tile: 56, chart: 146, bars: 96 };
+  const paths = new Map(), pasted = new Map(), texts = new Map(), layers = new Map();
   const glide = { A: new Map(), B: new Map(), since: 0 };
   const ended = new AbortController();
   const stillness = matchMedia('(prefers-reduced-motion: reduce)');
+  const lowScreen = matchMedia('(max-height: 900px)');
   const ui = build(root, pack.stages);
   const ap = pack.truth !== null && pack.truth.labels.length > 0;
   const hidden = name => hide.includes(name);
@@ -509,7 +468,8 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       if (state.stage === 0 && has('boxes')) paintProposals(context, run, unit);
       if (has('difference') && state.stage && name === 'B') paintDifference(context, run, unit);
       const shown = itemsOf(name, run);
-      for (const item of shown) paintObject(context, item, unit);
+      if (state.stage && has('masks')) paintMasks(context, run, shown, unit);
+      if (has('boxes')) for (const item of shown) paintBox(context, item, unit);
       context.restore();
       items.push([shown, from, to]);
     }
@@ -529,7 +489,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       const thing = run.things[row];
       const target = boxAt(run, row, state.stage);
       return {
-        run, row, thing, target, box: glide[name].get(thing)?.drawn ?? target, error: errorAt(run, row, state.stage),
+        run, row, thing, target, box: glide[name]?.get(thing)?.drawn ?? target, error: errorAt(run, row, state.stage),
         colour: colourOf(thing), chosen: thing === state.obj || thing === hovered,
       };
     }).sort((a, b) => area(b.target) - area(a.target));
@@ -562,45 +522,92 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     return pattern;
   }
   function hatches(context, unit) {
-    if (hatch?.unit !== unit || hatch.context !== context) {
-      hatch = { unit, context, wrong: hatching(context, unit, 'rgba(34,34,34,.22)', 'rgba(20,20,20,.72)'), lost: hatching(context, unit, 'rgba(213,94,0,.62)', '#ffb27a') };
+    if (hatch?.unit !== unit) {
+      hatch = { unit, wrong: hatching(context, unit, 'rgba(34,34,34,.22)', 'rgba(20,20,20,.72)'), lost: hatching(context, unit, 'rgba(213,94,0,.62)', '#ffb27a') };
     }
     return hatch;
   }
 
-  function paintObject(context, item, unit) {
+  // All masks of a side. On the screen they are one picture, kept: a toggle back, and each frame of a glide, only lays
+  // it down again.
+  function paintMasks(context, run, items, unit) {
+    if (context.canvas !== ui.marks) {
+      for (const item of items) paintMask(context, item, unit);
+      return;
+    }
+    const layer = layerOf(run, items, unit);
+    context.save();
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.drawImage(layer, 0, 0);
+    context.restore();
+  }
+  function layerOf(run, items, unit) {
+    const key = [run.number, state.stage, state.thr, state.obj, hovered, has('difference'), has('semantic')].join('|');
+    let layer = layers.get(key);
+    if (layer) {
+      layers.delete(key);
+    } else {
+      const canvas = new OffscreenCanvas(ui.marks.width, ui.marks.height), context = canvas.getContext('2d');
+      context.scale(canvas.width / W, canvas.width / W);
+      context.lineJoin = 'round';
+      for (const item of items) paintMask(context, item, unit);
+      layer = canvas.transferToImageBitmap();
+      if (layers.size >= MOST_LAYERS) forgetLayer(layers.keys().next().value);
+    }
+    // The last used is the last in the map, so the first is the one to give up.
+    layers.set(key, layer);
+    return layer;
+  }
+  function forgetLayer(key) {
+    layers.get(key).close();
+    layers.delete(key);
+  }
+
+  // What one more click would show is drawn while nothing else is to be done.
+  function warmUp() {
+    (window.cancelIdleCallback ?? clearTimeout)(idle);
+    const wanted = IDEAS.map((_, i) => flipped(currentBits(), i)).filter(bits => answer(bits) !== null && state.stage && has('masks'));
+    const next = () => {
+      const bits = wanted.shift();
+      if (bits === undefined) return;
+      layerOf(runOf(bits), itemsOf('', runOf(bits)), W / cssWidth);
+      later();
+    };
+    const later = () => { idle = window.requestIdleCallback ? requestIdleCallback(next, { timeout: 2000 }) : setTimeout(next, 60); };
+    later();
+  }
+
+  function paintMask(context, item, unit) {
     const { run, row, colour, chosen } = item;
-    const thick = (chosen ? 2.6 : 1.6) * unit;
+    const thick = (chosen ? 2.6 : 1.6) * unit, path = pathOf(run, state.stage, row);
+    const strength = has('difference') ? 0 : has('semantic') ? 0.14 : chosen ? 0.49 : 0.36;
     context.setLineDash(isDashed(item.thing) ? [6 * unit, 3 * unit] : []);
-    if (state.stage && has('masks')) {
-      const path = pathOf(run, state.stage, row);
-      const strength = has('difference') ? 0 : has('semantic') ? 0.14 : chosen ? 0.49 : 0.36;
-      if (strength) {
-        context.globalAlpha = strength;
-        context.fillStyle = colour;
+    if (strength) {
+      context.globalAlpha = strength;
+      context.fillStyle = colour;
+      context.fill(path, 'evenodd');
+      context.globalAlpha = 1;
+      if (item.error) {
+        context.fillStyle = hatches(context, unit).wrong;
         context.fill(path, 'evenodd');
-        context.globalAlpha = 1;
-        if (item.error) {
-          context.fillStyle = hatches(context, unit).wrong;
-          context.fill(path, 'evenodd');
-        }
       }
-      context.strokeStyle = 'rgba(0,0,0,.55)';
-      context.lineWidth = thick + 1.6 * unit;
-      context.stroke(path);
-      context.strokeStyle = colour;
-      context.lineWidth = thick;
-      context.stroke(path);
     }
-    if (has('boxes')) {
-      const [x1, y1, x2, y2] = item.box;
-      context.strokeStyle = 'rgba(0,0,0,.5)';
-      context.lineWidth = (chosen ? 3.6 : 2.6) * unit;
-      context.strokeRect(x1, y1, x2 - x1, y2 - y1);
-      context.strokeStyle = colour;
-      context.lineWidth = (chosen ? 2 : 1.2) * unit;
-      context.strokeRect(x1, y1, x2 - x1, y2 - y1);
-    }
+    context.strokeStyle = 'rgba(0,0,0,.55)';
+    context.lineWidth = thick + 1.6 * unit;
+    context.stroke(path);
+    context.strokeStyle = colour;
+    context.lineWidth = thick;
+    context.stroke(path);
+    context.setLineDash([]);
+  }
+  function paintBox(context, { box: [x1, y1, x2, y2], thing, colour, chosen }, unit) {
+    context.setLineDash(isDashed(thing) ? [6 * unit, 3 * unit] : []);
+    context.strokeStyle = 'rgba(0,0,0,.5)';
+    context.lineWidth = (chosen ? 3.6 : 2.6) * unit;
+    context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    context.strokeStyle = colour;
+    context.lineWidth = (chosen ? 2 : 1.2) * unit;
+    context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     context.setLineDash([]);
   }
 
@@ -831,8 +838,9 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       setText(says, !possible ? `No weights for it: no model here was trained with it` : cut ? idea.cut ?? `Cut out of ${model.title}, which was trained with it` : idea.says);
       const stage = state.stage || last;
       const withIt = apOf(withBit(bits, i, '1'), stage), without = apOf(withBit(bits, i, '0'), stage);
-      gives.replaceChildren(...(ap && possible && withIt !== null ? [on ? 'gives ' : 'would give ', change(withIt - without, 1), ' AP'] : []));
-      node.title = ap ? `Mask AP on this picture, ${ui.names[stage].toLowerCase()}: with the idea less without it, the other switches as they are` : '';
+      const gain = ap && possible && withIt !== null ? [on ? 'gives ' : 'would give ', signed(withIt - without, 1), ' AP'] : [];
+      if (gives.textContent !== gain.join('')) gives.replaceChildren(...gain.map((part, k) => (k === 1 ? change(withIt - without, 1) : part)));
+      setAttribute(node, 'title', ap ? `Mask AP on this picture, ${ui.names[stage].toLowerCase()}: with the idea less without it, the other switches as they are` : '');
     });
     checkSegments(ui.presets.lastChild, bits);
     for (const button of ui.presets.lastChild.children) button.disabled = answer(button.dataset.value) === null;
@@ -943,14 +951,14 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
 
   let wired = '';
   function showWiring() {
-    const w = widths.wiring, bits = currentBits(), key = [w, bits, state.stage, hotIdea, wide, hide.join()].join('|');
+    const w = widths.wiring, bits = currentBits(), key = [w, bits, state.stage, hotIdea, wide, lowScreen.matches, hide.join()].join('|');
     if (!w || key === wired) return;
     wired = key;
     const [interleaved, flow, toBox, toMask] = [...bits].map(bit => bit === '1');
     const semantic = (toBox || toMask) && !hidden('semantic');
     const pad = Math.min(56, w * 0.09), X = k => pad + k * (w - 2 * pad) / last;
-    const nw = Math.min(wide ? 72 : 64, (w - 2 * pad) / last - 26), nh = wide ? 28 : 24;
-    const yS = 14, yB = 46, yM = yB + (wide ? 50 : 46), yR = yM + nh / 2 + 12;
+    const nw = Math.min(wide ? 72 : 64, (w - 2 * pad) / last - 26), nh = wide ? 28 : lowScreen.matches ? 20 : 24;
+    const yS = lowScreen.matches ? 10 : 14, yB = yS + (lowScreen.matches ? 25 : 32), yM = yB + (wide ? 50 : lowScreen.matches ? 32 : 46), yR = yM + nh / 2 + (lowScreen.matches ? 8 : 12);
     const nodes = [], lines = [];
     const marker = `arrow-${serial}`;
     nodes.push(s('defs', {}, s('marker', { id: marker, viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, markerUnits: 'userSpaceOnUse', orient: 'auto' }, s('path', { d: 'M0 .6 8 4 0 7.4z', fill: 'var(--ink)' }))));
@@ -985,7 +993,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     for (let t = 1; t < last; t++) { node(X(t), yB, room ? `Box ${t}` : `B${t}`, t); node(X(t), yM, room ? `Mask ${t}` : `M${t}`, t); }
     node(X(last), yM, 'Mean', last);
     if (semantic) nodes.push(s('text', { x: X(0) - nw / 2, y: yS + 4.3, fill: 'var(--ink)' }, 'Semantic'));
-    const top = semantic ? 0 : 26, height = yR + 8 - top;
+    const top = semantic ? 0 : yB - nh / 2 - 8, height = yR + (lowScreen.matches ? 5 : 8) - top;
     setAttribute(ui.wires, 'viewBox', `0 ${top} ${w} ${height}`);
     setAttribute(ui.wires, 'height', height);
     ui.wires.replaceChildren(nodes[0], ...lines, ...nodes.slice(1));
@@ -1026,7 +1034,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   function showBars() {
     ui.bars.style.display = ap ? '' : 'none';
     if (!ap) return;
-    const w = widths.panel, tall = 96, lane = w / (last + 1), thick = Math.min(34, lane * 0.4), thin = Math.max(7, thick * 0.3);
+    const w = widths.panel, tall = widths.bars, lane = w / (last + 1), thick = Math.min(34, lane * 0.4), thin = Math.max(7, thick * 0.3);
     const bits = currentBits(), other = otherSide(), y = ap => tall - 1 - (tall - 22) * ap / topAp;
     const nodes = [s('path', { d: `M${lane * 0.95} ${tall - 0.5}H${w}`, stroke: 'var(--rule)' }),
       s('text', { x: 0, y: tall - 40, fill: 'var(--ink2)' }, 'mask AP'),
@@ -1088,22 +1096,30 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     const any = thing < pack.things.labels.length;
     setText(ui.name, !any ? 'No object' : row >= 0 ? className(run.labels[row]) : thingName(thing));
     setText(ui.status, any ? statusOf(thing, run, row, state.stage) : `score from ${two(state.thr)}: nothing here`);
-    ui.crops.forEach((canvas, stage) => paintCrop(canvas, run, row, stage, thing));
+    const place = row < 0 && run.lost ? run.lost.things.indexOf(thing) : -1;
+    const why = place >= 0 ? whyLost(run, place) : row >= 0 && isTrue(thing) && !isShown(run, row, state.stage) ? `Its score is under the threshold of ${two(state.thr)}: lower that to see it.` : '';
+    setText(ui.why, why);
+    ui.why.hidden = why === '';
+    setText(ui.roiTitle, place >= 0 ? 'The RoI that came nearest' : 'What each stage looks at (RoI)');
+    ui.crops.forEach((canvas, stage) => paintCrop(canvas, run, row, stage, thing, place));
     ui.softs.forEach((canvas, i) => paintSoft(canvas, run, row, i + 1));
-    showChart(run, row, before, old, other.name, thing);
-    showScores(run, row);
+    if (place >= 0) showLostChart(run, place, thing);
+    else showChart(run, row, before, old, other.name, thing);
+    if (place >= 0) showLostScores(run, place, thing);
+    else showScores(run, row);
   }
 
   // What a stage looks at: the box its RoI features were taken from, and what it said of it.
-  function paintCrop(canvas, run, row, stage, thing) {
+  function paintCrop(canvas, run, row, stage, thing, place) {
     const size = Math.round(widths.tile * ratio);
     if (canvas.width !== size) canvas.width = canvas.height = size;
     const context = canvas.getContext('2d');
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, size, size);
-    setAttribute(canvas, 'aria-label', row < 0 ? `No RoI at ${ui.names[stage]}` : `RoI at ${ui.names[stage]}`);
-    if (row < 0) return;
-    const box = stage ? rowBox(run.maskBoxes[stage - 1], row) : boxAt(run, row, 0);
+    const none = row < 0 && place < 0;
+    setAttribute(canvas, 'aria-label', none ? `No RoI at ${ui.names[stage]}` : `RoI at ${ui.names[stage]}`);
+    if (none) return;
+    const box = row < 0 ? rowBox(run.lost.boxes[Math.min(stage, last - 1)], place) : stage ? rowBox(run.maskBoxes[stage - 1], row) : boxAt(run, row, 0);
     const [x1, y1, x2, y2] = box, reach = Math.max(x2 - x1, y2 - y1, 4) * 1.2, scale = size / reach, unit = ratio / scale;
     context.fillStyle = '#3a3f44';
     context.fillRect(0, 0, size, size);
@@ -1115,7 +1131,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     context.rect(-W, -H, 3 * W, 3 * H);
     context.rect(x1, y1, x2 - x1, y2 - y1);
     context.fill('evenodd');
-    if (stage) {
+    if (stage && row >= 0) {
       const path = pathOf(run, stage, row), colour = colourOf(thing);
       context.globalAlpha = 0.3;
       context.fillStyle = colour;
@@ -1148,18 +1164,23 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     context.putImageData(image, 0, 0);
   }
 
+  // The empty chart: 0 to 1 upwards, the stages across.
+  function chartFrame() {
+    const w = widths.panel, tall = widths.chart, lane = w / (last + 1);
+    const y = value => tall - 12 - (tall - 26) * value, x = stage => lane * (stage + 0.5), nodes = [];
+    for (const level of [0, 0.5, 1]) nodes.push(s('path', { d: `M30 ${y(level)}H${w}`, stroke: 'var(--rule)' }), s('text', { x: 0, y: y(level) + 4, fill: 'var(--ink2)' }, level === 0.5 ? '.50' : String(level)));
+    return { w, tall, x, y, nodes };
+  }
+
   // IoU with the truth over the stages; without a truth, the score.
   function showChart(run, row, before, old, name, thing) {
     const followed = ap && row >= 0 && run.truth.reference[row] >= 0, byScore = !ap;
     ui.life.hidden = byScore;
     setText(ui.lifeTitle, byScore ? 'Score' : 'IoU with the truth');
-    const w = widths.panel, tall = wide ? 170 : 146, lane = w / (last + 1);
-    const low = 0, y = v => tall - 12 - (tall - 26) * (v - low) / (1 - low), x = stage => lane * (stage + 0.5);
+    const { w, tall, x, y, nodes } = chartFrame();
     const first = !byScore && state.life === 'box' ? 0 : 1;
     const value = (r, i, stage) => (byScore ? scoreAt(r, i, stage) : state.life === 'mask' ? maskIou(r, i, stage) : boxIou(r, i, stage));
     const stages = [...Array(last + 1 - first).keys()].map(i => i + first);
-    const nodes = [];
-    for (const level of [0, 0.5, 1]) nodes.push(s('path', { d: `M30 ${y(level)}H${w}`, stroke: 'var(--rule)' }), s('text', { x: 0, y: y(level) + 4, fill: 'var(--ink2)' }, level === 0.5 ? '.50' : String(level)));
     const told = [];
     if (row < 0 || !(followed || byScore)) {
       nodes.push(s('text', { x: w / 2 + 14, y: y(0.25), 'text-anchor': 'middle', fill: 'var(--ink2)' }, row < 0 ? 'nothing was found here' : 'no true object to compare with'));
@@ -1182,6 +1203,42 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     ui.chart.replaceChildren(...nodes);
   }
 
+  // A true object that nothing stands for: where the RoI that came nearest was given up.
+  function whyLost(run, place) {
+    const { why, nearest, boxIou, scores, called, calledScore, by, things } = run.lost, many = things.length;
+    const name = thingName(things[place]), final = two(boxIou[(last - 1) * many + place]), score = two(scores[(last - 1) * many + place]);
+    const named = called[place] < 0 ? 'background' : className(called[place]);
+    if (why[place] === NO_PROPOSAL) return `Lost before stage 1: no proposal lies on it. The nearest overlaps it by IoU ${two(nearest[place])}, and stages refine boxes, they find no new ones.`;
+    if (why[place] === MOVED_AWAY) return `Lost in the stages: a proposal lay on it (IoU ${two(nearest[place])}), but no box after stage ${last - 1} does; the nearest has IoU ${final}.`;
+    if (why[place] === LOW_SCORE) return `Lost to a low score: the RoI lies on it (box IoU ${final}) but scores ${score} as ${name}; it was taken for ${named} (${two(calledScore[place])}).`;
+    if (why[place] === SUPPRESSED) return `Suppressed: the RoI scores ${score} as ${name}, but ${by[place] < 0 ? `a better-scored ${name}` : by[place] === things[place] ? 'another box' : `the better-scored ${thingName(by[place])} (object ${by[place] + 1})`} overlaps it too much, and of two such boxes only the better one stays (NMS).`;
+    if (why[place] === CROWDED_OUT) return `Left out: it scores ${score} as ${name}, below the detections a picture may have at most.`;
+    return `The box on it (IoU ${final}) stands for another object, or scores too low to be kept here (${score} as ${name}).`;
+  }
+  function showLostChart(run, place, thing) {
+    const { boxIou, things } = run.lost, many = things.length;
+    ui.life.hidden = true;
+    setText(ui.lifeTitle, 'Box IoU with the truth; no mask was made');
+    const { w, tall, x, y, nodes } = chartFrame();
+    const values = Array.from({ length: last }, (_, stage) => boxIou[stage * many + place]);
+    nodes.push(s('path', { d: values.map((value, stage) => `${stage ? 'L' : 'M'}${x(stage)} ${y(value)}`).join(''), fill: 'none', stroke: 'var(--ink)', 'stroke-width': 2, 'stroke-dasharray': '2 3' }));
+    values.forEach((value, stage) => nodes.push(s('circle', { cx: x(stage), cy: y(value), r: stage === state.stage ? 5.5 : 4, fill: colourOf(thing), stroke: 'var(--ink)', 'stroke-width': 1.6 })));
+    nodes.push(s('text', { x: x(last - 1) + 9, y: y(values[last - 1]) + 4, fill: 'var(--ink)', 'font-weight': 650 }, two(values[last - 1])));
+    setAttribute(ui.chart, 'viewBox', `0 0 ${w} ${tall}`);
+    setAttribute(ui.chart, 'aria-label', `Box IoU of the nearest RoI by stage: ${values.map((value, stage) => `${ui.names[stage]} ${two(value)}`).join(', ')}`);
+    ui.chart.replaceChildren(...nodes);
+  }
+  function showLostScores(run, place, thing) {
+    const nodes = [h('div', { class: 'class top' }, thingName(thing))];
+    for (let stage = 0; stage < last; stage++) nodes.push(scoreCell(run.lost.scores[stage * run.lost.things.length + place], true));
+    ui.scores.replaceChildren(...nodes);
+  }
+  function scoreCell(score, top) {
+    const bar = h('s', {});
+    bar.style.width = `${100 * score}%`;
+    return h('div', { class: `score${top ? ' top' : ''}` }, two(score), h('u', {}, bar));
+  }
+
   function showScores(run, row) {
     if (row < 0) { ui.scores.replaceChildren(); return; }
     const nodes = [];
@@ -1189,9 +1246,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       const label = run.classes[row * run.top + j], mine = label === run.labels[row];
       nodes.push(h('div', { class: `class${mine ? ' top' : ''}` }, className(label)));
       for (let stage = 1; stage <= last; stage++) {
-        const score = run.classScores[stage - 1][row * run.top + j], bar = h('s', {});
-        bar.style.width = `${100 * score}%`;
-        nodes.push(h('div', { class: `score${mine ? ' top' : ''}` }, two(score), h('u', {}, bar)));
+        nodes.push(scoreCell(run.classScores[stage - 1][row * run.top + j], mine));
       }
     }
     ui.scores.replaceChildren(...nodes);
@@ -1211,6 +1266,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     showFigure();
     showBars();
     showLife();
+    warmUp();
   }
 
   // ---- state -> screen ----
@@ -1481,6 +1537,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       on(node, 'pointerenter', () => { hotIdea = i; showWiring(); });
       on(node, 'pointerleave', () => { hotIdea = -1; showWiring(); });
     });
+    on(window, 'resize', fit);
     on(ui.file, 'change', () => takeFile(ui.file.files[0]));
     on(ui.picture, 'dragover', event => { if (host.openPicture && !hidden('open')) { event.preventDefault(); ui.picture.classList.add('over'); } });
     on(ui.picture, 'dragleave', () => ui.picture.classList.remove('over'));
@@ -1490,35 +1547,47 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       event.preventDefault();
       takeFile(event.dataTransfer.files[0]);
     });
-    on(matchMedia('(prefers-color-scheme: dark)'), 'change', restyle);
-    const themed = new MutationObserver(restyle);
-    themed.observe(document.body, { attributes: true, attributeFilter: ['data-jp-theme-light', 'data-jp-theme-name', 'class'] });
-    themed.observe(document.documentElement, { attributes: true, attributeFilter: ['data-theme', 'class'] });
+    const themed = watchTheme(root, ended.signal, restyle);
     const resized = new ResizeObserver(fit);
-    resized.observe(root);
-    resized.observe(ui.picture);
-    on(ended.signal, 'abort', () => { themed.disconnect(); resized.disconnect(); });
+    // A notebook takes its new height some time after the window has.
+    for (const node of [root, ui.picture, notebookOf(root)]) if (node) resized.observe(node);
+    // Not by `on`: a listener that hangs on a signal is gone before the signal's own event.
+    ended.signal.addEventListener('abort', () => { themed(); resized.disconnect(); });
   }
 
   function restyle() {
-    const paper = getComputedStyle(root).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [255, 255, 255];
-    dark = (paper[0] + paper[1] + paper[2]) / 3 < 110;
-    setAttribute(root, 'data-dark', dark);
+    dark = root.dataset.dark === 'true';
     wired = '';
     laterPanel();
   }
 
+  // The height left for the picture where everything from the head to the scrubber is to be on screen at once. Only a
+  // resize changes it: the picture must not change its size with a toggle.
+  function makeRoom() {
+    const seen = heightSeen(root), key = [root.clientWidth, seen, hide.join()].join('|');
+    if (key === measured || !root.clientWidth) return;
+    measured = key;
+    widths.wiring = ui.wiring.clientWidth;
+    showWiring();
+    const around = ui.scrub.getBoundingClientRect().bottom - root.getBoundingClientRect().top - ui.picture.clientHeight;
+    root.style.setProperty('--room', `${Math.max(LEAST_ROOM, Math.floor(seen - around - 4))}px`);
+  }
+
   // Canvases have as many pixels as the screen gives them.
   function fit() {
+    const spacious = root.clientWidth >= 1480 && !lowScreen.matches, relaid = spacious !== wide;
+    wide = spacious;
+    makeRoom();
     const width = ui.picture.clientWidth;
     if (!width) return;
-    Object.assign(widths, { wiring: ui.wiring.clientWidth, panel: ui.chart.clientWidth || widths.panel, tile: ui.crops[0].clientWidth || widths.tile });
-    const now = Math.min(devicePixelRatio || 1, 2), spacious = root.clientWidth >= 1480;
+    Object.assign(widths, { wiring: ui.wiring.clientWidth, panel: ui.chart.clientWidth || widths.panel, chart: ui.chart.clientHeight || widths.chart, bars: ui.bars.clientHeight || widths.bars, tile: ui.crops[0].clientWidth || widths.tile });
+    const now = Math.min(devicePixelRatio || 1, 2);
     const pixels = Math.round(width * now);
-    if (pixels === ui.marks.width && spacious === wide) { laterPanel(); return; }
+    if (pixels === ui.marks.width && !relaid) { laterPanel(); return; }
     Object.assign(ui.marks, { width: pixels, height: Math.round(pixels * H / W) });
-    [cssWidth, ratio, wide, under] = [width, now, spacious, ''];
+    [cssWidth, ratio, under] = [width, now, ''];
     paths.clear();
+    for (const key of [...layers.keys()]) forgetLayer(key);
     update({ shared: false });
   }
 
@@ -1534,7 +1603,9 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   hideKnobs();
   showPlay();
   listen();
-  restyle();
+  fit();
+  // Again, now that the controls hold what they say.
+  measured = '';
   fit();
 
   return {
@@ -1560,6 +1631,8 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       cancelAnimationFrame(frame);
       cancelAnimationFrame(panelFrame);
       clearTimeout(panelTimer);
+      (window.cancelIdleCallback ?? clearTimeout)(idle);
+      for (const key of [...layers.keys()]) forgetLayer(key);
       root.replaceChildren();
     },
   };
@@ -1569,7 +1642,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
 
 // A box for an explorer in `parent`; the explorer's handle is kept on it for scripts.
 function makeRoot(parent) {
-  const root = h('section', { class: 'htc-explorer', 'aria-label': 'Stage Explorer', 'data-lm-suppress-shortcuts': 'true', tabindex: '-1' });
+  const root = h('section', { class: 'htc-lab htc-explorer', 'aria-label': 'Stage Explorer', 'data-lm-suppress-shortcuts': 'true', tabindex: '-1' });
   parent.append(h('div', { class: 'htc-explorer-cell' }, root));
   return root;
 }

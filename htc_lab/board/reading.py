@@ -1,0 +1,181 @@
+"""What a run folder says of a training: read again and again while another process writes it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from htc_lab.config_json import schedule_from_dict
+from htc_lab.engine.run_folder import CONFIG, METRICS
+from htc_lab.engine.train import steps_of
+from htc_lab.errors import InputError
+from htc_lab.files import read_json
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "boxes": ("loss_cls", "loss_bbox"),
+    "masks": ("loss_mask",),
+    "proposals": ("loss_rpn_cls", "loss_rpn_bbox"),
+    "semantic": ("loss_semantic_seg",),
+}
+"""The losses of a step by what they are about: last parts of their names."""
+
+CURVES = ("loss", *GROUPS)
+MOST_POINTS = 300
+_EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation on the way, or the last one of an ablation's run.
+
+    Attributes:
+        step: after so many steps.
+        mask_ap, box_ap: in points; None where there was no object to find.
+        stage_mask_ap: mask AP of stage 1, 2, ... alone and of the result.
+        images: how many pictures it was measured on.
+        samples: the picture of what the model found then, relative to the folder; None: there is none.
+        final: on the test split, after the training.
+    """
+
+    step: int
+    mask_ap: float | None
+    box_ap: float | None
+    stage_mask_ap: list[float | None]
+    images: int
+    samples: str | None = None
+    final: bool = False
+
+
+@dataclass
+class RunReader:
+    """One run's log, of which each call reads only what is new.
+
+    Attributes:
+        folder: the run's.
+        steps: losses of each step read so far: its number, then a value for each of ``CURVES``.
+        seconds: of each of these steps.
+        evaluations: in order.
+    """
+
+    folder: Path
+    steps: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    _place: int = 0
+    _file: int | None = None
+
+    def read(self) -> None:
+        """Take in the lines that were added; all of them where the log was written anew (a resumed run)."""
+        path = self.folder / METRICS
+        try:
+            with path.open("rb") as log:
+                log.seek(0, 2)
+                # A resumed run puts a new file in the old one's place.
+                found = path.stat().st_ino
+                if found != self._file or log.tell() < self._place:
+                    self._forget(found)
+                log.seek(self._place)
+                new = log.read()
+        except FileNotFoundError:
+            self._forget(None)
+            return
+        whole = new[: new.rfind(b"\n") + 1]
+        self._place += len(whole)
+        for text in whole.splitlines():
+            try:
+                line = json.loads(text)
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                continue
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
+                self._take(line)
+
+    def _forget(self, file: int | None) -> None:
+        self.steps, self.seconds, self.evaluations = [], [], []
+        self._place, self._file = 0, file
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        if isinstance(line.get("evaluation"), dict):
+            said = line["evaluation"]
+            self.evaluations.append(
+                Evaluation(
+                    line["step"],
+                    said.get("mask_ap"),
+                    said.get("box_ap"),
+                    list(said.get("stage_mask_ap", [])),
+                    int(said.get("images", 0)),
+                    line.get("samples"),
+                )
+            )
+        elif "loss" in line:
+            self.steps.append((line["step"], _curves(line)))
+            self.seconds.append(float(line.get("seconds", 0.0)))
+
+    def final(self) -> Evaluation | None:
+        """What an ablation measured after the training, on the test split."""
+        path = self.folder / _EVALUATION
+        if not path.is_file() or not self.steps:
+            return None
+        try:
+            card = read_json(path, "delete it")
+            ap = card["ap"]
+            return Evaluation(
+                self.steps[-1][0],
+                ap["segm"]["AP"],
+                ap["bbox"]["AP"],
+                list(ap["stage_mask_ap"]),
+                len(card["asked"]["images"]),
+                final=True,
+            )
+        except (InputError, KeyError, TypeError):
+            return None
+
+    def whole_length(self) -> int | None:
+        """Steps of the whole training as ``config.json`` says; None where it doesn't."""
+        try:
+            card = read_json(self.folder / CONFIG, "start the run anew")
+            if not isinstance(card, dict) or not isinstance(card.get("images"), int):
+                return None
+            return steps_of(schedule_from_dict(card["schedule"]), card["images"])
+        except (InputError, KeyError):
+            return None
+
+    def samples(self) -> list[tuple[int, Path]]:
+        """Step and file of the pictures that are there."""
+        named = [(e.step, self.folder / e.samples) for e in self.evaluations if e.samples is not None]
+        return [(step, path) for step, path in named if path.is_file()]
+
+
+def _curves(line: Mapping[str, Any]) -> tuple[float, ...]:
+    """The value of each of ``CURVES`` in a step's line."""
+    sums = dict.fromkeys(GROUPS, 0.0)
+    for name, value in line.items():
+        for group, members in GROUPS.items():
+            if name.rsplit(".", 1)[-1] in members:
+                sums[group] += float(value)
+    return (float(line["loss"]), *sums.values())
+
+
+def thinned(steps: list[tuple[int, tuple[float, ...]]], most: int = MOST_POINTS) -> list[list[float | int]]:
+    """At most so many points of all curves: means over equally many neighbouring steps each.
+
+    Returns:
+        One list for the steps (the last of each bunch) and one for each of ``CURVES``.
+    """
+    size = max(1, -(-len(steps) // most))
+    bunches = [steps[i : i + size] for i in range(0, len(steps), size)]
+    columns: list[list[float | int]] = [[bunch[-1][0] for bunch in bunches]]
+    for curve in range(len(CURVES)):
+        means = [sum(values[curve] for _, values in bunch) / len(bunch) for bunch in bunches]
+        columns.append([float(f"{mean:.5g}") for mean in means])
+    return columns
+
+
+def find_runs(place: Path) -> list[Path]:
+    """The run folders at a place: itself, or those right in it, in order of their start."""
+    if (place / CONFIG).is_file():
+        return [place]
+    if not place.is_dir():
+        return []
+    found = [path for path in place.iterdir() if (path / CONFIG).is_file()]
+    return sorted(found, key=lambda path: (path / CONFIG).stat().st_mtime)
