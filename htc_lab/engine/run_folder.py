@@ -8,9 +8,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from htc_lab.engine.checkpoint import CHECKPOINT
 from htc_lab.engine.distributed import SharedError, Team
 from htc_lab.errors import InputError
-from htc_lab.files import plain, read_json, write_json, write_text
+from htc_lab.files import plain, read_json, remove_leftovers, write_json, write_text
 
 # A training goes on without so many of its images, or so large a share of them, whichever is more.
 FEW_IMAGES = 10
@@ -18,16 +19,29 @@ FEW_SHARE = 0.01
 # Of a handful of images, this share is too many.
 HALF = 0.5
 
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+
 _FIXED = ("model", "schedule", "seed", "init", "images", "class_names")
+_RESUMED = "resumed_with"
+
+
+def tidy(run: Path) -> None:
+    """Remove what killed trainings left half written; nobody else may be training in the folder."""
+    for name in (CONFIG, METRICS, CHECKPOINT):
+        remove_leftovers(run / name)
 
 
 def claim(run: Path, wanted: dict[str, Any]) -> None:
     """Write ``config.json``, or see that the one there asks for the same.
 
+    The number of parts a batch is taken in may differ: who runs out of memory goes on with smaller ones
+    (:func:`note_parts`).
+
     Raises:
         InputError: the folder holds another run.
     """
-    path = run / "config.json"
+    path = run / CONFIG
     if not path.exists():
         write_json(path, wanted)
         return
@@ -35,8 +49,24 @@ def claim(run: Path, wanted: dict[str, Any]) -> None:
     found = read_json(path, mend)
     asked = plain(wanted)
     for field in _FIXED:
-        if not isinstance(found, dict) or found.get(field) != asked[field]:
+        if not isinstance(found, dict) or _compared(found.get(field)) != _compared(asked[field]):
             raise InputError(f"{path}: field '{field}' differs from what is asked for now; {mend}")
+
+
+def _compared(value: Any) -> Any:
+    """What is compared of a field."""
+    return {k: v for k, v in value.items() if k != "accumulate"} if isinstance(value, dict) else value
+
+
+def note_parts(run: Path, done: int, accumulate: int) -> None:
+    """Say in ``config.json`` from which step on a batch is taken in how many parts, where that changed."""
+    path = run / CONFIG
+    card = read_json(path, "delete the folder or choose another --run")
+    resumed = card.get(_RESUMED, [])
+    now = resumed[-1]["accumulate"] if resumed else card["schedule"]["accumulate"]
+    if now != accumulate:
+        card[_RESUMED] = [*resumed, {"step": done + 1, "accumulate": accumulate}]
+        write_json(path, card)
 
 
 def too_many(unreadable: int, images: int) -> bool:
@@ -69,11 +99,11 @@ class RunLog:
         team.wait()
         if not team.first:
             return
-        metrics = run / "metrics.jsonl"
+        metrics = run / METRICS
         if metrics.is_file():
             kept = [line for line in _lines(metrics, "step") if line["step"] <= done]
             write_text(metrics, "".join(json.dumps(line) + "\n" for line in kept))
-        self._metrics = metrics.open("a", encoding="utf-8")
+        self._metrics = _Lines(metrics)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -87,8 +117,7 @@ class RunLog:
     def step(self, step: int, metrics: dict[str, float]) -> None:
         """Add a line."""
         if self._team.first:
-            self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
-            self._metrics.flush()
+            self._metrics.add({"step": step, **metrics})
 
     def new(self, unreadable: dict[int, str]) -> bool:
         """Whether an image among these has not been reported yet."""
@@ -109,17 +138,47 @@ class RunLog:
         fresh = {i: why for part, _ in told for i, why in part.items() if i not in self._known}
         self._known |= fresh.keys()
         if self._team.first and fresh:
-            with self._skipped.open("a", encoding="utf-8") as file:
-                for image_id, why in fresh.items():
-                    file.write(json.dumps({"step": step, "image_id": image_id, "why": why}) + "\n")
-                    note = f"step {step}: image {image_id} left out, another taken: {why}"
-                    tqdm.write(note, file=sys.stderr)
+            skipped = _Lines(self._skipped)
+            for image_id, why in fresh.items():
+                skipped.add({"step": step, "image_id": image_id, "why": why})
+                note = f"step {step}: image {image_id} left out, another taken: {why}"
+                tqdm.write(note, file=sys.stderr)
+            skipped.close()
         if any(count for _, count in told) or too_many(len(self._known), self._images):
             last = [why for part, _ in told for why in part.values()][-1]
             raise SharedError(
                 f"{len(self._known)} of {self._images} training images cannot be read ({self._skipped}); "
                 f"the last: {last}"
             )
+
+
+class _Lines:
+    """A file of JSON lines that grows; each is with the system before the next step begins."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            # Unbuffered: a buffer that could not be written would be tried again, and fail again, on closing.
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise self._refusal(error) from None
+
+    def add(self, line: dict[str, Any]) -> None:
+        rest = (json.dumps(line) + "\n").encode()
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise self._refusal(error) from None
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _refusal(self, error: OSError) -> InputError:
+        return InputError(
+            f"{self._path}: cannot be written ({error.strerror}); free space or make the folder writable, "
+            "and the same command goes on from the last checkpoint"
+        )
 
 
 def _lines(path: Path, field: str) -> list[dict[str, Any]]:

@@ -6,8 +6,9 @@ other their counts, and each weighs its losses by its share of the samples: the 
 together are those one process would get from the whole batch.
 """
 
+import math
 from contextlib import nullcontext
-from typing import cast
+from typing import NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from htc_lab.data.dataset import Sample
 from htc_lab.engine.batches import StepBatch, seeded
 from htc_lab.engine.distributed import SharedError, Team
 from htc_lab.engine.run_folder import RunLog
+from htc_lab.engine.stopped_batch import save_batch
+from htc_lab.errors import InputError
 from htc_lab.model import HybridTaskCascade, total_loss
 from htc_lab.structures import Counts
 
@@ -108,15 +111,40 @@ class GradientStep:
                 losses = self._weighed(losses, counts)
             total = total_loss(losses)
             metrics = self._means({"loss": total, **losses})
-            if not torch.isfinite(torch.tensor(metrics["loss"])):
-                told = self.team.gather([str(s.image_id) for s in samples])
-                ids = ", ".join(i for own in told for i in own)
-                raise SharedError(
-                    f"{log.run}: the loss is {metrics['loss']} at step {step + 1} (image ids {ids}); "
-                    "start a new run with a lower --lr"
-                )
+            if not math.isfinite(metrics["loss"]):
+                self.stop(f"the loss is {metrics['loss']}", step, samples, metrics, log)
             (total / self.parts if self.parts > 1 else total).backward()
         return metrics
+
+    def stop(
+        self, what: str, step: int, samples: list[Sample], metrics: dict[str, float], log: RunLog
+    ) -> NoReturn:
+        """Keep the batch in the run folder and end the training. All processes call it together.
+
+        Args:
+            what: is no number.
+            step: from 0.
+            samples: this process's, of what went wrong.
+            metrics: of the step.
+            log: of the run.
+
+        Raises:
+            SharedError: always; it names the images, the file and how to look at it.
+        """
+        rank = self.team.rank if self.team.size > 1 else None
+        try:
+            kept = f"in {save_batch(log.run, samples, step + 1, metrics, rank)}"
+        except InputError as error:
+            kept = f"not kept ({error})"
+        told = self.team.gather(([str(s.image_id) for s in samples], kept))
+        ids = ", ".join(i for own, _ in told for i in own)
+        files = ", ".join(file for _, file in told)
+        wrong = [name for name, value in metrics.items() if name != "loss" and not math.isfinite(value)]
+        losses = f"No number: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}. " if wrong else ""
+        raise SharedError(
+            f"{log.run}: {what} at step {step + 1} (image ids {ids}); start a new run with a lower --lr. "
+            f"{losses}The batch is {files}; htc_lab.plots.stopped.show_batch(FILE) shows it"
+        )
 
     def _weighed(self, losses: dict[str, Tensor], counts: Counts) -> dict[str, Tensor]:
         """Losses whose mean over the processes is the mean over all samples."""

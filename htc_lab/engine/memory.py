@@ -1,0 +1,93 @@
+"""When memory runs out: what to lower, and how the run goes on."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from htc_lab.config import Schedule
+from htc_lab.errors import InputError
+
+# What torch, its libraries and its loader say where there is no exception class for it. oneDNN can't create a
+# primitive where it finds no room for its code; what it does not support, it has no descriptor of.
+_WORDS = re.compile(
+    "can't allocate memory|Cannot allocate memory|out of memory|STATUS_ALLOC_FAILED|MemoryError|bad_alloc|"
+    "Insufficient memory|could not create a primitive(?! descriptor)"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is want of memory, of the CPU or of a GPU, in this process or in one that reads images."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and _WORDS.search(str(error)) is not None
+
+
+def lost_reader(error: BaseException) -> bool:
+    """Whether a process that reads images was killed, or has no shared memory to hand images over."""
+    text = str(error)
+    return (
+        isinstance(error, RuntimeError)
+        and "DataLoader worker" in text
+        and ("killed by signal" in text or "exited unexpectedly" in text or "shared memory" in text)
+    )
+
+
+@contextmanager
+def memory_explained(
+    run: Path, schedule: Schedule, processes: int, workers: int, device: str
+) -> Iterator[None]:
+    """Around a training: want of memory becomes one line.
+
+    Args:
+        run: the folder, whose last checkpoint stays.
+        schedule: of the run.
+        processes: that share a batch.
+        workers: that read images, for each of these.
+        device: where the model is.
+
+    Raises:
+        InputError: memory ran out; the message names what to lower.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if lost_reader(error):
+            raise InputError(
+                f"{run}: a process that reads images was killed or had no memory ({_reason(error)}); "
+                f"give fewer --workers (now {workers}; 0: none), or more shared memory (docker: --shm-size); "
+                "the run goes on from its last checkpoint"
+            ) from None
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"{run}: out of memory on {device} ({_reason(error)}); "
+            f"{_advice(run, schedule, processes, workers)}"
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """The telling line of a message that may hold a whole traceback of another process."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if _WORDS.search(line)]
+    return (telling or lines or [type(error).__name__])[0][:200]
+
+
+def _advice(run: Path, schedule: Schedule, processes: int, workers: int) -> str:
+    fewer = f"; fewer --workers (now {workers}) help too" if workers else ""
+    own = schedule.batch // processes
+    parts = [n for n in range(schedule.accumulate + 1, own + 1) if own % n == 0]
+    if parts:
+        return (
+            f"start the same command with --accumulate {parts[0]}, which takes the {own} images of a step in "
+            f"{parts[0]} parts, and the run goes on from its last checkpoint{fewer}"
+        )
+    return (
+        "a step takes one image at a time already: close other programs, or start a new run with --amp (on a "
+        f"GPU) or on smaller pictures (image.train_short of the preset) and --init {run}{fewer}"
+    )
