@@ -152,9 +152,12 @@ def run_here(work: Work, seconds: float) -> Ended:
 
     timer = threading.Timer(seconds, stop)
     timer.daemon = True
+    main = threading.current_thread() is threading.main_thread()
+    # Where interrupts are ignored, as in what a shell starts in the background, nothing would be interrupted.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler) if main else None
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            if threading.current_thread() is threading.main_thread():
+            if main:
                 timer.start()
             value = work()
             timer.cancel()
@@ -169,3 +172,5 @@ def run_here(work: Work, seconds: float) -> Ended:
         return Ended("died", words="it ran out of the memory it may use")
     finally:
         timer.cancel()
+        if main:
+            signal.signal(signal.SIGINT, before)
