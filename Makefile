@@ -77,9 +77,10 @@ lint: install
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 
-# Two processes of one thread each keep two cores busier than one process of two threads.
+# Two processes of one thread each keep two cores busier than one process of two threads. A file's tests stay
+# together: many share a start of something, such as a browser.
 test: lint data
-	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n $(JOBS) --dist worksteal
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Resolves the pins anew, for every supported Python and platform at once.
 lock: install

@@ -1,5 +1,7 @@
 """The lab on the command line: train, evaluate, predict, ablate, and see to data."""
 
+import atexit
+import gc
 import io
 import json
 import os
@@ -21,6 +23,9 @@ from htc_lab.commands.reproduce import reproduce
 from htc_lab.commands.train import train
 from htc_lab.errors import InputError
 from htc_lab.files import plain
+
+# On its way out the interpreter looks for garbage among all of torch's objects, which takes it a second.
+atexit.register(gc.freeze)
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,

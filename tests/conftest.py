@@ -8,6 +8,16 @@ settings.register_profile("lab", deadline=None)
 settings.load_profile("lab")
 
 
+# Folders whose files take minutes. Each file is one process's, so these begin first.
+_LONG = ("notebooks", "browser", "faults", "engine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no process is left with one of them at the end."""
+    places = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(_LONG)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What tests have measured, and how many cases the fuzz suite has tried, in every process.
 

@@ -11,21 +11,25 @@ kernel scatters, while a matrix product stays a matrix product.
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from htc_lab.structures import RoIs
 
 
 def sample_points(
-    low: Float[Tensor, " n"], high: Float[Tensor, " n"], size: int, cells: int, sampling_ratio: int
+    low: Float[Tensor, " n"],
+    high: Float[Tensor, " n"],
+    size: int,
+    cells: int | Int[Tensor, " n"],
+    sampling_ratio: int,
 ) -> tuple[Float[Tensor, "n size samples"], Bool[Tensor, "n size samples"], Float[Tensor, " n"]]:
     """Where RoIAlign samples along one axis.
 
     Args:
         low, high: the interval's ends, in cells of the map (cell i is centred at i).
         size: bins of the output.
-        cells: length of the map along this axis.
+        cells: length of the map along this axis, one for all or one for each.
         sampling_ratio: samples a bin; 0: as many as the bin is cells long, rounded up.
 
     Returns:
@@ -42,18 +46,28 @@ def sample_points(
     bins = torch.arange(size, device=low.device, dtype=low.dtype)
     at = low[:, None, None] + (bins[:, None] + within[:, None, :]) * length[:, None, None]
     # A sample may lie up to one cell outside the map and then takes the border's value; further out it is 0.
-    used = used[:, None, :] & (at >= -1) & (at <= cells)
-    return at.clamp(0, cells - 1), used, count
+    end = torch.as_tensor(cells, device=low.device, dtype=low.dtype).reshape(-1, 1, 1)
+    used = used[:, None, :] & (at >= -1) & (at <= end)
+    return at.clamp(min=0).minimum(end - 1), used, count
 
 
 def axis_weights(
-    low: Float[Tensor, " n"], high: Float[Tensor, " n"], size: int, cells: int, sampling_ratio: int
-) -> Float[Tensor, "n size cells"]:
-    """W along one axis; arguments as for ``sample_points``."""
+    low: Float[Tensor, " n"],
+    high: Float[Tensor, " n"],
+    size: int,
+    cells: Int[Tensor, " n"],
+    longest: int,
+    sampling_ratio: int,
+) -> Float[Tensor, "n size longest"]:
+    """W of each interval; ``longest`` of ``cells``, other arguments as for ``sample_points``."""
     at, used, count = sample_points(low, high, size, cells, sampling_ratio)
-    cell = torch.arange(cells, device=low.device, dtype=low.dtype)
-    hat = (1 - (at[..., None] - cell).abs()).clamp(min=0) * used[..., None]
-    return hat.sum(dim=2) / count[:, None, None]
+    # A sample lies between two cells and takes from each the more the nearer it is.
+    below = at.floor()
+    share = used / count[:, None, None]
+    upper = (at - below) * share
+    cell = below.long()
+    weights = at.new_zeros(len(low), size, longest).scatter_add_(2, cell, share - upper)
+    return weights.scatter_add_(2, (cell + 1).clamp(max=longest - 1), upper)
 
 
 def pool_separably(
@@ -67,15 +81,15 @@ def pool_separably(
     """As ``roi_align(..., aligned=True)``, up to rounding; arguments as for ``roi_pooling.pool``."""
     _, channels, height, width = feature.shape
     maps = feature.permute(0, 2, 3, 1)
-    by_image = rois.image.argsort(stable=True)
-    rois = rois.select(by_image)
-    edges = rois.boxes / stride - 0.5
-    rows = axis_weights(edges[:, 1], edges[:, 3], size, height, sampling_ratio)
-    columns = axis_weights(edges[:, 0], edges[:, 2], size, width, sampling_ratio)
+    edges = (rois.boxes / stride - 0.5).view(-1, 2, 2)
+    cells = torch.tensor([width, height]).repeat(len(edges))
+    # x and y of all RoIs at once: the calls cost more than what they compute.
+    low, high = edges[:, 0].flatten(), edges[:, 1].flatten()
+    weights = axis_weights(low, high, size, cells, max(width, height), sampling_ratio)
     # Averaging bins afterwards is linear too: it is done to the weights, before they meet the map.
     bins = size // average
-    rows = rows.reshape(-1, bins, average, height).mean(dim=2)
-    columns = columns.reshape(-1, bins, average, width).mean(dim=2)
+    weights = weights.view(len(edges), 2, bins, average, max(width, height)).mean(dim=3)
+    columns, rows = weights[:, 0, :, :width], weights[:, 1, :, :height]
     pooled: list[Tensor] = []
     start = 0
     # One product an image: all its RoIs share the map, so their W_y stack to one tall matrix.
@@ -85,4 +99,4 @@ def pool_separably(
         start += n
         squeezed = rows[here].reshape(n * bins, height) @ one.reshape(height, width * channels)
         pooled.append(columns[here][:, None] @ squeezed.view(n, bins, width, channels))
-    return torch.cat(pooled)[by_image.argsort()].permute(0, 3, 1, 2)
+    return torch.cat(pooled).permute(0, 3, 1, 2)

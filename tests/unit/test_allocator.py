@@ -12,7 +12,7 @@ from htc_lab.allocator import keep_freed_memory
 kept = keep_freed_memory()
 def work():
     for _ in range(8):
-        torch.ones(8_000_000).add(1)
+        torch.ones(16_000_000).add(1)
 work()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 work()
@@ -38,6 +38,7 @@ def test_large_blocks_come_back_without_page_faults():
         pytest.skip("this system's C library has no mallopt")
     left_alone, usual = _faults(HTC_LAB_KEEP_MEMORY="0")
     assert left_alone == "False"
-    # 8 rounds of two blocks of 32 MB are 125,000 pages of 4 KiB; huge pages make fewer of them.
+    # The C library maps blocks of 64 MB anew each time, smaller ones only sometimes. 8 rounds of two are
+    # 250,000 pages of 4 KiB; huge pages make fewer of them.
     assert usual > 100
-    assert faults < usual / 10
+    assert faults < usual / 3

@@ -18,7 +18,7 @@ def some_rois(count: int, images: int, side: float, seed: int) -> RoIs:
     start = torch.rand(count, 2, generator=generator) * side * 1.2 - side * 0.1
     size = torch.rand(count, 2, generator=generator) * side * 0.8
     size[::7] = 0
-    image = torch.randint(0, images, (count,), generator=generator)
+    image = torch.randint(0, images, (count,), generator=generator).sort().values
     return RoIs(torch.cat([start, start + size], dim=1), image)
 
 
