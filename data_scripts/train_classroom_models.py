@@ -1,75 +1,130 @@
-"""Train the classroom models the lab ships, evaluate them on the test scenes, save them in half precision.
+"""Train the eight classroom models the lab ships, or take them from an ablation's runs; save them in 8 bits.
 
     python data_scripts/train_classroom_models.py
 
-trains what ``htc_lab.load("classroom/htc")`` gives. A run that was stopped goes on where it was.
+gives what ``htc_lab.load("classroom/htc")`` and its seven siblings load: the four rungs of the ladder and the
+four combinations beside it, all of seed 0. It trains what the folder of runs doesn't hold yet, as
+``htc-lab ablate --combinations`` does; a run that was stopped goes on where it was. Each model is evaluated
+on the report's scenes as it is shipped, beside the run it came from, and refused where it lost too much.
 """
 
-import dataclasses
+import hashlib
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tyro
 
-from htc_lab.config import RUNGS
-from htc_lab.data.dataset import CocoDataset
-from htc_lab.data.layout import find_data
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.semantic import semantic_classes
-from htc_lab.data.write_scenes import GENERATOR_VERSION, ensure_classroom
-from htc_lab.engine.ablation import config_for, train_dataset
-from htc_lab.engine.checkpoint import SHIPPED, save_model
-from htc_lab.engine.inference import average_precision, predict_split, truth_of
+from htc_lab.config_json import to_dict
+from htc_lab.data.layout import Split, map_name
+from htc_lab.data.write_scenes import GENERATOR_VERSION
+from htc_lab.engine.ablation import Ladder, open_ladder
+from htc_lab.engine.checkpoint import SHIPPED, load, save_model
+from htc_lab.engine.inference import average_precision, predict_split
 from htc_lab.engine.machine import describe_machine
-from htc_lab.engine.train import TrainOptions, train
 from htc_lab.errors import InputError
-from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
+from htc_lab.files import sha256_of
+from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
+
+SEED = 0
+# AP points a model may lose by its 8 bits.
+MOST_LOST = 0.1
+# Of all models together, in MB.
+LARGEST = 40.0
 
 
 def main(
-    rungs: tuple[str, ...] = ("htc",),
-    steps: int = 260,
-    seed: int = 0,
-    data: Path = Path("data/classroom"),
-    runs: Path = Path("runs/classroom_models"),
+    models: tuple[str, ...] = (*RUNGS, *BESIDE_THE_LADDER),
+    size: str = "classroom",
+    runs: Path = Path("runs/ablation_scenes_classroom"),
     out: Path = SHIPPED / "classroom",
     device: str = "cpu",
 ) -> None:
     """Train and save classroom models.
 
     Args:
-        rungs: which, by their name on the ladder.
-        steps: optimiser steps.
-        seed: of weights, order and sampling.
-        data: the classroom scenes, made if missing.
-        runs: where the trainings are kept.
+        models: which, by their names on the ladder and beside it.
+        size: as of the ablation; tiny only shows that the script works.
+        runs: the ablation's folder.
         out: where the models go.
         device: cpu or cuda.
     """
-    for name in rungs:
-        if name not in RUNGS:
-            raise InputError(f"--rungs {name}: no such rung; take some of {', '.join(RUNGS)}")
-    found = find_data(ensure_classroom(data, 1000, 200, 500, SceneConfig()))
-    semantic = semantic_classes(found)
-    schedule = dataclasses.replace(CLASSROOM_SCHEDULE, steps=steps)
-    test = CocoDataset(found.test)
-    for name in rungs:
-        config = dataclasses.replace(config_for(CLASSROOM, found, semantic), toggles=RUNGS[name])
-        dataset = train_dataset(found, semantic, config, schedule)
-        model = train(runs / name, config, schedule, dataset, TrainOptions(seed=seed, device=device))
-        ap = average_precision(truth_of(test), predict_split(model, test, stages=True))
-        about = {
-            "seed": seed,
-            "schedule": dataclasses.asdict(schedule),
-            "data": {
-                "scenes": "classroom",
-                "generator_version": GENERATOR_VERSION,
-                "train_images": len(dataset),
-            },
-            "test": {"images": len(test), **ap},
-            "machine": describe_machine(),
-        }
-        save_model(model, out / f"{name}.safetensors", half=True, about=about)
-        print(f"{name}: test {ap['segm']} -> {out / name}.safetensors")
+    ladder = open_ladder(None, runs, size=size, seeds=(SEED,), device=device)
+    unknown = [name for name in models if name not in (*RUNGS, *BESIDE_THE_LADDER)]
+    if unknown:
+        known = ", ".join((*RUNGS, *BESIDE_THE_LADDER))
+        raise InputError(f"--models {unknown[0]}: no such model; take some of {known}")
+    for name in models:
+        ship(ladder, name, out)
+    total = sum(path.stat().st_size for path in out.glob("*.safetensors") if path.stem in models) / 1e6
+    print(f"{len(models)} models, {total:.1f} MB")
+    if total > LARGEST:
+        raise InputError(f"{out}: the models take {total:.1f} MB, more than {LARGEST:g}; narrow them")
+
+
+def ship(ladder: Ladder, name: str, out: Path) -> None:
+    """Save one model, evaluated as it is shipped.
+
+    Args:
+        ladder: of seed 0.
+        name: of a rung or combination.
+        out: folder.
+
+    Raises:
+        InputError: it lost more than ``MOST_LOST`` points of mask or box AP; nothing is written then.
+    """
+    result, trained = ladder.run_rung(name), ladder.load(name)
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(trained, Path(folder) / "packed.safetensors", packed=True)
+        shipped = load(Path(folder) / "packed.safetensors", ladder.device)
+    ap = average_precision(ladder.truth, predict_split(shipped, ladder.test, stages=True))
+    refuse_loss(name, result.statistics[0], ap)
+    about = {
+        "seed": SEED,
+        "schedule": to_dict(ladder.schedule),
+        "data": {
+            "scenes": ladder.data.root.name,
+            "generator_version": GENERATOR_VERSION,
+            "train_images": ladder.train_images,
+            "train_sha256": digest(ladder.data.train),
+        },
+        "test": {"images": len(ladder.test), "sha256": digest(ladder.data.test), **ap},
+        "run": {
+            "command": f"htc-lab ablate --seeds {SEED} --combinations",
+            **result.statistics[0],
+            "seconds": result.seconds[0],
+        },
+        "machine": describe_machine(),
+    }
+    save_model(trained, out / f"{name}.safetensors", packed=True, about=about)
+    both = " / ".join(f"{found['segm']['AP']:.2f}" for found in (result.statistics[0], ap))
+    print(f"{name}: mask AP of the run / as shipped {both} -> {out / name}.safetensors")
+
+
+def refuse_loss(name: str, run: Mapping[str, Any], shipped: Mapping[str, Any]) -> None:
+    """Refuse a model that lost AP by being packed.
+
+    Raises:
+        InputError: more than ``MOST_LOST`` points of mask or box AP.
+    """
+    for kind in ("segm", "bbox"):
+        lost = run[kind]["AP"] - shipped[kind]["AP"]
+        if lost > MOST_LOST:
+            raise InputError(
+                f"{name}: 8 bits cost {lost:.2f} points of {kind} AP, at most {MOST_LOST} is allowed; "
+                "save it with half=True"
+            )
+
+
+def digest(split: Split) -> str:
+    """SHA-256 of a split: of its annotations, images and semantic maps, in the order of the annotations."""
+    total = hashlib.sha256(sha256_of(split.coco.path).encode())
+    for image in split.coco.images:
+        total.update(sha256_of(split.images / image["file_name"]).encode())
+        if split.semantic is not None:
+            total.update(sha256_of(split.semantic / map_name(image["file_name"])).encode())
+    return total.hexdigest()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Writing files so that a reader never meets half of one."""
 
 import glob
+import hashlib
 import json
 import math
 import os
@@ -96,3 +97,9 @@ def read_json(path: Path, mend: str) -> Any:
     # A number of thousands of digits is a ValueError too.
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); {mend}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

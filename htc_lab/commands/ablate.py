@@ -1,11 +1,47 @@
 """``htc-lab ablate``."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from htc_lab.commands.flags import USUAL, Layout, say, usable_device
-from htc_lab.commands.numbers import seed_in_range
+from htc_lab.commands.numbers import in_range, seed_in_range
 from htc_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from htc_lab.engine.ablation import Ladder
+    from htc_lab.engine.studies import Study
+
+
+@dataclass(frozen=True)
+class StudyFlags:
+    """The paper's tables beyond the ladder."""
+
+    stage_masks: bool = False
+    """Masks of each stage, without and with mask information flow (table 3); trains nothing more."""
+    averaging: bool = False
+    """Masks of the last stage against the mean of all stages; trains nothing more."""
+    fusion: bool = False
+    """The semantic feature into boxes, masks, both, nowhere (table 4); trains two models more a seed."""
+    semantic_weight: bool = False
+    """Weight of the semantic loss: 0.5, 1, 2, 3 (table 5); trains four models more a seed."""
+    stage_count: bool = False
+    """One, two and three stages; trains two models more a seed."""
+    thresholds: bool = False
+    """Other IoU thresholds of the stages; trains two models more a seed."""
+
+    def chosen(self) -> "list[Study]":
+        """The studies asked for."""
+        from htc_lab.engine.studies import STUDIES
+
+        return [study for study in STUDIES if getattr(self, study.name)]
+
+
+Studies = Annotated[StudyFlags, tyro.conf.arg(name="")]
+NO_STUDIES = StudyFlags()
 
 
 def ablate(
@@ -13,9 +49,13 @@ def ablate(
     out: Path | None = None,
     quick: bool = False,
     combinations: bool = False,
+    studies: Studies = NO_STUDIES,
+    costs: bool = False,
     report: bool = False,
     seeds: tuple[int, ...] = (0,),
     device: str = "cpu",
+    eval_every: int | None = None,
+    eval_images: int = 64,
     layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
@@ -27,19 +67,30 @@ def ablate(
             finished there is not trained again.
         quick: the size for a class: minutes on two cores.
         combinations: also train the four combinations of the three ideas that the ladder has no rung for.
+        costs: also measure what each rung costs, in a few minutes on a machine that does nothing else.
         report: also measure each kind of situation and of error, and write a report with figures.
         seeds: one training of every rung for each.
         device: cpu or cuda.
+        eval_every: steps between evaluations of a run on pictures of the val split, for the dashboard's AP
+            curves and sample pictures; their time counts among the run's seconds. Default: none on the way.
+        eval_images: how many pictures of it.
         layout: where things are in the data folder.
         json: print the results as one JSON object.
     """
-    from htc_lab.engine.ablation import open_ladder
+    from htc_lab.board.look import look_at
+    from htc_lab.data.dataset import CocoDataset
+    from htc_lab.engine.ablation import COSTS, open_ladder
+    from htc_lab.engine.studies import study_markdown
+    from htc_lab.files import write_json
     from htc_lab.toggles import BESIDE_THE_LADDER
 
     if not seeds:
         raise InputError("--seeds: names none; give at least one number")
     for seed in seeds:
         seed_in_range("seeds", seed)
+    if eval_every is not None:
+        in_range("eval-every", eval_every, 1, math.inf)
+    in_range("eval-images", eval_images, 1, math.inf)
     size = "quick" if quick else "classroom"
     if data is None and layout.given():
         raise InputError(f"{', '.join(layout.given())}: needs --data, the folder of the data set")
@@ -47,16 +98,23 @@ def ablate(
     name = "scenes" if data is None else data.resolve().name
     folder = out or Path("runs") / f"ablation_{name}_{size}"
     ladder = open_ladder(found, folder, size=size, seeds=tuple(seeds), device=usable_device(device))
+    if eval_every is not None:
+        ladder.look = lambda run: look_at(run, CocoDataset(ladder.data.val, cache=True), eval_images)
+        ladder.look_every = eval_every
     say(ladder.data.describe(), json)
-    for rung in (*ladder.rungs, *(BESIDE_THE_LADDER if combinations else ())):
-        result = ladder.run_rung(rung)
-        say(
-            f"{rung}: mask AP {', '.join(f'{v:.1f}' for v in result.mask_ap)}, "
-            f"box AP {', '.join(f'{v:.1f}' for v in result.box_ap)}, {sum(result.seconds):.0f} s",
-            json,
-        )
-    ladder.save()
-    shown = [ladder.markdown(), ladder.effects_markdown(), ladder.verdict()]
+    beside = tuple(BESIDE_THE_LADDER) if combinations else ()
+    variants = (run for study in studies.chosen() for run in study.runs)
+    for rung in dict.fromkeys((*ladder.rungs, *beside, *variants)):
+        _run(ladder, rung, json)
+    ladder.take_up()
+    ladder.asked = studies.chosen()
+    if costs:
+        from htc_lab.engine.costs import measure_costs
+
+        write_json(folder / COSTS, measure_costs(ladder))
+    results = ladder.save()
+    shown = [ladder.markdown(), ladder.cost_markdown(), ladder.effects_markdown()]
+    shown += [*map(study_markdown, results["studies"]), ladder.verdict()]
     text = "\n\n".join(part for part in shown if part)
     say(f"\n{text}\n{folder}/results.json, results.md", json)
     if report:
@@ -64,4 +122,14 @@ def ablate(
 
         rungs = [(rung, ladder.done[rung].run_folders) for rung in ladder.rungs]
         say(str(write_report(folder, rungs, ladder.truth, folder / "report")), json)
-    return ladder.results() if json else None
+    return results if json else None
+
+
+def _run(ladder: "Ladder", name: str, json: bool) -> None:
+    """Train and evaluate a rung or variant, and say what came out."""
+    result = ladder.run_rung(name)
+    say(
+        f"{name}: mask AP {', '.join(f'{v:.1f}' for v in result.mask_ap)}, "
+        f"box AP {', '.join(f'{v:.1f}' for v in result.box_ap)}, {sum(result.seconds):.0f} s",
+        json,
+    )

@@ -7,11 +7,11 @@ weights wherever they share a part, same thresholds, masks averaged over the sta
 import dataclasses
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from htc_lab.config import RUNGS, ModelConfig, Schedule, Toggles
+from htc_lab.config import HTC, RUNGS, ModelConfig, Schedule
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder, find_data
@@ -20,90 +20,29 @@ from htc_lab.data.semantic import SemanticClasses, semantic_classes
 from htc_lab.data.transforms import TrainTransform
 from htc_lab.data.write_scenes import ensure_classroom
 from htc_lab.engine.checkpoint import load
+from htc_lab.engine.evaluate import Kind
 from htc_lab.engine.inference import average_precision, predict_split, truth_of
+from htc_lab.engine.ladder_size import SIZES
+from htc_lab.engine.ladder_tables import cost_markdown, effects, effects_markdown, ladder_markdown
 from htc_lab.engine.machine import describe_machine
+from htc_lab.engine.paper import TITLES, title_of
+from htc_lab.engine.rung_result import RungResult
 from htc_lab.engine.statistics import Interval, paired_bootstrap, paired_over_seeds, verdict
-from htc_lab.engine.train import TrainOptions, train
+from htc_lab.engine.studies import STUDIES, VARIANTS, Study, measure_studies, study_markdown
+from htc_lab.engine.train import OnLook, TrainOptions, train
 from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.model import HybridTaskCascade
 from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
 from htc_lab.toggles import BESIDE_THE_LADDER
 
-TITLES = {
-    "plain_cascade": "Plain cascade",
-    "interleaved": "+ Interleaved",
-    "mask_flow": "+ Mask information flow",
-    "htc": "+ Semantic branch (HTC)",
-    "flow_alone": "Mask information flow alone",
-    "semantic_alone": "Semantic branch alone",
-    "interleaved_semantic": "Interleaved, semantic branch",
-    "flow_semantic": "Mask information flow, semantic branch",
-}
-
-# As reported in the paper (table 2): box AP and mask AP on COCO val2017, R-50.
-PAPER_BOX_AP = {"plain_cascade": 42.5, "interleaved": 42.5, "mask_flow": 42.5, "htc": 43.2}
-PAPER_MASK_AP = {"plain_cascade": 36.5, "interleaved": 36.7, "mask_flow": 37.4, "htc": 38.0}
-
-
-@dataclass(frozen=True)
-class LadderSize:
-    """How large an ablation is.
-
-    Attributes:
-        scenes: classroom scenes made for train, val and test, where no other data is given.
-        steps: optimiser steps a rung.
-        own_steps: the same on a person's own data.
-        test_images: at most so many images of the test split are evaluated; None: all.
-        report_scenes: so many scenes of a seed that nothing was ever tuned on are the test split instead.
-    """
-
-    scenes: tuple[int, int, int]
-    steps: int
-    own_steps: int
-    test_images: int | None
-    report_scenes: int = 0
-
-
-SIZES: dict[str, LadderSize] = {
-    "tiny": LadderSize(scenes=(16, 4, 8), steps=3, own_steps=3, test_images=4),
-    "quick": LadderSize(scenes=(1000, 200, 500), steps=260, own_steps=200, test_images=200),
-    "classroom": LadderSize(
-        scenes=(1000, 200, 500), steps=1000, own_steps=1000, test_images=None, report_scenes=1000
-    ),
-}
-
 CLASSROOM_DATA = Path("data/classroom")
 REPORT_DATA = Path("data/classroom_report")
 # Scenes of this seed are for reports alone (docs/protocol.md).
 _REPORT_SEED = 2
 
-
-@dataclass(frozen=True)
-class RungResult:
-    """One rung, all seeds.
-
-    Attributes:
-        name, toggles: which rung.
-        seeds: one training each; the lists below follow their order.
-        mask_ap, box_ap: AP points on the test images.
-        stage_mask_ap: mask AP of stage 1, 2, 3 alone and of the result, on the same final boxes.
-        statistics: all 12 COCO statistics, ``{"bbox": {...}, "segm": {...}}``.
-        seconds: of training and evaluation.
-        parameters: of the model.
-        run_folders: where the trainings are.
-    """
-
-    name: str
-    toggles: Toggles
-    seeds: list[int]
-    mask_ap: list[float]
-    box_ap: list[float]
-    stage_mask_ap: list[list[float]]
-    statistics: list[dict[str, dict[str, float]]]
-    seconds: list[float]
-    parameters: int
-    run_folders: list[Path]
+EVALUATION = "evaluation.json"
+COSTS = "costs.json"
 
 
 def config_for(base: ModelConfig, data: DataFolder, semantic: SemanticClasses) -> ModelConfig:
@@ -152,6 +91,10 @@ class Ladder:
         self.config = config_for(config, data, self.semantic)
         self.rungs = dict(RUNGS)
         self.done: dict[str, RungResult] = {}
+        # Set these for runs that are evaluated on the way: what looks at the run in a folder, and how often.
+        self.look: Callable[[Path], OnLook] | None = None
+        self.look_every = 200
+        self.asked: Sequence[Study] = ()
         self._train = train_dataset(data, self.semantic, self.config, schedule)
         self.test = CocoDataset(data.test, cache=True)
         if test_images is not None:
@@ -162,44 +105,78 @@ class Ladder:
                 f"{data.test.coco.path}: no object in the {len(self.test)} test images; add some"
             )
 
-    def run_rung(self, name: str, progress: bool = True) -> RungResult:
-        """Train and evaluate one rung for all seeds; what an earlier call finished is read, not done again.
+    @property
+    def train_images(self) -> int:
+        """How many images the rungs are trained on."""
+        return len(self._train)
+
+    def config_of(self, name: str) -> ModelConfig:
+        """The model of a rung, of a combination beside the ladder, or of a study's variant.
+
+        Raises:
+            InputError: no such name; the message lists them.
+        """
+        known = self.rungs | BESIDE_THE_LADDER
+        if name in VARIANTS:
+            return VARIANTS[name](dataclasses.replace(self.config, toggles=HTC))
+        if name not in known:
+            raise InputError(f"rung '{name}': no such rung; take one of {', '.join((*known, *VARIANTS))}")
+        return dataclasses.replace(self.config, toggles=known[name])
+
+    def run_rung(self, name: str, progress: bool = True, seeds: Sequence[int] | None = None) -> RungResult:
+        """Train and evaluate one rung, or a study's variant; what is finished is read, not done again.
+
+        Args:
+            name: as for ``config_of``.
+            progress: show bars.
+            seeds: default: the ladder's.
 
         Raises:
             InputError: no such rung, or its folder holds something else.
         """
-        known = self.rungs | BESIDE_THE_LADDER
-        if name not in known:
-            raise InputError(f"rung '{name}': no such rung; take one of {', '.join(known)}")
-        cards = [self._run_seed(name, known[name], seed, progress) for seed in self.seeds]
+        config, chosen = self.config_of(name), list(self.seeds if seeds is None else seeds)
+        cards = [self._run_seed(name, config, seed, progress) for seed in chosen]
         result = RungResult(
             name=name,
-            toggles=known[name],
-            seeds=list(self.seeds),
+            toggles=config.toggles,
+            seeds=chosen,
             mask_ap=[c["ap"]["segm"]["AP"] for c in cards],
             box_ap=[c["ap"]["bbox"]["AP"] for c in cards],
             stage_mask_ap=[c["ap"]["stage_mask_ap"] for c in cards],
             statistics=[{kind: c["ap"][kind] for kind in ("bbox", "segm")} for c in cards],
             seconds=[c["seconds"] for c in cards],
             parameters=cards[0]["parameters"],
-            run_folders=[self._folder(name, seed) for seed in self.seeds],
+            run_folders=[self._folder(name, seed) for seed in chosen],
         )
         self.done[name] = result
         return result
 
+    def take_up(self) -> None:
+        """Read what else lies finished in the folder, of this ladder's seeds: combinations and variants."""
+        for name in (*BESIDE_THE_LADDER, *VARIANTS):
+            finished = [seed for seed in self.seeds if (self._folder(name, seed) / EVALUATION).is_file()]
+            if name not in self.done and finished:
+                self.run_rung(name, progress=False, seeds=finished)
+
     def _folder(self, name: str, seed: int) -> Path:
         return self.out / f"{name}_seed{seed}"
 
-    def _run_seed(self, name: str, toggles: Toggles, seed: int, progress: bool) -> dict[str, Any]:
+    def _run_seed(self, name: str, config: ModelConfig, seed: int, progress: bool) -> dict[str, Any]:
         folder = self._folder(name, seed)
-        config = dataclasses.replace(self.config, toggles=toggles)
-        options = TrainOptions(seed=seed, device=self.device, progress=progress, about={"rung": name})
+        options = TrainOptions(
+            seed=seed,
+            device=self.device,
+            progress=progress,
+            about={"rung": name},
+            look=None if self.look is None else self.look(folder),
+            look_every=self.look_every,
+        )
         began = time.perf_counter()
         # A finished run comes back at once, and a run of other settings is refused: so the evaluation that
         # lies in the folder belongs to this training.
         model = train(folder, config, self.schedule, self._train, options)
         asked = {"test": str(self.data.test.coco.path), "images": self.test.image_ids}
-        path = folder / "evaluation.json"
+        path = folder / EVALUATION
         if path.is_file():
             card: dict[str, Any] = read_json(path, "delete it, and it is made anew")
             if isinstance(card, dict) and card.get("asked") == asked:
@@ -214,6 +191,7 @@ class Ladder:
             "ap": average_precision(self.truth, found),
             "parameters": sum(p.numel() for p in model.parameters()),
             "seconds": time.perf_counter() - began,
+            "machine": describe_machine(),
             "asked": asked,
         }
         card = plain(card)
@@ -228,20 +206,20 @@ class Ladder:
         """
         return load(self._folder(name, self.seeds[0] if seed is None else seed), self.device)
 
-    def gain(self, first: str, second: str) -> Interval:
-        """Mask AP of ``second`` minus that of ``first`` with a 95 % interval.
+    def gain(self, first: str, second: str, kind: Kind = "segm") -> Interval:
+        """Mask AP of ``second`` minus that of ``first`` with a 95 % interval ("bbox": box AP).
 
         With several seeds the interval is over seeds, paired; with one it is over test images, which
         knows nothing of how another seed would have come out.
         """
         a, b = self.done[first], self.done[second]
-        over_seeds = paired_over_seeds(a.mask_ap, b.mask_ap)
+        over_seeds = paired_over_seeds(*((r.mask_ap if kind == "segm" else r.box_ap) for r in (a, b)))
         if over_seeds is not None:
             return over_seeds
         found = [
             read_json(r.run_folders[0] / "detections.json", "delete the folder and run again") for r in (a, b)
         ]
-        return paired_bootstrap(self.truth, found[0], found[1])
+        return paired_bootstrap(self.truth, found[0], found[1], kind)
 
     def verdict(self) -> str:
         """In words: what the last rung done gains over the first, and whether that means anything."""
@@ -249,29 +227,16 @@ class Ladder:
         if len(names) < 2:
             return "Nothing to compare yet: run at least two rungs."
         first, last = names[0], names[-1]
-        return verdict(_plain(first), _plain(last), self.gain(first, last))
+        return verdict(title_of(first), title_of(last), self.gain(first, last))
 
     def effects(self) -> dict[str, list[float]]:
-        """What each idea does to mask AP, in every company: with it minus without it, mean over the seeds.
+        """Each idea's effect in every company (:func:`htc_lab.engine.ladder_tables.effects`)."""
+        return effects(self.done)
 
-        Empty until all eight combinations of the three ideas are done. Each list has four values: with
-        neither of the other two ideas, with the first, with the second, with both.
-        """
-        mask_ap: dict[tuple[bool, ...], float] = {}
-        for rung in self.done.values():
-            ideas = rung.toggles
-            mask_ap[ideas.interleaved, ideas.mask_flow, ideas.semantic] = _mean(rung.mask_ap)
-        if len(mask_ap) < 8:
-            return {}
-        effects = {}
-        for i, idea in enumerate(("interleaved", "mask_flow", "semantic")):
-            pairs = []
-            for a, b in ((False, False), (True, False), (False, True), (True, True)):
-                others = (a, b)
-                off, on = ((*others[:i], value, *others[i:]) for value in (False, True))
-                pairs.append(mask_ap[on] - mask_ap[off])
-            effects[idea] = pairs
-        return effects
+    def studies(self) -> list[dict[str, Any]]:
+        """The tables of the studies asked for, and of all others that were trained for."""
+        shown = [study for study in STUDIES if study.trains or study in self.asked]
+        return measure_studies(shown, self.done, self.truth)
 
     def results(self) -> dict[str, Any]:
         """Everything measured so far, as JSON values."""
@@ -290,6 +255,8 @@ class Ladder:
             "rungs": rungs,
             "beside_the_ladder": others,
             "effects": self.effects(),
+            "studies": self.studies(),
+            "costs": self.costs(),
             "gain": gain,
             "verdict": self.verdict(),
             "seconds": sum(sum(row["seconds"]) for row in rungs),
@@ -298,7 +265,7 @@ class Ladder:
                 "model": to_dict(self.config),
                 "schedule": to_dict(self.schedule),
                 "data": str(self.data.root),
-                "train_images": len(self._train),
+                "train_images": self.train_images,
                 "test_images": len(self.test),
                 "seeds": list(self.seeds),
             },
@@ -306,75 +273,36 @@ class Ladder:
 
     def markdown(self) -> str:
         """The ladder as a Markdown table, with the paper's beside it."""
-        lines = [
-            "| rung | mask AP | step | mask AP75 | box AP | paper: mask AP | step | seconds | M parameters |",
-            "|---|---|---|---|---|---|---|---|---|",
-        ]
-        before: str | None = None
-        for name in self.rungs:
-            if name not in self.done:
-                continue
-            rung = self.done[name]
-            step = paper_step = ""
-            if before is not None:
-                step = f"{_mean(rung.mask_ap) - _mean(self.done[before].mask_ap):+.1f}"
-                paper_step = f"{PAPER_MASK_AP[name] - PAPER_MASK_AP[before]:+.1f}"
-            cells = (
-                TITLES[name],
-                _spread(rung.mask_ap),
-                step,
-                f"{_mean([s['segm']['AP75'] for s in rung.statistics]):.1f}",
-                _spread(rung.box_ap),
-                f"{PAPER_MASK_AP[name]}",
-                paper_step,
-                f"{_mean(rung.seconds):.0f}",
-                f"{rung.parameters / 1e6:.2f}",
-            )
-            lines.append(f"| {' | '.join(cells)} |")
-            before = name
-        return "\n".join(lines)
+        return ladder_markdown({name: self.done[name] for name in self.rungs if name in self.done})
 
     def effects_markdown(self) -> str:
         """The eight combinations and each idea's effect, as Markdown; empty until all are done."""
-        effects = self.effects()
-        if not effects:
-            return ""
-        lines = ["| combination | mask AP | mask AP75 | box AP |", "|---|---|---|---|"]
-        for rung in self.done.values():
-            ap75 = f"{_mean([s['segm']['AP75'] for s in rung.statistics]):.1f}"
-            title = _plain(rung.name)
-            lines.append(f"| {title} | {_spread(rung.mask_ap)} | {ap75} | {_spread(rung.box_ap)} |")
-        lines += [
-            "",
-            "| idea | alone | with the first other | with the second | with both | mean |",
-            "|---|---|---|---|---|---|",
-        ]
-        for idea, pairs in effects.items():
-            cells = [f"{value:+.1f}" for value in (*pairs, _mean(pairs))]
-            lines.append(f"| {idea.replace('_', ' ')} | {' | '.join(cells)} |")
-        return "\n".join(lines)
+        return effects_markdown(self.done)
 
-    def save(self) -> None:
-        """Write ``results.json`` and ``results.md`` into the ablation's folder."""
-        write_json(self.out / "results.json", self.results())
+    def costs(self) -> dict[str, Any] | None:
+        """What :func:`htc_lab.engine.costs.measure_costs` measured last; None where it hasn't."""
+        path = self.out / COSTS
+        found: dict[str, Any] | None = read_json(path, "delete it") if path.is_file() else None
+        return found
+
+    def cost_markdown(self) -> str:
+        """What each rung costs beside what it gains; empty until measured and all rungs are done."""
+        costs, names = self.costs(), list(self.rungs)
+        if costs is None or not set(names) <= self.done.keys():
+            return ""
+        gains = {name: dataclasses.asdict(self.gain(names[0], name)) for name in names[1:]}
+        return cost_markdown({name: self.done[name] for name in names}, gains, costs)
+
+    def save(self) -> dict[str, Any]:
+        """Write ``results.json`` and ``results.md`` into the ablation's folder; return the results."""
+        results = self.results()
+        write_json(self.out / "results.json", results)
         note = "Paper: as reported in table 2, COCO val2017, R-50. AP in points on the test images here."
-        parts = [self.markdown(), note, self.verdict(), self.effects_markdown()]
+        parts = [self.markdown(), note, self.verdict(), self.cost_markdown(), self.effects_markdown()]
+        parts += map(study_markdown, results["studies"])
         text = "\n\n".join(part for part in parts if part) + "\n"
         write_text(self.out / "results.md", text)
-
-
-def _plain(name: str) -> str:
-    return TITLES[name].removeprefix("+ ")
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{_mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+        return results
 
 
 def open_ladder(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from htc_lab.config import ModelConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, to_dict
+from htc_lab.engine.packing import pack, unpack
 from htc_lab.engine.pretrained import CLASSROOM_BASE, SHIPPED
 from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import write_atomically, write_json
@@ -26,7 +27,12 @@ _OPTIMIZER = "optimizer."
 
 
 def save_model(
-    model: HybridTaskCascade, path: Path, *, half: bool = False, about: dict[str, Any] | None = None
+    model: HybridTaskCascade,
+    path: Path,
+    *,
+    half: bool = False,
+    packed: bool = False,
+    about: dict[str, Any] | None = None,
 ) -> None:
     """Write weights and config as ``path`` and a JSON sidecar for people.
 
@@ -34,6 +40,7 @@ def save_model(
         model: what to save.
         path: ends in ``.safetensors``.
         half: store floating weights in 16 bits (they are loaded back as float32).
+        packed: store the large ones in 8 bits instead (:mod:`htc_lab.engine.packing`).
         about: more for the sidecar: seed, data, AP.
 
     Raises:
@@ -43,7 +50,7 @@ def save_model(
     for name, value in model.state_dict().items():
         value = value.detach().cpu().contiguous()
         tensors[name] = value.half() if half and value.is_floating_point() else value
-    write_tensors(path, tensors, _header(model, {}))
+    write_tensors(path, pack(tensors) if packed else tensors, _header(model, {}))
     card = {"config": to_dict(model.config), "class_names": list(model.class_names), **(about or {})}
     write_json(path.with_suffix(".json"), card)
 
@@ -110,20 +117,19 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def shipped_models() -> list[str]:
     """Names that ``load`` knows without a path."""
     files = [p for p in SHIPPED.rglob("*.safetensors") if p != CLASSROOM_BASE]
-    return sorted(str(p.relative_to(SHIPPED).with_suffix("")) for p in files)
+    return sorted(p.relative_to(SHIPPED).with_suffix("").as_posix() for p in files)
 
 
 def _find(where: str | Path) -> Path:
     path = Path(where)
-    shipped = SHIPPED / f"{where}.safetensors"
     # The system refuses to look for a name that is too long, or in a folder that is closed.
     with contextlib.suppress(OSError):
         if path.is_dir() and (path / CHECKPOINT).is_file():
             return path / CHECKPOINT
         if path.is_file():
             return path
-        if not path.is_absolute() and shipped.is_file():
-            return shipped
+        if str(where) in shipped_models():
+            return SHIPPED / f"{where}.safetensors"
     raise InputError(
         f"{str(where)[:300]}: no such checkpoint; give a .safetensors file, a run folder, a .pth of mmdet, "
         f"or one of: {', '.join(shipped_models())}"
@@ -168,6 +174,7 @@ def load(
             "predict() or cascade()"
         )
     tensors, header = _read(path)
+    tensors = unpack(tensors, str(path))
     if "config" not in header:
         raise InputError(
             f"{path}: metadata has no 'config', so it is not a checkpoint of this lab; give one that is"

@@ -27,3 +27,18 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or "unknown"
+
+
+def peak_memory(device: str) -> float:
+    """Most memory this process has held, GB (2^30 bytes): on a GPU what torch took there, else resident."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 1024**3
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024**2
+    import resource
+
+    unit = 1024**3 if platform.system() == "Darwin" else 1024**2
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

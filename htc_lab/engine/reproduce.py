@@ -6,7 +6,6 @@ on where it was; on a CPU the 5000 images of val2017 take hours.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from htc_lab.engine.evaluate import Kind, coco_results, evaluate
 from htc_lab.engine.inference import truth_of
 from htc_lab.engine.statistics import Interval, paired_bootstrap, verdict
 from htc_lab.errors import InputError
-from htc_lab.files import plain, read_json, write_json
+from htc_lab.files import plain, read_json, sha256_of, write_json
 from htc_lab.model import HybridTaskCascade
 
 DETECTIONS = "detections.jsonl"
@@ -166,21 +165,16 @@ def detect_rest(
 def _source(contestant: Contestant, dataset: CocoDataset) -> dict[str, Any]:
     """Whatever decides the detections, so that a folder never mixes two kinds."""
     checkpoint, annotations = Path(contestant.checkpoint), dataset.split.coco.path
-    weights = _digest(checkpoint) if checkpoint.is_file() else None
+    weights = sha256_of(checkpoint) if checkpoint.is_file() else None
     source = {
         "checkpoint": checkpoint.name,
         "checkpoint_sha256": weights,
         "annotations": annotations.name,
-        "annotations_sha256": _digest(annotations),
+        "annotations_sha256": sha256_of(annotations),
         "config": to_dict(contestant.model.config),
     }
     read_back: dict[str, Any] = json.loads(json.dumps(plain(source)))
     return read_back
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _claim(folder: Path, source: dict[str, Any]) -> None:

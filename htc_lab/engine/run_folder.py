@@ -74,6 +74,20 @@ def too_many(unreadable: int, images: int) -> bool:
     return unreadable >= HALF * images or (unreadable > FEW_IMAGES and unreadable > FEW_SHARE * images)
 
 
+def read_metrics(run_folder: Path) -> list[dict[str, Any]]:
+    """The training steps of a run, in order; a last line that was cut off while it was written is left out.
+
+    Raises:
+        InputError: the folder holds no metrics.
+    """
+    path = Path(run_folder) / METRICS
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the folder of a run (it holds metrics.jsonl)")
+    lines = path.read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines[:-1] if line]
+    return [row for row in rows if "loss" in row]
+
+
 class RunLog:
     """``metrics.jsonl`` and ``skipped.jsonl``: the first process writes them, all know who was skipped.
 
@@ -114,7 +128,7 @@ class RunLog:
         if self._team.first:
             self._metrics.close()
 
-    def step(self, step: int, metrics: dict[str, float]) -> None:
+    def step(self, step: int, metrics: dict[str, Any]) -> None:
         """Add a line."""
         if self._team.first:
             self._metrics.add({"step": step, **metrics})

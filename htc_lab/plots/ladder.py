@@ -1,6 +1,5 @@
 """Figures of the ablation: the ladder, the AP of each stage's masks, the course of a training."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from htc_lab.engine.ablation import PAPER_MASK_AP
-from htc_lab.errors import InputError
+from htc_lab.engine.paper import PAPER_MASK_AP
+from htc_lab.engine.run_folder import read_metrics
 from htc_lab.plots.figure import Picture, new_figure, plain
 from htc_lab.plots.palette import INK, QUIET, hex_of, rung_words
 
@@ -106,20 +105,6 @@ _GROUPS = {
     "proposals": ("loss_rpn_cls", "loss_rpn_bbox"),
     "semantic": ("loss_semantic_seg",),
 }
-
-
-def read_metrics(run_folder: Path) -> list[dict[str, Any]]:
-    """The training steps of a run, in order; a last line that was cut off while it was written is left out.
-
-    Raises:
-        InputError: the folder holds no metrics.
-    """
-    path = Path(run_folder) / "metrics.jsonl"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the folder of a run (it holds metrics.jsonl)")
-    lines = path.read_text(encoding="utf-8").split("\n")
-    rows = [json.loads(line) for line in lines[:-1] if line]
-    return [row for row in rows if "loss" in row]
 
 
 def _groups(row: Mapping[str, Any]) -> dict[str, float]:

@@ -1,10 +1,11 @@
 """The report of an ablation: where each rung helps, in tables and figures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from htc_lab.engine.ladder_measures import Rungs, measure_ladder
+from htc_lab.engine.rung_result import gain_words, signed
 from htc_lab.engine.situations import MATCH, NEAR, OCCLUDED, SCORE
 from htc_lab.files import write_atomically, write_json, write_text
 from htc_lab.plots.figure import Picture
@@ -56,7 +57,17 @@ def write_report(ladder_folder: Path, rungs: Rungs, truth: dict[str, Any], out: 
     Raises:
         InputError: see :func:`htc_lab.engine.ladder_measures.measure_ladder`.
     """
-    measured = measure_ladder(rungs, truth)
+    return write_measured(measure_ladder(rungs, truth), ladder_folder.name, out)
+
+
+def write_measured(measured: dict[str, Any], title: str, out: Path) -> Path:
+    """As :func:`write_report`, of what has been measured.
+
+    Args:
+        measured: of ``measure_ladder``.
+        title: named at the top.
+        out: folder to write to, made if missing.
+    """
     write_json(out / "report.json", measured)
     figures = {
         "situations.png": plot_situations(measured),
@@ -65,14 +76,15 @@ def write_report(ladder_folder: Path, rungs: Rungs, truth: dict[str, Any], out: 
     }
     for name, figure in figures.items():
         if figure is not None:
-            write_atomically(out / name, _saver(figure))
+            write_figure(out / name, figure)
     path = out / "report.md"
-    write_text(path, report_text(measured, ladder_folder.name))
+    write_text(path, report_text(measured, title))
     return path
 
 
-def _saver(figure: Picture) -> Callable[[Path], None]:
-    return lambda path: figure.savefig(path, format="png", dpi=130)
+def write_figure(path: Path, figure: Picture) -> None:
+    """A figure as PNG, atomically."""
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))
 
 
 def report_text(measured: Mapping[str, Any], title: str) -> str:
@@ -83,14 +95,14 @@ def report_text(measured: Mapping[str, Any], title: str) -> str:
         title: of the ablation.
     """
     scenes = measured["scene_attributes"]
-    parts = [f"# Where each rung helps: {title}", _basis(measured), _findings(measured)]
+    parts = [f"# Where each rung helps: {title}", _basis(measured), findings(measured)]
     parts += ["## Situations", "![Mask AP by situation](situations.png)"]
     parts += [_RULES, _SCENES if scenes else _NO_SCENES]
-    parts += ["Mask AP:", _table(measured, "mask_ap"), "Recall, %:", _table(measured, "recall")]
+    parts += ["Mask AP:", table(measured, "mask_ap"), "Recall, %:", table(measured, "recall")]
     if rows_of_kind(measured, "decoys"):
-        parts += ["Decoys taken for the thing they look like, %:", _table(measured, "decoys")]
+        parts += ["Decoys taken for the thing they look like, %:", table(measured, "decoys")]
     parts += ["## Error types", "![What errors cost](error_types.png)", _ERRORS]
-    parts += [_table(measured, "ap50"), "Cost in points of AP50:", _table(measured, "error")]
+    parts += [table(measured, "ap50"), "Cost in points of AP50:", table(measured, "error")]
     parts += ["## By stage", _stages(measured)]
     return "\n\n".join(parts) + "\n"
 
@@ -110,7 +122,7 @@ def _basis(measured: Mapping[str, Any]) -> str:
     return f"Rungs: {names}. {measured['images']:,} test images, {words}. Intervals are 95 %, in points."
 
 
-def _findings(measured: Mapping[str, Any]) -> str:
+def findings(measured: Mapping[str, Any]) -> str:
     """What differs clearly from the first rung, in words."""
     kinds = {"mask_ap": "mask AP, ", "decoys": "", "error": "cost of "}
     first = rung_words(measured["rungs"][0])
@@ -123,7 +135,7 @@ def _findings(measured: Mapping[str, Any]) -> str:
                 continue
             compared += 1
             if gain["low"] > 0 or gain["high"] < 0:
-                clear.append(f"{kinds[row['kind']]}{row['words']} {_signed(gain['value'])}")
+                clear.append(f"{kinds[row['kind']]}{row['words']} {signed(gain['value'])}")
         found = "; ".join(clear) or "nothing differs clearly"
         lines.append(f"- {rung_words(name).removeprefix('+ ')}: {found}.")
     if not lines:
@@ -141,11 +153,6 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _signed(value: float) -> str:
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
-
-
 def _spread(rung: Mapping[str, Any]) -> str:
     values = [v for v in rung["values"] if v is not None]
     text = _number(rung["mean"])
@@ -156,14 +163,7 @@ def _spread(rung: Mapping[str, Any]) -> str:
     return text
 
 
-def _gain(gain: Mapping[str, Any]) -> str:
-    if gain["value"] is None:
-        return "–"
-    text = f"{_signed(gain['value'])} ({_signed(gain['low'])} to {_signed(gain['high'])})"
-    return f"**{text}**" if gain["low"] > 0 or gain["high"] < 0 else text
-
-
-def _table(measured: Mapping[str, Any], kind: str) -> str:
+def table(measured: Mapping[str, Any], kind: str) -> str:
     """A line a quantity: number of objects, each rung, each rung minus the first."""
     rows = rows_of_kind(measured, kind)
     counted = rows[0]["count"] is not None
@@ -173,7 +173,7 @@ def _table(measured: Mapping[str, Any], kind: str) -> str:
     for row in rows:
         cells = [row["words"], *([f"{row['count']:,}"] if counted else [])]
         cells += [_spread(rung) for rung in row["rungs"]]
-        lines.append([*cells, *(_gain(rung["gain"]) for rung in row["rungs"][1:])])
+        lines.append([*cells, *(gain_words(rung["gain"]) for rung in row["rungs"][1:])])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

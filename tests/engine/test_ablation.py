@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from htc_lab import RUNGS, InputError
-from htc_lab.engine.ablation import Ladder, RungResult, open_ladder
+from htc_lab.engine.ablation import Ladder, open_ladder
 from htc_lab.engine.batches import BatchOfStep
+from htc_lab.engine.rung_result import RungResult
 from htc_lab.model import build_model
 from htc_lab.toggles import BESIDE_THE_LADDER
 from tests.engine.conftest import SCHEDULE
@@ -36,6 +37,7 @@ def test_results_have_what_was_promised(ladder):
     assert results["machine"]["cores"] >= 1
     assert results["config"]["test_images"] == 3
     assert set(results["gain"]) >= {"value", "low", "high"}
+    assert (results["studies"], results["costs"]) == ([], None)
 
 
 def test_rungs_cost_what_their_parts_weigh(ladder):

@@ -1,0 +1,59 @@
+"""Write what the repository keeps of a ladder: ``results/`` and the page of results.
+
+    htc-lab ablate --seeds 0 1 2 3 4
+    python data_scripts/write_results.py --seeds 0 1 2 3 4
+
+Combinations, studies and costs that lie finished in the folder of the runs are taken too. What is missing of
+the ladder itself is trained first.
+"""
+
+from pathlib import Path
+
+import tyro
+
+from htc_lab.engine.ablation import open_ladder
+from htc_lab.errors import InputError
+from htc_lab.plots.results_page import write_results
+
+
+def main(
+    seeds: tuple[int, ...] = (0,),
+    runs: Path = Path("runs/ablation_scenes_classroom"),
+    data: Path | None = None,
+    name: str = "classroom",
+    title: str = "Results on the classroom scenes",
+    size: str = "classroom",
+    results: Path = Path("results"),
+    page: Path = Path("docs/results.md"),
+    device: str = "cpu",
+) -> None:
+    """Write the results of a ladder.
+
+    Args:
+        seeds: as given to ``htc-lab ablate``.
+        runs: the folder it wrote.
+        data: its data set; default: the classroom scenes.
+        name: of the files in ``results``.
+        title: of the page.
+        size: classroom, or quick where the ladder was trained with --quick; tiny only shows that it works.
+        results: folder of the files.
+        page: the page.
+        device: cpu or cuda.
+    """
+    ladder = open_ladder(data, runs, size=size, seeds=seeds, device=device)
+    for rung in ladder.rungs:
+        ladder.run_rung(rung)
+    ladder.take_up()
+    which = f"--seeds {' '.join(map(str, seeds))}"
+    flags = "" if data is None else f" --data {data.name}"
+    own = "" if name == "classroom" else f"{flags} --name {name} ..."
+    command = f"htc-lab ablate{flags}{' --quick' if size == 'quick' else ''} {which}"
+    writer = f"python data_scripts/write_results.py {which}{own}"
+    print(write_results(ladder, name, title, command, writer, results, page))
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,31 @@
+"""How large an ablation may be."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LadderSize:
+    """How large an ablation is.
+
+    Attributes:
+        scenes: classroom scenes made for train, val and test, where no other data is given.
+        steps: optimiser steps a rung.
+        own_steps: the same on a person's own data.
+        test_images: at most so many images of the test split are evaluated; None: all.
+        report_scenes: so many scenes of a seed that nothing was ever tuned on are the test split instead.
+    """
+
+    scenes: tuple[int, int, int]
+    steps: int
+    own_steps: int
+    test_images: int | None
+    report_scenes: int = 0
+
+
+SIZES: dict[str, LadderSize] = {
+    "tiny": LadderSize(scenes=(16, 4, 8), steps=3, own_steps=3, test_images=4),
+    "quick": LadderSize(scenes=(1000, 200, 500), steps=260, own_steps=200, test_images=200),
+    "classroom": LadderSize(
+        scenes=(1000, 200, 500), steps=1000, own_steps=1000, test_images=None, report_scenes=1000
+    ),
+}

@@ -1,0 +1,100 @@
+"""Weights in 8 bits: for the models the lab ships, a little over half of what 16 bits take.
+
+A large floating weight becomes int8 and one float for every so many values in a row (:data:`GROUP`; where
+that doesn't divide it, for each slice of its first dimension): value = scale * integer. Small ones, such as
+the last layers of the heads, biases and the numbers of batch norm, stay 16 bits: they weigh little and matter
+much.
+"""
+
+import torch
+from jaxtyping import Float, Int8
+from torch import Tensor
+
+from htc_lab.errors import InputError
+
+SCALE = ".int8_scale"
+GROUP = 64
+# Weights of fewer values stay 16 bits.
+SMALL = 2**15
+_LARGEST = 127
+# Fractions of the largest weight that the largest integer may stand for: cutting an outlier off leaves finer
+# steps for the others.
+_CUTS = tuple(1 - 0.02 * i for i in range(16))
+
+
+def pack(weights: dict[str, Tensor], small: int = SMALL) -> dict[str, Tensor]:
+    """Weights of a model with its large ones in 8 bits.
+
+    Args:
+        weights: by name, on the CPU.
+        small: weights of fewer values stay 16 bits.
+
+    Returns:
+        The same names; beside each int8 weight ``NAME.int8_scale``, float32. A float whose 16 bits would not
+        be finite stays as it is.
+    """
+    packed = {}
+    for name, value in weights.items():
+        if not value.is_floating_point():
+            packed[name] = value
+        elif value.ndim < 2 or value.numel() < small:
+            half = value.half()
+            packed[name] = half if bool(half.isfinite().all()) else value
+        else:
+            groups = value.numel() // GROUP if value.numel() % GROUP == 0 else len(value)
+            integers, packed[name + SCALE] = quantise(value.reshape(groups, -1))
+            packed[name] = integers.reshape(value.shape)
+    return packed
+
+
+def quantise(rows: Float[Tensor, "groups n"]) -> tuple[Int8[Tensor, "groups n"], Float[Tensor, " groups"]]:
+    """Integers and scales whose products come nearest to the rows, in squares, of all cuts that are tried."""
+    rows = rows.detach().float()
+    largest = rows.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny * 2**10)
+    best = torch.full_like(largest, torch.inf)
+    scale = largest / _LARGEST
+    for cut in _CUTS:
+        tried = largest * (cut / _LARGEST)
+        error = (rows - _rounded(rows, tried) * tried[:, None]).square().sum(dim=1)
+        scale = torch.where(error < best, tried, scale)
+        best = torch.minimum(error, best)
+    return _rounded(rows, scale).to(torch.int8), scale
+
+
+def _rounded(rows: Tensor, scale: Tensor) -> Tensor:
+    return (rows / scale[:, None]).round().clamp(-_LARGEST, _LARGEST)
+
+
+def unpack(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The inverse of :func:`pack`; weights that are not packed pass as they are.
+
+    Args:
+        tensors: as read from a file.
+        source: what the message calls it.
+
+    Raises:
+        InputError: an int8 weight and its scale don't belong together.
+    """
+    weights = {}
+    for name, value in tensors.items():
+        if name.endswith(SCALE):
+            packed = tensors.get(name.removesuffix(SCALE))
+            if packed is None or packed.dtype != torch.int8:
+                raise InputError(f"{source}: {name} is the scale of no int8 weight; get the file anew")
+            continue
+        if value.dtype != torch.int8:
+            weights[name] = value
+            continue
+        scale = tensors.get(name + SCALE)
+        if (
+            scale is None
+            or scale.dtype != torch.float32
+            or scale.ndim != 1
+            or not 0 < len(scale) <= value.numel()
+            or value.numel() % len(scale)
+        ):
+            raise InputError(
+                f"{source}: {name} is int8 without a scale that fits ({name}{SCALE}); get the file anew"
+            )
+        weights[name] = (value.reshape(len(scale), -1).float() * scale[:, None]).reshape(value.shape)
+    return weights

@@ -1,0 +1,76 @@
+"""What came out of training one model of an ablation, seed by seed."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from htc_lab.config import Toggles
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """One rung, or one variant of a study, all its seeds.
+
+    Attributes:
+        name, toggles: which.
+        seeds: one training each; the lists below follow their order.
+        mask_ap, box_ap: AP points on the test images.
+        stage_mask_ap: mask AP of stage 1, 2, 3 alone and of the result, on the same final boxes.
+        statistics: all 12 COCO statistics, ``{"bbox": {...}, "segm": {...}}``.
+        seconds: of training and evaluation.
+        parameters: of the model.
+        run_folders: where the trainings are.
+    """
+
+    name: str
+    toggles: Toggles
+    seeds: list[int]
+    mask_ap: list[float]
+    box_ap: list[float]
+    stage_mask_ap: list[list[float]]
+    statistics: list[dict[str, dict[str, float]]]
+    seconds: list[float]
+    parameters: int
+    run_folders: list[Path]
+
+    def at(self, seeds: Sequence[int]) -> "RungResult":
+        """The same of these seeds alone, in this order; each must be there."""
+        places = [self.seeds.index(seed) for seed in seeds]
+        lists: dict[str, Any] = {
+            field.name: [getattr(self, field.name)[place] for place in places]
+            for field in dataclasses.fields(self)
+            if isinstance(getattr(self, field.name), list)
+        }
+        return dataclasses.replace(self, **lists)
+
+
+def common_seeds(results: Iterable[RungResult]) -> list[int]:
+    """The seeds all of them have, in the order of the first."""
+    every = [result.seeds for result in results]
+    return [seed for seed in every[0] if all(seed in other for other in every[1:])] if every else []
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean, and with several values the least and the highest."""
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def signed(value: float) -> str:
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def gain_words(gain: Mapping[str, Any]) -> str:
+    """An ``Interval`` as a dict, for a cell: bold where zero lies outside it."""
+    if gain["value"] is None:
+        return "–"
+    text = f"{signed(gain['value'])} ({signed(gain['low'])} to {signed(gain['high'])})"
+    return f"**{text}**" if gain["low"] > 0 or gain["high"] < 0 else text
