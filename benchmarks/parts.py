@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.figures import wait_for
 from htc_lab import cascade as cascade_module
-from htc_lab import model as model_module
+from htc_lab import trace as trace_module
 from htc_lab.layers import rpn as rpn_module
 from htc_lab.model import HybridTaskCascade
 from htc_lab.stages import interleaved, plain_cascade
@@ -89,7 +89,7 @@ def parts_of(model: HybridTaskCascade) -> list[tuple[str, Any, str]]:
         *(("box heads", box_head, "forward") for box_head in head.bbox_head),
         *(("mask heads", mask, method) for mask in head.mask_head for method in ("trunk", "class_logits")),
         ("post-processing", cascade_module, "detect"),
-        ("post-processing", model_module, "paste"),
+        ("post-processing", trace_module, "paste"),
         (MATCHING, rpn_module, "match"),
         (MATCHING, rpn_module, "sample"),
         (MATCHING, rpn_module, "encode_deltas"),

@@ -233,12 +233,10 @@ class Cascade(nn.Module):
     ) -> Tensor:
         x_mask = self.mask_features(features, samples.rois, toggles)
         logits = self._stage_masks(x_mask, samples.labels, t, toggles)
-        wanted = []
-        for i, target in enumerate(targets):
-            here = samples.rois.image == i
-            wanted.append(
-                mask_targets(
-                    target.masks, samples.truth[here], samples.rois.boxes[here], logits.shape[-1]
-                ).to(logits.dtype)
-            )
+        counts = torch.bincount(samples.image, minlength=len(targets)).tolist()
+        truth, boxes = samples.truth.split(counts), samples.rois.boxes.split(counts)
+        wanted = [
+            mask_targets(target.masks, index, box, logits.shape[-1]).to(logits.dtype)
+            for target, index, box in zip(targets, truth, boxes, strict=True)
+        ]
         return plain_cascade.mask_loss(logits, torch.cat(wanted))

@@ -13,11 +13,11 @@ from htc_lab.errors import InputError
 from htc_lab.layers.backbone import Backbone
 from htc_lab.layers.fpn import FPN
 from htc_lab.layers.matching import Draws
-from htc_lab.layers.pasting import paste
 from htc_lab.layers.rpn import RPN
 from htc_lab.stages.semantic import IGNORED_PIXEL, counted_pixels, semantic_loss
 from htc_lab.structures import Counts, Detections, Features, Proposals, Targets
 from htc_lab.trace import StageTrace
+from htc_lab.transfer import fetch, send
 
 
 class HybridTaskCascade(nn.Module):
@@ -71,13 +71,13 @@ class HybridTaskCascade(nn.Module):
         sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
         height = -(-max(canvas[0], *(h for h, _ in sizes)) // pad) * pad
         width = -(-max(canvas[1], *(w for _, w in sizes)) // pad) * pad
-        mean = torch.tensor(self.config.image.mean, device=self.device).view(3, 1, 1)
-        std = torch.tensor(self.config.image.std, device=self.device).view(3, 1, 1)
+        mean = send(torch.tensor(self.config.image.mean), self.device).view(3, 1, 1)
+        std = send(torch.tensor(self.config.image.std), self.device).view(3, 1, 1)
         # Channels last: convolutions and RoI pooling read long rows in it. The layout spreads from here.
         batch = mean.new_zeros((len(images), height, width, 3)).permute(0, 3, 1, 2)
         for i, image in enumerate(images):
             h, w = sizes[i]
-            batch[i, :, :h, :w] = (image.to(self.device, torch.float32) - mean) / std
+            batch[i, :, :h, :w] = (send(image, self.device).float() - mean) / std
         return sizes, batch
 
     def propose(self, features: Features) -> Proposals:
@@ -137,15 +137,9 @@ class HybridTaskCascade(nn.Module):
                 trace = self.cascade(features, self.propose(features), toggles, per_stage_view=False)
         finally:
             self.train(was_training)
-        found = []
-        for i, (image, (_, scale_x, scale_y)) in enumerate(zip(images, resized, strict=True)):
-            here = trace.image == i
-            boxes = trace.boxes[here] / trace.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
-            height, width = int(image.shape[1]), int(image.shape[2])
-            threshold = self.config.cascade.mask_threshold
-            masks = paste(trace.mask_probabilities[here], boxes, height, width, threshold)
-            found.append(Detections(boxes, trace.scores[here], trace.labels[here], masks))
-        return found
+        sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
+        scales = [(x, y) for _, x, y in resized]
+        return list(trace.in_pictures(sizes, scales, self.config.cascade.mask_threshold))
 
     def losses(
         self,
@@ -178,12 +172,13 @@ class HybridTaskCascade(nn.Module):
         """
         toggles = toggles or self.config.toggles
         features = self.encode(images, canvas)
-        targets = [target.to(self.device) for target in targets]
+        # Before the targets go to the device: there the answer would have to be waited for.
         for i, target in enumerate(targets):
             if len(target.boxes) and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
                 raise InputError(
                     f"targets[{i}].boxes: a box has no width or no height; leave such objects out"
                 )
+        targets = [target.to(self.device) for target in targets]
         outputs = self.rpn_head(features.levels)
         losses = self.rpn_head.losses(outputs, features.sizes, targets, generator, counts)
         if toggles.semantic:
@@ -211,7 +206,7 @@ class HybridTaskCascade(nn.Module):
             maps.append(F.pad(target.semantic, (0, width - w, 0, height - h), value=IGNORED_PIXEL))
         stacked = torch.stack(maps)
         if counts is not None:
-            counts["loss_semantic_seg"] = int(counted_pixels(stacked, stride, config))
+            counts["loss_semantic_seg"] = int(fetch(counted_pixels(stacked, stride, config)))
         return semantic_loss(features.semantic_logits, stacked, stride, config)
 
 

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from htc_lab.transfer import send
+
 # Of how many samples in this batch each named loss (or accuracy) is the mean: what processes that share a
 # batch need to know of each other.
 Counts = dict[str, int]
@@ -39,8 +41,15 @@ class Targets:
 
     def to(self, device: torch.device | str) -> "Targets":
         """The same targets on another device."""
-        semantic = None if self.semantic is None else self.semantic.to(device)
-        return Targets(self.boxes.to(device), self.labels.to(device), self.masks.to(device), semantic)
+        semantic = None if self.semantic is None else send(self.semantic, device)
+        return Targets(
+            send(self.boxes, device), send(self.labels, device), send(self.masks, device), semantic
+        )
+
+    def pin_memory(self) -> "Targets":
+        """The same targets in memory that a GPU copies from by itself, while the CPU goes on."""
+        semantic = None if self.semantic is None else self.semantic.pin_memory()
+        return Targets(self.boxes.pin_memory(), self.labels.pin_memory(), self.masks.pin_memory(), semantic)
 
 
 @dataclass(frozen=True)
@@ -103,8 +112,8 @@ class RoIs:
 
     def limits(self, sizes: list[tuple[int, int]]) -> Float[Tensor, "N 2"]:
         """(width, height) in px of the image each RoI lies in, from the images' (height, width)."""
-        table = self.boxes.new_tensor([(w, h) for h, w in sizes]).reshape(-1, 2)
-        return table[self.image]
+        table = torch.tensor([(w, h) for h, w in sizes], dtype=self.boxes.dtype).reshape(-1, 2)
+        return send(table, self.boxes.device)[self.image]
 
 
 @dataclass(frozen=True)

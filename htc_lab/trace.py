@@ -1,6 +1,7 @@
 """StageTrace: everything the stages saw and said. The only thing widgets, plots and lessons read."""
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from htc_lab.config import Toggles
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.layers.pasting import paste
 from htc_lab.structures import Detections, Proposals, RoIs, Targets
+from htc_lab.transfer import fetch, send
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,31 @@ class StageTrace:
         height, width = self.sizes[i]
         masks = paste(probabilities[here], boxes[here], height, width, mask_threshold)
         return Detections(boxes[here], scores[here], self.labels[here], masks)
+
+    def in_pictures(
+        self,
+        sizes: list[tuple[int, int]],
+        scales: list[tuple[float, float]],
+        mask_threshold: float = 0.5,
+        stage: int | None = None,
+    ) -> Iterator[Detections]:
+        """The detections of one image after the other, in the pixels of the picture it was resized from.
+
+        Args:
+            sizes: (height, width) px of the pictures.
+            scales: by how much (x, y) each was resized for the network.
+            mask_threshold: as for ``detections``.
+            stage: None: the result. 0, 1, 2: with that stage's masks on the final boxes.
+        """
+        scale = send(torch.tensor([(x, y, x, y) for x, y in scales]), self.boxes.device)
+        boxes = self.boxes / scale[self.image]
+        # Where masks go, in one wait for the whole batch.
+        places, counts = fetch(boxes), torch.bincount(fetch(self.image), minlength=len(sizes)).tolist()
+        soft = self.mask_probabilities if stage is None else self.stages[stage].final_mask_logits
+        parts = (each.split(counts) for each in (boxes, self.scores, self.labels, soft, places))
+        for (height, width), box, score, label, mask, place in zip(sizes, *parts, strict=True):
+            probability = mask if stage is None else mask.sigmoid()
+            yield Detections(box, score, label, paste(probability, place, height, width, mask_threshold))
 
 
 def _select(record: StageRecord, n: Tensor, d: Tensor) -> StageRecord:

@@ -4,7 +4,7 @@ So a resumed run continues the very sequence, all rungs of an ablation see the s
 processes see together what one would see alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -75,6 +75,10 @@ class StepBatch:
     unreadable: dict[int, str]
     lacking: int
 
+    def pin_memory(self) -> "StepBatch":
+        """What a loader with ``pin_memory`` asks of a batch it doesn't know."""
+        return replace(self, samples=[sample.pin_memory() for sample in self.samples])
+
 
 class BatchOfStep(Dataset[StepBatch]):
     """Item ``step`` is the batch of that step: images in a new random order each epoch, augmented.
@@ -124,9 +128,16 @@ class BatchOfStep(Dataset[StepBatch]):
         return StepBatch(list(samples.values()), list(samples), unreadable, len(places) - len(samples))
 
 
-def batches(source: BatchOfStep, first: int, workers: int) -> DataLoader[StepBatch]:
-    """The batches of steps ``first`` to the last, read by ``workers`` processes (0: by this one)."""
+def batches(source: BatchOfStep, first: int, workers: int, device: str = "cpu") -> DataLoader[StepBatch]:
+    """The batches of steps ``first`` to the last, read by ``workers`` processes (0: by this one).
+
+    For a CUDA ``device`` they lie in pinned memory, where the next step's can wait while the GPU is at work.
+    """
     loader: DataLoader[StepBatch] = DataLoader(
-        source, batch_size=None, sampler=range(first, len(source)), num_workers=workers
+        source,
+        batch_size=None,
+        sampler=range(first, len(source)),
+        num_workers=workers,
+        pin_memory=torch.device(device).type == "cuda",
     )
     return loader

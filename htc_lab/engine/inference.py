@@ -10,9 +10,7 @@ from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.transforms import resize_image
 from htc_lab.engine.distributed import ALONE, Team
 from htc_lab.engine.evaluate import coco_results, evaluate
-from htc_lab.layers.pasting import paste
 from htc_lab.model import HybridTaskCascade
-from htc_lab.structures import Detections
 
 
 @dataclass(frozen=True)
@@ -97,19 +95,13 @@ def _predict_batch(
     with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
         features = model.encode([image for image, _, _ in resized])
         trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
-    for i, sample in enumerate(samples):
-        here = trace.image == i
-        _, scale_x, scale_y = resized[i]
-        boxes = trace.boxes[here] / trace.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
-        height, width = sample.original_size
-        threshold = config.cascade.mask_threshold
-        masks = paste(trace.mask_probabilities[here], boxes, height, width, threshold)
-        found = Detections(boxes, trace.scores[here], trace.labels[here], masks)
+    into = [sample.original_size for sample in samples], [(x, y) for _, x, y in resized]
+    threshold = config.cascade.mask_threshold
+    for sample, found in zip(samples, trace.in_pictures(*into, threshold), strict=True):
         final += coco_results(sample.image_id, found, category_ids)
-        for entries, record in zip(by_stage, trace.stages, strict=False):
-            soft = record.final_mask_logits[here].sigmoid()
-            alone = paste(soft, boxes, height, width, threshold)
-            entries += coco_results(sample.image_id, found, category_ids, masks=alone)
+    for t, entries in enumerate(by_stage):
+        for sample, found in zip(samples, trace.in_pictures(*into, threshold, stage=t), strict=True):
+            entries += coco_results(sample.image_id, found, category_ids)
     return SplitResults(final, by_stage)
 
 

@@ -110,10 +110,11 @@ class GradientStep:
             if not alone:
                 losses = self._weighed(losses, counts)
             total = total_loss(losses)
+            (total / self.parts if self.parts > 1 else total).backward()
+            # Only now, so that a GPU has the backward pass to work at while its numbers are waited for.
             metrics = self._means({"loss": total, **losses})
             if not math.isfinite(metrics["loss"]):
                 self.stop(f"the loss is {metrics['loss']}", step, samples, metrics, log)
-            (total / self.parts if self.parts > 1 else total).backward()
         return metrics
 
     def stop(

@@ -167,12 +167,13 @@ def _train(
     gradients = GradientStep(model, schedule, options.seed, team)
     share = Share(team.rank, team.size, schedule.accumulate)
     source = BatchOfStep(dataset, schedule.batch, steps, options.seed, share, schedule.group_by_shape)
+    loader = batches(source, done, options.workers, options.device)
     with (
         stopping_between_steps(team.size == 1) as stop,
         RunLog(run, done, len(dataset), team) as log,
         tqdm(total=steps, initial=done, desc=run.name, disable=not (options.progress and team.first)) as bar,
     ):
-        for step, batch in enumerate(batches(source, done, options.workers), start=done):
+        for step, batch in enumerate(loader, start=done):
             began = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(schedule, step, steps)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from htc_lab.config import LARGEST_RATIO
+from htc_lab.transfer import send
 
 Four = tuple[float, float, float, float]
 _ZERO: Four = (0.0, 0.0, 0.0, 0.0)
@@ -39,7 +40,7 @@ def encode_deltas(
     target_size = targets[:, 2:] - targets[:, :2]
     target_centre = (targets[:, :2] + targets[:, 2:]) / 2
     deltas = torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=1)
-    return (deltas - deltas.new_tensor(means)) / deltas.new_tensor(stds)
+    return (deltas - _beside(deltas, means)) / _beside(deltas, stds)
 
 
 def decode_deltas(
@@ -59,7 +60,7 @@ def decode_deltas(
         limits: (width, height) in px of the picture each box lies in.
         largest_ratio: a side grows or shrinks at most so many times.
     """
-    deltas = deltas * deltas.new_tensor(stds) + deltas.new_tensor(means)
+    deltas = deltas * _beside(deltas, stds) + _beside(deltas, means)
     most = math.log(largest_ratio)
     size = boxes[:, 2:] - boxes[:, :2]
     centre = (boxes[:, :2] + boxes[:, 2:]) * 0.5
@@ -67,3 +68,8 @@ def decode_deltas(
     new_size = size * deltas[:, 2:].clamp(-most, most).exp()
     decoded = torch.cat([new_centre - new_size * 0.5, new_centre + new_size * 0.5], dim=1)
     return torch.minimum(decoded.clamp(min=0), limits.repeat(1, 2))
+
+
+def _beside(deltas: Tensor, numbers: Four) -> Float[Tensor, " 4"]:
+    """Four numbers as a tensor of the deltas' type and device."""
+    return send(torch.tensor(numbers, dtype=deltas.dtype), deltas.device)

@@ -3,9 +3,9 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from htc_lab.config import CascadeConfig
+from htc_lab.layers.nms import best_of_each_image
 from htc_lab.structures import RoIs
 
 
@@ -24,14 +24,8 @@ def detect(
         For each detection its RoI (index into ``rois``), its class and its score; images in order,
         best first within one. A RoI may be detected as more than one class.
     """
-    kept_roi, kept_label, kept_score = [], [], []
-    for i in range(images):
-        here = torch.nonzero(rois.image == i).squeeze(1)
-        score = probabilities[here]
-        row, label = torch.nonzero(score > config.score_threshold, as_tuple=True)
-        roi, score = here[row], score[row, label]
-        keep = batched_nms(rois.boxes[roi], score, label, config.nms_iou)[: config.max_detections]
-        kept_roi.append(roi[keep])
-        kept_label.append(label[keep])
-        kept_score.append(score[keep])
-    return torch.cat(kept_roi), torch.cat(kept_label), torch.cat(kept_score)
+    # RoIs stand image by image, so what passes the threshold does too.
+    roi, label = torch.nonzero(probabilities > config.score_threshold, as_tuple=True)
+    score = probabilities[roi, label]
+    keep = best_of_each_image(rois.select(roi), score, label, images, config.nms_iou, config.max_detections)
+    return roi[keep], label[keep], score[keep]

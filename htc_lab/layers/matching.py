@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from htc_lab.layers.boxes import pairwise_iou
@@ -36,6 +36,7 @@ def match(
     positive_iou: float,
     negative_iou: float,
     low_quality_iou: float | None,
+    comparable: Bool[Tensor, "n #g"] | None = None,
 ) -> Matches:
     """Match boxes to ground truth by overlap.
 
@@ -43,14 +44,18 @@ def match(
     ``negative_iou`` are background, those between are ignored. With ``low_quality_iou``, each ground
     truth whose best overlap reaches it also takes every box that has just that overlap, so that no
     object goes without; a later ground truth takes precedence over an earlier one.
+
+    A pair that is not ``comparable`` doesn't overlap: of two images, or with a box that is left out.
     """
     if len(truth) == 0 or len(boxes) == 0:
         index = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
         return Matches(index, boxes.new_zeros(len(boxes)))
     iou = pairwise_iou(boxes, truth)
+    if comparable is not None:
+        # Below 0, so that not even a threshold of 0 is reached.
+        iou = torch.where(comparable, iou, -1.0)
     best, best_truth = iou.max(dim=1)
-    index = torch.full_like(best_truth, IGNORED)
-    index[best < negative_iou] = BACKGROUND
+    index = torch.where(best < negative_iou, BACKGROUND, IGNORED)
     index = torch.where(best >= positive_iou, best_truth, index)
     if low_quality_iou is not None:
         best_of_truth = iou.max(dim=0).values
@@ -58,7 +63,7 @@ def match(
         order = torch.arange(1, len(truth) + 1, device=boxes.device)
         last_taker = (takes * order).max(dim=1).values - 1
         index = torch.where(last_taker >= 0, last_taker, index)
-    return Matches(index, best)
+    return Matches(index, best.clamp(min=0))
 
 
 def draws_of(draws: Draws, image: int) -> torch.Generator | None:
@@ -67,16 +72,16 @@ def draws_of(draws: Draws, image: int) -> torch.Generator | None:
 
 
 def sample(
-    matches: Matches,
+    index: Int[Tensor, " n"],
     count: int,
     positive_fraction: float,
     generator: torch.Generator | None = None,
     negatives_per_positive: float = -1.0,
 ) -> tuple[Int[Tensor, " p"], Int[Tensor, " q"]]:
-    """Draw the boxes that enter the loss: at most ``count``, at most a fraction of them positive.
+    """Draw the boxes of one image that enter the loss: at most ``count``, at most a fraction positive.
 
     Args:
-        matches: of all boxes.
+        index: what :func:`match` says of all boxes, on the CPU: how many are drawn depends on it.
         count, positive_fraction: how many.
         generator: what draws.
         negatives_per_positive: not below 0, it bounds the background boxes too; an image without
@@ -86,8 +91,8 @@ def sample(
         Indices of the positives and of the background boxes, each in rising order. Nothing is drawn
         where everything fits.
     """
-    positive = torch.nonzero(matches.index >= 0).squeeze(1)
-    negative = torch.nonzero(matches.index == BACKGROUND).squeeze(1)
+    positive = torch.nonzero(index >= 0).squeeze(1)
+    negative = torch.nonzero(index == BACKGROUND).squeeze(1)
     positive = _draw(positive, int(count * positive_fraction), generator)
     room = count - len(positive)
     if negatives_per_positive >= 0:
@@ -99,6 +104,6 @@ def sample(
 def _draw(indices: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     if len(indices) <= count:
         return indices
-    # Drawn on the CPU, so that one seed gives one sequence on every device.
-    chosen = torch.randperm(len(indices), generator=generator)[:count].to(indices.device)
+    # On the CPU as all here, so that one seed gives one sequence whatever the device.
+    chosen = torch.randperm(len(indices), generator=generator)[:count]
     return indices[chosen].sort().values

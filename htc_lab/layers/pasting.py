@@ -16,9 +16,10 @@ def paste(
     """Resample each soft mask over its box and cut it at ``threshold`` (pixels at the threshold are in).
 
     A pixel takes the bilinear value of the mask at its centre; outside the mask's cells it is 0. Boxes
-    are xyxy px of the picture; a box without area gives an empty mask.
+    are xyxy px of the picture, best on the CPU; a box without area gives an empty mask.
     """
-    out = torch.zeros((len(boxes), height, width), dtype=torch.bool, device=boxes.device)
+    device = probabilities.device
+    out = torch.zeros((len(boxes), height, width), dtype=torch.bool, device=device)
     rows, columns = probabilities.shape[1:]
     # One object at a time and only the pixels near its box: the whole picture for each would be slow.
     for i, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
@@ -31,8 +32,8 @@ def paste(
         if right <= left or bottom <= top:
             continue
         box = boxes[i]
-        xs = (torch.arange(left, right, device=box.device) + 0.5 - box[0]) / (box[2] - box[0]) * 2 - 1
-        ys = (torch.arange(top, bottom, device=box.device) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
+        xs = (torch.arange(left, right, device=device) + 0.5 - box[0]) / (box[2] - box[0]) * 2 - 1
+        ys = (torch.arange(top, bottom, device=device) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
         grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)[None]
         soft = F.grid_sample(probabilities[i][None, None].to(grid.dtype), grid, align_corners=False)
         out[i, top:bottom, left:right] = soft[0, 0] >= threshold

@@ -9,6 +9,7 @@ from torchvision.ops import roi_align
 from htc_lab.layers.separable_pooling import pool_separably
 from htc_lab.layers.window_pooling import pool_windows
 from htc_lab.structures import RoIs
+from htc_lab.transfer import fetch, send
 
 # Cells of a map up to which it is quicker to take the whole of it than each RoI's window.
 _SMALL_MAP = 64 * 64
@@ -61,10 +62,11 @@ def pool_pyramid(
 
     ``levels`` and ``strides`` are the pooled levels, finest first; other arguments as for :func:`pool`.
     """
-    which = level_of(rois.boxes, len(levels), finest_scale)
-    pooled, places = [], []
-    for i, (feature, stride) in enumerate(zip(levels, strides, strict=True)):
-        place = torch.nonzero(which == i).squeeze(1)
-        pooled.append(pool(feature, rois.select(place), size, stride, sampling_ratio))
-        places.append(place)
-    return torch.cat(pooled)[torch.cat(places).argsort()]
+    which = fetch(level_of(rois.boxes, len(levels), finest_scale))
+    places = [torch.nonzero(which == i).squeeze(1) for i in range(len(levels))]
+    order = send(torch.cat(places), rois.boxes.device)
+    pooled = [
+        pool(feature, rois.select(place), size, stride, sampling_ratio)
+        for feature, stride, place in zip(levels, strides, order.split([len(p) for p in places]), strict=True)
+    ]
+    return torch.cat(pooled)[order.argsort()]

@@ -2,14 +2,15 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
 from htc_lab.config import RPNConfig
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
-from htc_lab.layers.matching import Draws, draws_of, match, sample
+from htc_lab.layers.matching import IGNORED, Draws, draws_of, match, sample
+from htc_lab.layers.nms import best_of_each_image
 from htc_lab.structures import Counts, Proposals, RoIs, Targets
+from htc_lab.transfer import fetch, send
 
 
 def anchor_grid(
@@ -20,7 +21,7 @@ def anchor_grid(
     Each is centred on its cell's top left corner, or where ``anchor_offset`` says, and has the area
     (scale * stride)^2; the ratio is height over width.
     """
-    ratios = torch.tensor(config.anchor_ratios, device=device)
+    ratios = send(torch.tensor(config.anchor_ratios), device)
     side = config.anchor_scale * stride
     half_w = side / ratios.sqrt() / 2
     half_h = side * ratios.sqrt() / 2
@@ -78,36 +79,25 @@ class RPN(nn.Module):
         config = self.config
         before = config.train_before_nms if training else config.test_before_nms
         after = config.train_after_nms if training else config.test_after_nms
-        boxes_of, scores_of = [], []
-        for i, (height, width) in enumerate(sizes):
-            boxes, scores, level_of = [], [], []
+        limits = send(torch.tensor([(w, h) for h, w in sizes], dtype=torch.float32), outputs[0][0].device)
+        found: list[tuple[Tensor, ...]] = []
+        for i, limit in enumerate(limits):
             for level, (logits, deltas, anchors) in enumerate(zip(*outputs, strict=True)):
-                score = logits[i].sigmoid()
-                if len(score) > before:
-                    score, best = score.sort(descending=True)
-                    score, best = score[:before], best[:before]
-                else:
-                    best = torch.arange(len(score), device=score.device)
-                limits = anchors.new_tensor([[width, height]]).expand(len(best), 2)
-                boxes.append(
-                    decode_deltas(
-                        anchors[best],
-                        deltas[i][best],
-                        config.stds,
-                        limits,
-                        config.means,
-                        config.largest_ratio,
-                    )
+                score, best = _best(logits[i].sigmoid(), before)
+                box = decode_deltas(
+                    anchors[best],
+                    deltas[i][best],
+                    config.stds,
+                    limit.expand(len(best), 2),
+                    config.means,
+                    config.largest_ratio,
                 )
-                scores.append(score)
-                level_of.append(torch.full_like(best, level))
-            box, score, level_index = torch.cat(boxes), torch.cat(scores), torch.cat(level_of)
-            solid = (box[:, 2:] - box[:, :2] > config.min_size).all(dim=1)
-            box, score, level_index = box[solid], score[solid], level_index[solid]
-            keep = batched_nms(box, score, level_index, config.nms_iou)[:after]
-            boxes_of.append(box[keep])
-            scores_of.append(score[keep])
-        return Proposals(RoIs.of(boxes_of), torch.cat(scores_of))
+                found.append((box, score, torch.full_like(best, level), torch.full_like(best, i)))
+        box, score, level_of, image = (torch.cat(part) for part in zip(*found, strict=True))
+        solid = torch.nonzero((box[:, 2:] - box[:, :2] > config.min_size).all(dim=1)).squeeze(1)
+        rois, score = RoIs(box[solid], image[solid]), score[solid]
+        keep = best_of_each_image(rois, score, level_of[solid], len(sizes), config.nms_iou, after)
+        return Proposals(rois.select(keep), score[keep])
 
     def losses(
         self,
@@ -124,36 +114,18 @@ class RPN(nn.Module):
         config = self.config
         logits, deltas = torch.cat(outputs[0], dim=1), torch.cat(outputs[1], dim=1)
         anchors = torch.cat(outputs[2])
-        cls_loss, box_loss, count = logits.new_zeros(()), logits.new_zeros(()), 0
-        for i, (target, (height, width)) in enumerate(zip(targets, sizes, strict=True)):
-            usable = torch.nonzero(_inside(anchors, height, width, config.allowed_border)).squeeze(1)
-            matches = match(
-                anchors[usable],
-                target.boxes,
-                config.positive_iou,
-                config.negative_iou,
-                config.low_quality_iou if config.low_quality_matches else None,
-            )
-            positive, negative = sample(
-                matches,
-                config.samples,
-                config.positive_fraction,
-                draws_of(generator, i),
-                config.negatives_per_positive,
-            )
-            matched = target.boxes[matches.index[positive]]
-            positive, negative = usable[positive], usable[negative]
-            drawn = torch.cat([positive, negative])
+        samples = self._sample(anchors, sizes, targets, generator)
+        count = sum(len(drawn) for drawn, _ in samples)
+        cls_loss, box_loss = logits.new_zeros(()), logits.new_zeros(())
+        for logit, delta, target, (drawn, matched) in zip(logits, deltas, targets, samples, strict=True):
             is_object = torch.zeros_like(drawn, dtype=logits.dtype)
-            is_object[: len(positive)] = 1
-            cls_loss = cls_loss + F.binary_cross_entropy_with_logits(
-                logits[i][drawn], is_object, reduction="sum"
-            )
-            wanted = encode_deltas(anchors[positive], matched, config.stds, config.means)
+            is_object[: len(matched)] = 1
+            cls_loss = cls_loss + F.binary_cross_entropy_with_logits(logit[drawn], is_object, reduction="sum")
+            positive = drawn[: len(matched)]
+            wanted = encode_deltas(anchors[positive], target.boxes[matched], config.stds, config.means)
             box_loss = box_loss + F.smooth_l1_loss(
-                deltas[i][positive], wanted, reduction="sum", beta=config.smooth_l1_beta
+                delta[positive], wanted, reduction="sum", beta=config.smooth_l1_beta
             )
-            count += len(drawn)
         if counts is not None:
             counts.update(loss_rpn_cls=count, loss_rpn_bbox=count)
         return {
@@ -161,8 +133,54 @@ class RPN(nn.Module):
             "loss_rpn_bbox": config.box_weight * box_loss / max(count, 1),
         }
 
+    @torch.no_grad()
+    def _sample(
+        self, anchors: Tensor, sizes: list[tuple[int, int]], targets: list[Targets], generator: Draws
+    ) -> list[tuple[Tensor, Tensor]]:
+        """For each image the anchors that are drawn, positives first, and the object of each positive."""
+        config = self.config
+        verdicts = []
+        for target, (height, width) in zip(targets, sizes, strict=True):
+            inside = _inside(anchors, height, width, config.allowed_border)
+            matches = match(
+                anchors,
+                target.boxes,
+                config.positive_iou,
+                config.negative_iou,
+                config.low_quality_iou if config.low_quality_matches else None,
+                inside[:, None],
+            )
+            verdicts.append(torch.where(inside, matches.index, IGNORED))
+        drawn, matched = [], []
+        # One wait for the whole batch.
+        for i, verdict in enumerate(fetch(torch.stack(verdicts))):
+            positive, negative = sample(
+                verdict,
+                config.samples,
+                config.positive_fraction,
+                draws_of(generator, i),
+                config.negatives_per_positive,
+            )
+            drawn.append(torch.cat([positive, negative]))
+            matched.append(verdict[positive])
+        return list(zip(_send_all(drawn, anchors.device), _send_all(matched, anchors.device), strict=True))
 
-def _inside(anchors: Tensor, height: int, width: int, border: int) -> Tensor:
+
+def _best(scores: Float[Tensor, " n"], most: int) -> tuple[Tensor, Tensor]:
+    """The ``most`` highest scores in falling order, and where they stand; all as they are if they fit."""
+    if len(scores) <= most:
+        return scores, torch.arange(len(scores), device=scores.device)
+    score, place = scores.sort(descending=True)
+    return score[:most], place[:most]
+
+
+def _send_all(parts: list[Tensor], device: torch.device) -> tuple[Tensor, ...]:
+    """Tensors of the CPU on ``device``, by one copy."""
+    return send(torch.cat(parts), device).split([len(part) for part in parts])
+
+
+def _inside(anchors: Float[Tensor, "n 4"], height: int, width: int, border: int) -> Bool[Tensor, " n"]:
+    """Which anchors reach at most ``border`` px out of the image; below 0: all."""
     if border < 0:
         return torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
     return (

@@ -7,42 +7,68 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from htc_lab.config import CascadeConfig, StageConfig
-from htc_lab.layers.matching import Draws, Matches, draws_of, match, sample
+from htc_lab.layers.matching import BACKGROUND, Draws, draws_of, match, sample
 from htc_lab.structures import RoIs, Targets
+from htc_lab.transfer import fetch, send
 
 
 @dataclass(frozen=True)
 class StageSamples:
-    """RoIs with what they should become; within an image positives come first.
+    """RoIs with what they should become; images in order, within one positives come first.
+
+    What decides which of them go on, and where to, stays on the CPU, where it was drawn; so no choice among
+    them has to wait for a GPU.
 
     Attributes:
         rois: the sampled RoIs of the batch.
         labels: (N,) int64: the class to say; K means background.
-        truth: (N,) int64: index into the image's ground truth, -1 for background.
         boxes: (N, 4) float32, the matched ground-truth box; the RoI itself for background.
-        from_truth: (N,) bool: this RoI is a ground-truth box that was added to the proposals.
+        truth: (N,) int64, on the CPU: index into the image's ground truth, -1 for background.
+        from_truth: (N,) bool, on the CPU: this RoI is a ground-truth box that was added to the proposals.
+        image: (N,) int64, on the CPU: ``rois.image``.
     """
 
     rois: RoIs
     labels: Int[Tensor, " N"]
-    truth: Int[Tensor, " N"]
     boxes: Float[Tensor, "N 4"]
+    truth: Int[Tensor, " N"]
     from_truth: Bool[Tensor, " N"]
+    image: Int[Tensor, " N"]
 
     @property
     def positive(self) -> Bool[Tensor, " N"]:
-        """Which of them stand for an object."""
+        """Which of them stand for an object; on the CPU."""
         return self.truth >= 0
 
-    def select(self, which: Tensor) -> "StageSamples":
-        """Those at ``which`` (indices or a boolean mask)."""
+    def places(self, which: Bool[Tensor, " N"]) -> Int[Tensor, " n"]:
+        """Where a mask on the CPU is set, as indices on the RoIs' device."""
+        return send(torch.nonzero(which).squeeze(1), self.labels.device)
+
+    def select(self, which: Bool[Tensor, " N"]) -> "StageSamples":
+        """Those where ``which``, a mask on the CPU, is set."""
+        places = self.places(which)
         return StageSamples(
-            self.rois.select(which),
-            self.labels[which],
+            self.rois.select(places),
+            self.labels[places],
+            self.boxes[places],
             self.truth[which],
-            self.boxes[which],
             self.from_truth[which],
+            self.image[which],
         )
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """The ground truth of all images, one after the other: (G, 4) boxes, (G,) labels, (G,) image of each."""
+
+    boxes: Tensor
+    labels: Tensor
+    image: Tensor
+
+    @classmethod
+    def of(cls, targets: list[Targets]) -> "_Objects":
+        rois = RoIs.of([target.boxes for target in targets])
+        return cls(rois.boxes, torch.cat([target.labels for target in targets]), rois.image)
 
 
 @torch.no_grad()
@@ -60,40 +86,69 @@ def sample_rois(
     when no proposal found it. Nothing here carries a gradient: where a box stands is decided by the stage
     before, whose loss has already judged it.
     """
-    parts = []
-    for i, target in enumerate(targets):
-        proposed = rois.of_image(i)
-        low_quality = stage.iou if config.low_quality_matches else None
-        matches = match(proposed, target.boxes, stage.iou, stage.iou, low_quality)
+    objects = _Objects.of(targets)
+    low_quality = stage.iou if config.low_quality_matches else None
+    same_image = rois.image[:, None] == objects.image
+    matches = match(rois.boxes, objects.boxes, stage.iou, stage.iou, low_quality, same_image)
+    # All that the draw has to know, in one wait for the whole batch.
+    index, lies_in = fetch(torch.stack([matches.index, rois.image]))
+    counts = [len(target.boxes) for target in targets]
+    row, truth, image = _draw(index, lies_in, counts, config, generator)
+
+    device = rois.boxes.device
+    there, found = send(row, device), send(truth, device)
+    boxes = torch.cat([objects.boxes, rois.boxes])[there]
+    # The background has index -1 and so takes the last entry.
+    labels = torch.cat([objects.labels, objects.labels.new_full((1,), classes)])[found]
+    theirs = torch.cat([objects.boxes, objects.boxes.new_zeros(1, 4)])[found]
+    first = torch.tensor([sum(counts[:i]) for i in range(len(counts))])
+    return StageSamples(
+        RoIs(boxes, send(image, device)),
+        labels,
+        torch.where(found[:, None] >= 0, theirs, boxes),
+        torch.where(truth >= 0, truth - first[image], BACKGROUND),
+        row < len(objects.boxes),
+        image,
+    )
+
+
+def _draw(
+    index: Int[Tensor, " N"],
+    lies_in: Int[Tensor, " N"],
+    counts: list[int],
+    config: CascadeConfig,
+    generator: Draws,
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Which RoIs are drawn; all on the CPU.
+
+    Args:
+        index: each RoI's object, counted through the batch, or what else :func:`match` says of it.
+        lies_in: each RoI's image.
+        counts: objects of each image.
+        config, generator: as for :func:`sample_rois`.
+
+    Returns:
+        Of each drawn RoI: its row in the list of all objects' boxes followed by all RoIs, its object counted
+        through the batch (-1: background), its image.
+    """
+    rows, truth, images = [], [], []
+    objects = torch.arange(sum(counts))
+    for i, own in enumerate(objects.split(counts)):
+        here = torch.nonzero(lies_in == i).squeeze(1)
         # Ground-truth boxes join after the matching: each stands for its own object, and none of them
         # may be the "best overlap" that a low-quality match asks for.
-        added = target.boxes if config.add_truth else target.boxes[:0]
-        own = torch.arange(len(added), device=proposed.device)
-        boxes = torch.cat([added, proposed])
-        matches = Matches(
-            torch.cat([own, matches.index]), torch.cat([proposed.new_ones(len(own)), matches.iou])
+        added = own if config.add_truth else own[:0]
+        matched = torch.cat([added, index[here]])
+        drawn = torch.cat(
+            sample(
+                matched,
+                config.samples,
+                config.positive_fraction,
+                draws_of(generator, i),
+                config.negatives_per_positive,
+            )
         )
-        positive, negative = sample(
-            matches,
-            config.samples,
-            config.positive_fraction,
-            draws_of(generator, i),
-            config.negatives_per_positive,
-        )
-        drawn = torch.cat([positive, negative])
-        truth = matches.index[drawn]
-        found = truth >= 0
-        labels = torch.full_like(truth, classes)
-        labels[found] = target.labels[truth[found]]
-        wanted = boxes[drawn].clone()
-        wanted[found] = target.boxes[truth[found]]
-        image = torch.full_like(truth, i)
-        is_truth = drawn < len(added)
-        parts.append(StageSamples(RoIs(boxes[drawn], image), labels, truth, wanted, is_truth))
-    return StageSamples(
-        RoIs(torch.cat([p.rois.boxes for p in parts]), torch.cat([p.rois.image for p in parts])),
-        torch.cat([p.labels for p in parts]),
-        torch.cat([p.truth for p in parts]),
-        torch.cat([p.boxes for p in parts]),
-        torch.cat([p.from_truth for p in parts]),
-    )
+        rows.append(torch.cat([added, len(objects) + here])[drawn])
+        truth.append(matched[drawn])
+        images.append(torch.full_like(drawn, i))
+    return torch.cat(rows), torch.cat(truth), torch.cat(images)

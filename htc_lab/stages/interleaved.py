@@ -26,7 +26,7 @@ def refined_samples(samples: StageSamples, refined: RoIs) -> RoIs:
 
     A box that started on its object's exact place would teach the following head that boxes come perfect.
     """
-    return refined.select(~samples.from_truth)
+    return refined.select(samples.places(~samples.from_truth))
 
 
 def samples_for_masks(

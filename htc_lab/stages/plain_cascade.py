@@ -114,7 +114,7 @@ def box_losses(
     """
     count = max(len(samples.rois), 1)
     cls_loss = F.cross_entropy(output.class_logits, samples.labels, reduction="sum") / count
-    positive = samples.positive
+    positive = samples.places(samples.positive)
     wanted = encode_deltas(samples.rois.boxes[positive], samples.boxes[positive], stage.stds, stage.means)
     box_loss = F.smooth_l1_loss(output.deltas[positive], wanted, reduction="sum", beta=beta) / count
     return cls_loss, box_loss

@@ -9,13 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from htc_lab import InputError
 from htc_lab.config import Schedule
 from htc_lab.data.dataset import CocoDataset, Sample
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.engine.batches import BatchOfStep, Share, seeded
+from htc_lab.engine.batches import BatchOfStep, Share, batches, seeded
 from htc_lab.engine.distributed import ALONE, LostPeer, Team, _own_device, processes
 from htc_lab.engine.run_folder import RunLog, too_many
 from htc_lab.engine.step import GradientStep
@@ -23,6 +24,7 @@ from htc_lab.model import build_model
 from htc_lab.structures import Counts, Targets
 from tests.engine.test_train import assert_equal, weights
 from tests.engine.two_processes import tiny, train_tiny
+from tests.unit.tiny import assert_same
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
@@ -50,6 +52,21 @@ class Shapes(CocoDataset):
 
 
 BLACK = torch.zeros(3, 9, 9, dtype=torch.uint8)
+
+
+def test_a_batch_for_a_gpu_is_pinned_whole(monkeypatch):
+    """Without a GPU no memory can be pinned: that each tensor would be is seen from its copy."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    source = BatchOfStep(Shapes([True] * 4), 2, 3, seed=0)
+    assert not batches(source, 0, 0).pin_memory
+    assert batches(source, 0, 0, "cuda:1").pin_memory
+    batch = source[0]
+    pinned = pin_memory(batch)
+    assert_same(batch, pinned)
+    for ours, theirs in zip(batch.samples, pinned.samples, strict=True):
+        for part in ("boxes", "labels", "masks"):
+            assert getattr(ours.targets, part) is not getattr(theirs.targets, part)
+        assert ours.image is not theirs.image
 
 
 def ids(batch) -> list[int]:

@@ -23,8 +23,9 @@ def _samples():
     boxes = torch.tensor([[0.0, 0, 10, 10], [5, 5, 20, 30], [8, 0, 12, 9]])
     wanted = torch.tensor([[1.0, 0, 11, 12], [5, 6, 18, 30], [8, 0, 12, 9]])
     truth = torch.tensor([0, 1, -1])
+    rois = RoIs.of([boxes])
     return StageSamples(
-        RoIs.of([boxes]), torch.tensor([2, 0, 3]), truth, wanted, torch.zeros(3, dtype=torch.bool)
+        rois, torch.tensor([2, 0, 3]), wanted, truth, torch.zeros(3, dtype=torch.bool), rois.image
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from htc_lab.config import PAPER_STAGES, CascadeConfig
 from htc_lab.layers.boxes import pairwise_iou
-from htc_lab.layers.matching import BACKGROUND, IGNORED, Matches, match, sample
+from htc_lab.layers.matching import BACKGROUND, IGNORED, match, sample
 from htc_lab.layers.sampling import sample_rois
 from htc_lab.structures import RoIs, Targets
 from tests.unit.boxes import box_lists
@@ -78,6 +78,19 @@ def test_a_later_object_takes_the_box_of_an_earlier_one():
     assert match(boxes, truth, 0.5, 0.5, 0.5).index.tolist() == [1]
 
 
+def test_a_pair_that_is_not_comparable_does_not_overlap():
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 9.0], [40.0, 0.0, 50.0, 9.0]])
+    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 8.0]])
+    comparable = torch.tensor([[False, True], [True, False], [False, False]])
+    matches = match(boxes, truth, 0.5, 0.0, 0.0, comparable)
+    # Not even thresholds of 0 are reached where nothing may be compared.
+    assert matches.index.tolist() == [1, 0, BACKGROUND]
+    assert matches.iou.tolist() == pytest.approx([0.8, 0.9, 0.0])
+    # One column for all objects leaves out whole boxes, and their claim to be an object's best.
+    left_out = match(boxes, truth, 0.95, 0.1, 0.5, torch.tensor([[False], [True], [True]]))
+    assert left_out.index.tolist() == [BACKGROUND, 1, BACKGROUND]
+
+
 @pytest.mark.parametrize(("boxes", "truth"), [(3, 0), (0, 3), (0, 0)])
 def test_matching_with_nothing(boxes, truth):
     matches = match(torch.rand(boxes, 4), torch.rand(truth, 4), 0.5, 0.5, 0.5)
@@ -93,22 +106,22 @@ def test_matching_with_nothing(boxes, truth):
     st.integers(0, 99),
 )
 def test_sampling_counts(index, count, fraction, seed):
-    matches = Matches(torch.tensor(index, dtype=torch.int64), torch.zeros(len(index)))
-    positive, negative = sample(matches, count, fraction, torch.Generator().manual_seed(seed))
+    verdicts = torch.tensor(index, dtype=torch.int64)
+    positive, negative = sample(verdicts, count, fraction, torch.Generator().manual_seed(seed))
     positives, negatives = sum(i >= 0 for i in index), index.count(BACKGROUND)
     assert len(positive) == min(positives, int(count * fraction))
     assert len(negative) == min(negatives, count - len(positive))
-    assert (matches.index[positive] >= 0).all()
-    assert (matches.index[negative] == BACKGROUND).all()
+    assert (verdicts[positive] >= 0).all()
+    assert (verdicts[negative] == BACKGROUND).all()
     for drawn in (positive.tolist(), negative.tolist()):
         assert drawn == sorted(set(drawn))
 
 
 def test_one_seed_gives_one_draw_and_another_seed_another():
-    matches = Matches(torch.arange(40) % 2 - 1, torch.zeros(40))
+    index = torch.arange(40) % 2 - 1
 
     def draw(seed):
-        return torch.cat(sample(matches, 16, 0.5, torch.Generator().manual_seed(seed))).tolist()
+        return torch.cat(sample(index, 16, 0.5, torch.Generator().manual_seed(seed))).tolist()
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
@@ -117,9 +130,9 @@ def test_one_seed_gives_one_draw_and_another_seed_another():
 def test_nothing_is_drawn_where_everything_fits():
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    sample(Matches(torch.tensor([0, -1, -2, 1]), torch.zeros(4)), 8, 0.5, generator)
+    sample(torch.tensor([0, -1, -2, 1]), 8, 0.5, generator)
     assert torch.equal(generator.get_state(), before)
-    sample(Matches(torch.tensor([0, -1, -2, 1]), torch.zeros(4)), 2, 0.5, generator)
+    sample(torch.tensor([0, -1, -2, 1]), 2, 0.5, generator)
     assert not torch.equal(generator.get_state(), before)
 
 

@@ -19,7 +19,7 @@ from htc_lab.config import (
 from htc_lab.engine.train import learning_rate
 from htc_lab.layers.box_head import BoxHead
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
-from htc_lab.layers.matching import Matches, sample
+from htc_lab.layers.matching import sample
 from htc_lab.layers.rpn import anchor_grid
 from htc_lab.layers.sampling import sample_rois
 from htc_lab.model import build_model
@@ -71,7 +71,7 @@ def test_ground_truth_joins_the_rois(add):
 )
 def test_background_is_bounded_by_the_positives(bound, positives, wanted):
     index = torch.tensor([0] * positives + [-1] * 20)
-    found = sample(Matches(index, torch.zeros(len(index))), 8, 0.5, generator(), bound)
+    found = sample(index, 8, 0.5, generator(), bound)
     assert [len(part) for part in found] == [positives, wanted]
 
 

@@ -141,6 +141,20 @@ def test_the_detections_of_a_stage(seen, toggles):
         assert torch.equal(own.masks, paste(soft, record.mask_boxes[here], 64, 64))
 
 
+@pytest.mark.parametrize("stage", [None, 0, 2])
+def test_all_pictures_are_those_of_one_at_a_time(trace, stage):
+    as_they_are = trace.in_pictures(trace.sizes, [(1.0, 1.0)] * 3, 0.4, stage)
+    for i, found in enumerate(as_they_are):
+        assert_same(found, trace.detections(i, stage, 0.4))
+    # Of pictures that were brought to half their height and twice their width.
+    sizes = [(2 * height, width // 2) for height, width in trace.sizes]
+    for i, found in enumerate(trace.in_pictures(sizes, [(2.0, 0.5)] * 3, stage=stage)):
+        one = trace.detections(i)
+        assert torch.equal(found.boxes, one.boxes * torch.tensor([0.5, 2, 0.5, 2]))
+        assert torch.equal(found.scores, one.scores)
+        assert found.masks.shape == (len(one), *sizes[i])
+
+
 def test_a_higher_threshold_gives_smaller_masks(trace):
     sizes = [int(trace.detections(0, mask_threshold=t).masks.sum()) for t in (0.5, 0.6, 0.8)]
     assert sizes == sorted(sizes, reverse=True)
