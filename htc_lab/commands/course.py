@@ -79,8 +79,10 @@ def _grade(action: Grade) -> dict[str, Any] | None:
     points = {grade.student: sum(map(grade.points, numbers)) for grade in grades}
     for grade in grades:
         say(f"{grade.student}: {points[grade.student]} points  {grade.remark}".rstrip(), action.json)
-    cut = all(grade.network_cut for grade in grades)
-    fenced = all(grade.fenced for grade in grades)
+    # Who handed in nothing had no answer that could run.
+    ran = [grade for grade in grades if grade.verdicts]
+    cut = all(grade.network_cut for grade in ran)
+    fenced = all(grade.fenced for grade in ran)
     say(
         f"{action.out}: {len(grades)} students. Network for the answers: {'cut' if cut else 'NOT cut'}; "
         f"files of others and other processes: {'out of reach' if fenced else 'NOT out of reach'}.",

@@ -5,7 +5,7 @@ ends in ``check("NN.N")``. What is built:
 
     student/    solutions taken out, a stub in their place
     solutions/  marker lines taken out
-    otter/      master notebooks in otter-grader's notebook format v1 (tried with 7.0.0), one folder a lesson
+    otter/      master notebooks in otter-grader's notebook format v1, one folder a lesson
 """
 
 import re
@@ -18,6 +18,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from htc_lab.course.checking import GRADER_SEEDS, NOTEBOOK_SEEDS
+from htc_lab.course.exercise import Verdict
 from htc_lab.course.exercises import EXERCISES
 from htc_lab.errors import InputError
 
@@ -139,12 +140,14 @@ def _question(cell: NotebookNode, prompt: NotebookNode, number: str) -> list[Not
 
 
 def _test_cell(number: str, seeds: tuple[int, ...], head: str) -> NotebookNode:
-    name = EXERCISES[number].name
+    exercise = EXERCISES[number]
     text = (
-        f"{head}from htc_lab.course.checking import check\n\ncheck({number!r}, {name}, seeds={seeds}).passed"
+        f"{head}from htc_lab.course.checking import check\n\n"
+        f"print(check({number!r}, {exercise.name}, seeds={seeds}))"
     )
-    # otter takes what the cell returned as what its test expects.
-    output = nbformat.v4.new_output("execute_result", data={"text/plain": "True"}, execution_count=1)
+    # otter takes what the cell wrote as what its test expects, and shows what came instead: message and hint.
+    passed = f"{Verdict(number, exercise.title, 'passed')}\n"
+    output = nbformat.v4.new_output("stream", name="stdout", text=passed)
     return nbformat.v4.new_code_cell(text, outputs=[output], execution_count=1)
 
 

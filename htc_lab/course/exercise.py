@@ -2,9 +2,11 @@
 
 import copy
 import linecache
+import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -182,7 +184,7 @@ def _raised(error: Exception) -> str:
 
 
 def _line_of_answer(trace: TracebackType | None) -> str:
-    """The deepest line outside of installed packages, skipping this file's own call."""
+    """The deepest line outside of Python's and installed packages, skipping this file's own call."""
     lines = [
         (
             frame.f_code.co_filename,
@@ -190,5 +192,6 @@ def _line_of_answer(trace: TracebackType | None) -> str:
         )
         for frame, number in traceback.walk_tb(trace)
     ][1:]
-    own = [line for name, line in lines if "site-packages" not in name and "htc_lab" not in name and line]
+    others = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(__file__).parents[1]))
+    own = [line for name, line in lines if not name.startswith(others) and line]
     return own[-1] if own else ""

@@ -68,14 +68,24 @@ def plot_curves(
     title: str,
     xlabel: str,
     ylabel: str,
+    marks: bool = True,
 ) -> Picture:
-    """A few curves over one axis, and values that don't depend on it as level lines; by their labels."""
+    """A few curves over one axis, and values that don't depend on it as level lines; by their labels.
+
+    Args:
+        places: (k,) along the axis.
+        curves: (k,) by label; nan leaves a gap.
+        levels: by label.
+        title, xlabel, ylabel: in words.
+        marks: a dot at each place.
+    """
     figure = new_figure(8.5, 4.2)
     axes = figure.subplots()
     x = places.numpy()
     colours = iter((hex_of(6), hex_of(4), hex_of(5), hex_of(1)))
     for label, values in curves.items():
-        axes.plot(x, values.numpy(), "-o", color=next(colours), linewidth=2.2, ms=6, label=label)
+        line = "-o" if marks else "-"
+        axes.plot(x, values.numpy(), line, color=next(colours), linewidth=2.2, ms=6, label=label)
     for label, value in levels.items():
         axes.plot(
             x, torch.full_like(places, value).numpy(), "--", color=next(colours), linewidth=2, label=label

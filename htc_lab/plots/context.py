@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from htc_lab.course.experiments.context import DecoyCount, predicted_map
@@ -13,22 +15,45 @@ from htc_lab.plots.figure import Picture, new_figure, plain, row_of_pictures
 from htc_lab.plots.palette import INK, QUIET, hex_of
 
 _SIDE = 480
+_LEAST_SHARE = 0.003
 
 
-def show_prediction(scene: Seen) -> Picture:
-    """The picture, its true semantic map, and the one the branch predicts with its share of right pixels."""
+def show_prediction(scene: Seen, names: Sequence[str]) -> Picture:
+    """The picture, its true semantic map, and the one the branch predicts with its share of right pixels.
+
+    Args:
+        scene: with its semantic map.
+        names: of the map's classes; those that cover a visible area are listed below, beside their colours.
+    """
     true, said = scene.targets.semantic, predicted_map(scene)
     assert true is not None
     right = float((true == said)[true != 255].float().mean())
     scale = max(1, round(_SIDE / max(true.shape)))
     picture = to_pixels(scene.image).repeat(scale, axis=0).repeat(scale, axis=1)
-    return row_of_pictures(
+    figure = row_of_pictures(
         [
             (picture, "Picture", ""),
             (draw_semantic(true, _SIDE), "True semantic map", ""),
             (draw_semantic(said, _SIDE), "What the branch says", f"{right:.0%} of the pixels right"),
         ]
     )
+    seen = torch.stack(
+        [torch.bincount(m.flatten().long(), minlength=256)[: len(names)] for m in (true, said)]
+    )
+    present = torch.nonzero(seen.amax(dim=0) >= _LEAST_SHARE * true.numel()).flatten().tolist()
+    patches = [
+        Patch(facecolor=draw_semantic(torch.tensor([[k]], dtype=torch.uint8), 1)[0, 0] / 255, label=names[k])
+        for k in present
+    ]
+    figure.legend(
+        handles=patches,
+        loc="outside lower left",
+        ncols=len(patches),
+        frameon=False,
+        fontsize=11,
+        labelcolor=INK,
+    )
+    return figure
 
 
 def show_features(features: Mapping[str, Tensor]) -> Picture:
@@ -67,18 +92,21 @@ def plot_decoys(counts: Mapping[str, DecoyCount]) -> Picture:
     figure = new_figure(10.0, 3.2)
     left, right = figure.subplots(1, 2)
     names = list(counts)
-    found = [100 * count.found / max(count.objects, 1) for count in counts.values()]
-    fooled = [100 * count.fooled / max(count.decoys, 1) for count in counts.values()]
-    for axes, title, values, colour in (
+    found = [(count.found, count.objects) for count in counts.values()]
+    fooled = [(count.fooled, count.decoys) for count in counts.values()]
+    for axes, title, pairs, colour in (
         (left, "True objects found, %", found, hex_of(6)),
         (right, "Decoys taken for a thing, %", fooled, hex_of(4)),
     ):
+        values = [100 * part / max(whole, 1) for part, whole in pairs]
         axes.barh(range(len(names)), values, 0.6, color=colour)
-        for place, value in enumerate(values):
-            axes.text(value + 1, place, f"{value:.0f}", va="center", fontsize=11, color=INK)
+        for place, (value, (part, whole)) in enumerate(zip(values, pairs, strict=True)):
+            words = f"{value:.0f}  ({part} of {whole})"
+            axes.text(value + 1, place, words, va="center", fontsize=11, color=INK)
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         plain(axes, title)
         axes.grid(visible=False)
-        axes.set_xlim(0, 110)
+        axes.set_xlim(0, 125)
+        axes.set_xticks(range(0, 101, 20))
     return figure

@@ -38,7 +38,8 @@ def plot_mask_boxes(boxes: MaskBoxes) -> Picture:
         test = boxes.test.numpy()
         words = f"at test time: mean {test.mean():.2f}"
         axes.stairs(_shares(test, edges), edges, color=hex_of(4), linewidth=1.6, linestyle="--", label=words)
-        plain(axes, f"Mask head {t + 1}", xlabel="IoU of the box with its object")
+        ylabel = "share of boxes" if t == 0 else ""
+        plain(axes, f"Mask head {t + 1}", ylabel, "IoU of the box with its object")
         axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc="upper left")
         # Room for the legend; the panels share this axis.
         axes.set_ylim(0, 1.6 * highest)

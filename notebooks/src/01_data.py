@@ -11,9 +11,12 @@ scenes = (1000, 200, 500)  # train, val and test images; drawn once, some 20 sec
 picture = 2
 
 # %%
+import io
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from htc_lab.course.checking import check, yours_or_ours
 from htc_lab.course.place import go_to_root
@@ -49,6 +52,11 @@ for name in ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmen
 # list of polygons or a run-length code (as here). Both become pixels before training, so let us do that by
 # hand.
 #
+# **How exercises work.** Write your code in place of the line that raises `NotImplementedError` and run the
+# cell. `check` calls your function with several inputs and says what differs, where first, and what to think
+# about. The cell below uses your function once it passes, and the lab's own until then, so you may go on and
+# come back. You can't break anything: what hangs is stopped after ten seconds.
+#
 # ### Exercise 01.1 · Polygon to mask
 #
 # A pixel belongs to the object if its **centre** lies inside the outline.
@@ -81,28 +89,8 @@ check("01.1")
 # same tool should make the masks for training and for evaluation.
 
 # %%
-star = [
-    8.2,
-    0.9,
-    10.3,
-    5.6,
-    15.4,
-    6.1,
-    11.5,
-    9.4,
-    12.8,
-    14.3,
-    8.2,
-    11.6,
-    3.6,
-    14.4,
-    4.8,
-    9.4,
-    0.8,
-    6.1,
-    6.1,
-    5.6,
-]
+turns, reach = np.arange(10) * np.pi / 5, np.tile([7.3, 3.2], 5)
+star = np.stack([8.2 + reach * np.sin(turns), 8.1 - reach * np.cos(turns)], axis=1).ravel().tolist()
 by_centres = yours_or_ours("01.1")(star, 15, 16)
 by_coco = decode_segmentation([star], 15, 16)
 same = (by_centres & by_coco).sum() / (by_centres | by_coco).sum()
@@ -223,11 +211,26 @@ lines = [f"classes that were not there: {sorted(set(m.unique().tolist()) - befor
 show_maps(half, lines)
 
 # %% [markdown]
-# The outlines on the right are classes that nobody painted. The same goes for flips and crops: the map has to
-# follow the picture in every step (`htc_lab/data/transforms.py` moves image, boxes, masks and map together).
+# The outlines on the right are classes that nobody painted there. A map also has to follow the picture in
+# every flip, crop and change of size (`htc_lab/data/transforms.py` moves image, boxes, masks and map
+# together).
 #
-# **Colour pictures.** Some archives hold maps as *palette* pictures. Opened as colour they have three
-# channels, and a loss that wants class indices breaks. The lab reads their indices.
+# **Colour pictures.** Some archives hold maps as *palette* pictures: each pixel is an index, and the file
+# also says which colour to show for it. What comes out depends on how it is opened:
+
+# %%
+file = io.BytesIO()
+palette_picture = Image.fromarray(semantic.numpy(), mode="P")
+palette_picture.putpalette([value for k in range(256) for value in (k, 97 * k % 256, 255 - k)])
+palette_picture.save(file, format="png")
+for way in ("P", "RGB"):
+    pixels = np.asarray(Image.open(file).convert(way))
+    print(f"opened as {way:>3}: shape {pixels.shape}, one pixel: {pixels[60, 60]}")
+print("the class there:", int(semantic[60, 60]))
+
+# %% [markdown]
+# Three numbers a pixel are colours, not classes, and a loss that wants class indices breaks. The lab reads
+# the indices, and refuses a true colour picture in a line that names the file.
 #
 # ## Why 183 classes, when COCO-Stuff has 171 and COCO 80?
 #

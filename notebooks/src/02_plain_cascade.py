@@ -173,11 +173,38 @@ check("02.3")
 # Your `decode` in the live model: the cascade below runs with it in the place of the lab's own.
 
 # %%
-with decoding_with(yours_or_ours("02.3")):
+decode_here = yours_or_ours("02.3")
+with decoding_with(decode_here):
     mine = model.cascade(scene.features, scene.proposals)
 far = max(float((a.boxes - b.boxes).abs().max()) for a, b in zip(mine.stages, trace.stages, strict=True))
 print(f"largest difference of any box of any stage: {far:.5f} px")
-show_model(model, samples[shown])
+
+# %% [markdown]
+# **What if?** Any function can be plugged in, wrong ones too. This one goes twice as far as the head says. Do
+# the later stages bring the boxes back? Change it as you like (no stds, half of each way, dx alone) and run
+# the cell again.
+
+
+# %%
+def what_if(boxes, deltas, stds, width, height):
+    return decode_here(boxes, 2 * deltas, stds, width, height)
+
+
+with decoding_with(what_if):
+    picture = show_model(model, samples[shown])
+    explorer = htc_lab.explore(
+        samples[shown],
+        {"what if": model},
+        toggles=model.config.toggles,
+        stage=1,
+        show=("boxes", "truth"),
+        # Ideas of later lessons.
+        hide=["interleaved", "mask_flow", "semantic", "presets", "compare", "off_means"],
+    )
+picture
+
+# %%
+explorer
 
 # %% [markdown]
 # ## What the loss looks at
@@ -209,6 +236,30 @@ def draw_sample(index, count, positive_fraction, order):
 check("02.4")
 
 # %% [markdown]
+# Your matching and your sample on the boxes that each stage gets, in all the scenes: samples of 32, as this
+# small model is trained with, and of 64. (The paper draws 512 of 2000.) Are positives a quarter?
+
+# %%
+draw = yours_or_ours("02.4")
+fraction = model.config.cascade.positive_fraction
+runs = [model.cascade(seen.features, seen.proposals, per_stage_view=False) for seen in scenes]
+order_of = torch.Generator().manual_seed(0)
+for count in (32, 64):
+    for t, stage in enumerate(model.config.cascade.stages):
+        drawn = []
+        for seen, run in zip(scenes, runs, strict=True):
+            index = match(run.stages[t].rois, seen.targets.boxes, stage.iou)
+            drawn.append(draw(index, count, fraction, torch.randperm(len(index), generator=order_of)))
+        ratios = [len(background) / max(len(positives), 1) for positives, background in drawn]
+        more = sum(ratio > 1 / fraction - 1 for ratio in ratios)
+        print(
+            f"{count} boxes, stage {t + 1}: 1 to {max(ratios):.1f} at most; more than 1 to 3 in {more} scenes"
+        )
+
+# %% [markdown]
+# Where there are fewer, background fills the sample up to its size. (In training the ground-truth boxes join
+# the proposals, so that every object has a positive.)
+#
 # ## What do `s0`, `s1`, `s2` mean in a training log?
 #
 # They are the stages, counted from 0: each has a loss for classes, boxes and masks, and the share of boxes it

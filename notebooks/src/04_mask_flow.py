@@ -28,6 +28,7 @@ import torch.nn.functional as F
 import htc_lab
 from htc_lab.course.checking import check, yours_or_ours
 from htc_lab.course.experiments.masks import kept_or_rerun, loss_reach
+from htc_lab.course.experiments.passes import mask_passes, pass_table
 from htc_lab.course.experiments.scenes import look_at
 from htc_lab.course.experiments.stage_ap import stage_ap_table
 from htc_lab.course.live import live_flow
@@ -124,6 +125,30 @@ price = sum(
 print(f"all the weights of the flow: {price} of {sum(p.numel() for p in model.parameters())}")
 
 # %% [markdown]
+# **What if?** Plug in another $\mathcal F$ and look at stages 2 and 3: half of the flow, as here; the flow
+# alone, without $\mathbf x$; twice as much.
+
+
+# %%
+def what_if(x, previous, flow):
+    return x if previous is None else x + 0.5 * flow(previous)
+
+
+with flowing_with(what_if):
+    changed = model.cascade(scene.features, scene.proposals)
+    explorer = htc_lab.explore(
+        samples[shown],
+        {"what if": model},
+        toggles=model.config.toggles,
+        stage=3,
+        hide=["semantic", "off_means"],  # the next lesson's
+    )
+show_soft_masks({"yours": with_flow, "what if": changed}, found_places(with_flow, scene.targets, most=1))
+
+# %%
+explorer
+
+# %% [markdown]
 # ## Which boxes feed stage t, if stage t - 1 had others?
 #
 # The question nearly every reader of the paper asks. Stage 2's mask feature was made on stage 2's boxes;
@@ -172,9 +197,23 @@ plot_curves(
 # At the right end nothing has moved and there is no difference. The further the boxes lay apart, the more the
 # kept feature speaks of another place.
 #
-# The price: in training every stage has boxes of its own, so stage 1 runs one trunk, stage 2 two, stage 3
-# three: six in all. At test time all heads work on the **same final boxes** (boxes are *not* updated
-# between mask stages), and one pass through the three trunks serves them all.
+# ## Are boxes updated between the mask stages?
+#
+# In training, yes: every stage has boxes of its own. And at test time? Count how often each trunk runs, and
+# on how many sets of boxes:
+
+# %%
+passes = mask_passes(model, scene)
+pass_table(passes)
+
+# %%
+pooled = passes["test"].boxes[0]
+print("at test time all mask heads look at the final boxes:", torch.equal(pooled, with_flow.boxes))
+
+# %% [markdown]
+# In training stage 1 runs one trunk, stage 2 two, stage 3 three: six in all. That is the price of eq. 5. At
+# test time the boxes are finished before the first mask is drawn, nothing moves between the mask stages, and
+# one pass through the three trunks serves them all.
 #
 # ## What the flow does in training
 #

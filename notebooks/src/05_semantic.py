@@ -30,6 +30,7 @@ from htc_lab.course.place import go_to_root
 from htc_lab.course.plugging import fusing_with
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
+from htc_lab.plots import show_model
 from htc_lab.plots.context import plot_class_iou, plot_decoys, show_features, show_prediction
 
 go_to_root()
@@ -37,7 +38,8 @@ model = htc_lab.load(model_name)
 samples = classroom_samples(pictures)
 scenes = look_at(model, samples)
 scene = scenes[shown]
-show_prediction(scene)
+names = (*SCENE_THINGS, *SCENE_STUFF)
+show_prediction(scene, names)
 
 # %% [markdown]
 # **How do I see what the branch says?** Like this: `features.semantic_logits` holds a score for each class
@@ -45,7 +47,6 @@ show_prediction(scene)
 # scene at once, objects and surroundings alike.
 
 # %%
-names = (*SCENE_THINGS, *SCENE_STUFF)
 plot_class_iou(class_iou(scenes, len(names)), names, len(SCENE_THINGS))
 
 # %% [markdown]
@@ -55,7 +56,8 @@ plot_class_iou(class_iou(scenes, len(names)), names, len(SCENE_THINGS))
 # ## A dummy: the simplest branch
 #
 # All levels of the pyramid, brought to one size and added up. That is already a map that knows fine detail
-# (from the first levels) and the whole scene (from the last).
+# (from the first levels) and the whole scene (from the last). The paper's model adds up five levels at stride
+# 8; this small one has four, and adds them up at stride 4.
 
 # %%
 levels = scene.features.levels
@@ -125,6 +127,24 @@ print("the model with it says the same, bit for bit:", torch.equal(mine.scores, 
 # (In the model the context for boxes comes averaged already: averaging while pooling is the same and
 # cheaper.)
 #
+# **What if?** Three times the context: which objects vanish, and which false ones? Try others: the context
+# alone, or upside down (`features + context.flip(2)`), so that the heads are told of another place.
+
+
+# %%
+def what_if(features, context):
+    return features + 3 * context
+
+
+with fusing_with(what_if):
+    picture = show_model(model, samples[shown])
+    explorer = htc_lab.explore(samples[shown], {"what if": model})
+picture
+
+# %%
+explorer
+
+# %% [markdown]
 # ## What is it good for? Decoys
 #
 # The scenes hold *decoys*: the outline of a kite, but on sand; a can, but in the sky. They look like the
@@ -153,9 +173,9 @@ plot_decoys(
 #
 # ## A loss with unknown pixels
 #
-# In a map 255 means *unknown*. Pictures of different size are padded for a batch, and the padding is 255 as
-# well. No loss falls on these pixels. But what is the sum of the others **divided by**: by the known
-# pixels, or by all?
+# In a map 255 means *unknown*. It is no class, and nothing has to be renumbered for it. Pictures of different
+# size are padded for a batch, and the padding is 255 as well. No loss falls on these pixels. But what is the
+# sum of the others **divided by**: by the known pixels, or by all?
 #
 # ### Exercise 05.3 · Semantic loss with ignored pixels
 
@@ -178,9 +198,9 @@ def segmentation_loss(logits, labels, count_ignored):
 check("05.3")
 
 # %% [markdown]
-# **Weight 1 or 0.2?** The paper gives the branch's loss the weight 1, the reference's configs 0.2, and they
-# also divide by different counts. What is left of the loss of one and the same map, when more and more of
-# it is unknown:
+# **Weight 1 or 0.2?** The paper gives the branch's loss the weight 1 and does not say what the mean is taken
+# over; the lab's paper setting takes the known pixels. The reference's configs have 0.2, and it divides by
+# all pixels. What is left of the loss of one and the same map, when more and more of it is unknown:
 
 # %%
 loss = yours_or_ours("05.3")

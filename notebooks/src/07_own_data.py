@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 import htc_lab
+from htc_lab.course.checking import check, yours_or_ours
 from htc_lab.course.experiments.own_data import write_example
 from htc_lab.course.place import go_to_root
 from htc_lab.course.scenes import classroom_samples
@@ -60,6 +61,37 @@ print(json.dumps(tree["annotations"][0])[:200], "...")
 # %% [markdown]
 # `segmentation` may be polygons as well. `area` and `iscrowd` are filled in where they are left out.
 #
+# ### Exercise 07.1 · From category ids to labels
+#
+# The ids of the categories may be any numbers: COCO's run from 1 to 90 with ten gaps. A model has K outputs
+# and wants labels 0 to K - 1, without gaps. Labels that start at 1, or a K that does not fit, are the usual
+# reason for a loss that is `nan` or a branch that learns nothing.
+
+
+# %% tags=["exercise"]
+def labels_of(category_ids, of_objects):
+    """The label of each object.
+
+    category_ids: list of int, the ids of the file's `categories`, in the file's order, which is the labels'.
+    of_objects: list of int, the `category_id` of each object.
+    Returns a list of int in 0..K-1, K = len(category_ids).
+    """
+    ### BEGIN SOLUTION
+    return [category_ids.index(category) for category in of_objects]
+    ### END SOLUTION
+
+
+check("07.1")
+
+# %%
+own_ids = [category["id"] for category in tree["categories"]]
+first = dataset.image_ids[0]
+of_first = [row["category_id"] for row in tree["annotations"] if row["image_id"] == first]
+print(f"categories of the objects of picture {first}:", of_first)
+print("their labels by your function:        ", yours_or_ours("07.1")(own_ids, of_first))
+print("as the model gets them:               ", dataset[0].targets.labels.tolist())
+
+# %% [markdown]
 # ## When something is wrong
 #
 # Data is checked before anything is computed, and a message names the file, the field and the mend. Break
@@ -94,6 +126,12 @@ show_model(model, dataset[1])
 # %%
 explorer = htc_lab.explore(dataset[1], {"htc": model})
 explorer
+
+# %% [markdown]
+# For a report, or where widgets don't run, the same state as a still picture:
+
+# %%
+explorer.figure()
 
 # %% [markdown]
 # What is set is one line of text that you can share. A teacher can hide knobs whose idea has not come yet:

@@ -33,3 +33,10 @@ def make_run(run: Path, done: int, whole: int = 40, evaluated: tuple[int, ...] =
             add_lines(run, evaluation_line(step, 0.5 * step))
             (run / f"samples/step_{step:06d}.png").write_bytes(b"png of step %d" % step)
     return run
+
+
+def finish(run: Path, ap: float) -> Path:
+    """The run as an ablation leaves it: evaluated on the test split, after the training."""
+    found = {"segm": {"AP": ap}, "bbox": {"AP": ap + 5}, "stage_mask_ap": [ap - 2, ap - 1, ap, ap]}
+    (run / "evaluation.json").write_text(json.dumps({"ap": found, "asked": {"images": [1, 2, 3]}}))
+    return run

@@ -16,9 +16,11 @@ from htc_lab.explorer.export import board_script, board_styles
 from htc_lab.files import write_atomically
 from tests.browser.lab import browse
 
-_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><style>
-:root {{ color-scheme: light dark; }} body {{ margin: 0; background: Canvas; }}
-{css}</style></head><body><main></main><script type="module">
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Trainings</title><style>
+:root {{ color-scheme: light dark; }} body {{ margin: 0; background: #ffffff; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #121518; }} }}
+h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }}
+{css}</style></head><body><header><h1>Trainings</h1></header><main></main><script type="module">
 {script}
 const data = {data};
 const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));

@@ -8,12 +8,13 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from htc_lab.board.process import RECORD, stop, trainer, wait_for_end
 from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.write_scenes import write_classroom
-from tests.board.folders import make_run
+from tests.board.folders import finish, make_run
+from tests.browser.board_picture import page_of
 from tests.browser.lab import browse, run_all_cells, serve
 
 SECONDS = 120_000
@@ -110,3 +111,24 @@ def test_a_training_is_watched_survives_its_kernel_and_is_stopped_and_resumed(pl
         assert nameless == []
         assert board.evaluate("e => e.scrollWidth <= e.clientWidth")
         page.close()
+
+
+def test_an_ablation_shows_its_runs_losses_and_their_last_ap(browser: Browser, tmp_path: Path) -> None:
+    ladder = tmp_path / "ablation"
+    for i, name in enumerate(("plain_cascade_seed0", "plain_cascade_seed1", "htc_seed0", "htc_seed1")):
+        finish(make_run(ladder / name, 40), 20.0 + i)
+    (tmp_path / "board.html").write_text(page_of((ladder,)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1180, "height": 800})
+    page.goto((tmp_path / "board.html").as_uri())
+    expect(page.get_by_role("img", name=re.compile("Loss .*htc_seed1 .* at step 40"))).to_be_visible()
+    expect(page.get_by_role("heading", name="AP after the training")).to_be_visible()
+    last = "Mask AP after the training: plain_cascade 20.0, 21.0; htc 22.0, 23.0"
+    expect(page.get_by_role("img", name=last)).to_be_visible()
+    stages = page.get_by_role(
+        "img", name=re.compile("Mask AP by stage: .*htc, Stage 1: 20.5.*htc, Mean: 22.5")
+    )
+    expect(stages).to_be_visible()
+    expect(page.get_by_text("of several seeds, their mean")).to_be_visible()
+    strokes = page.locator(".run .key path").evaluate_all("all => all.map(p => p.getAttribute('stroke'))")
+    assert strokes[0] == strokes[1] != strokes[2] == strokes[3]
+    page.close()

@@ -1,6 +1,7 @@
 """What ``check`` says of right, wrong, hanging and crashing answers, and that none of them gets through."""
 
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -62,6 +63,15 @@ def test_a_crash_names_the_line_of_the_student() -> None:
     assert verdict.status == "crashed"
     assert "AttributeError" in str(verdict)
     assert "return previous.mean() + x" in str(verdict)
+
+
+def test_a_crash_inside_a_library_names_the_line_that_called_it() -> None:
+    def careless(x, previous, flow):
+        return json.loads("no json")
+
+    text = str(check("04.2", careless))
+    assert 'return json.loads("no json")' in text
+    assert "raise" not in text
 
 
 def test_changing_an_argument_in_place_is_noticed() -> None:

@@ -9,6 +9,7 @@ from htc_lab.course.exercises import EXERCISES
 from htc_lab.course.exercises.lesson06 import average_precision
 from htc_lab.course.experiments.boxes import box_journey, boxes_of, toward_truth
 from htc_lab.course.experiments.context import class_iou, count_decoys, predicted_map
+from htc_lab.course.experiments.full_size import rehearse, reproduction_table, val_of
 from htc_lab.course.experiments.gain import image_scores
 from htc_lab.course.experiments.masks import (
     chained_masks,
@@ -18,10 +19,14 @@ from htc_lab.course.experiments.masks import (
     mask_iou,
     mask_training_boxes,
 )
+from htc_lab.course.experiments.own_data import write_example
+from htc_lab.course.experiments.passes import mask_passes, pass_table
 from htc_lab.course.experiments.scenes import Seen, look_at
+from htc_lab.course.experiments.size_ap import size_ap
 from htc_lab.course.plugging import decoding_with, flowing_with, fusing_with
 from htc_lab.course.scenes import classroom_samples
-from htc_lab.engine.evaluate import evaluate
+from htc_lab.data.scenes import SCENE_THINGS
+from htc_lab.engine.evaluate import encode_masks, evaluate
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.structures import RoIs
 
@@ -174,3 +179,54 @@ def test_a_missed_object_counts_nothing(model) -> None:
     values = image_scores(model, classroom_samples(2))
     assert ((values >= 0) & (values <= 1)).all()
     assert (image_scores(model, classroom_samples(2), threshold=1.1) == 0).all()
+
+
+def test_training_runs_six_trunks_and_a_test_three_on_the_final_boxes(model, scenes) -> None:
+    passes = mask_passes(model, scenes[0])
+    assert passes["training"].trunks == [3, 2, 1]
+    assert passes["test"].trunks == [1, 1, 1]
+    assert len(passes["training"].boxes) == 3
+    (boxes,) = passes["test"].boxes
+    final = model.cascade(scenes[0].features, scenes[0].proposals).boxes
+    assert torch.equal(boxes, final)
+    rows = pass_table(passes).data.splitlines()
+    assert rows[2].startswith("| training | 3 × | 2 × | 1 × | 3 (of ")
+    assert rows[3] == f"| test | 1 × | 1 × | 1 × | 1 (of {len(final)} boxes) |"
+    assert "mask_features" not in vars(model.roi_head), "the model is as it was"
+    assert not any(head.convs[0]._forward_hooks for head in model.roi_head.mask_head)
+
+
+def test_the_rule_for_a_detections_size_moves_ap_by_size_and_not_ap() -> None:
+    """A frame 40 px wide whose mask is 304 px large: medium by its box, small by its mask."""
+    frame = torch.zeros(2, 100, 100, dtype=torch.bool)
+    frame[0, 10:50, 10:50] = True
+    frame[0, 12:48, 12:48] = False
+    frame[1, 30:70, 55:95] = True
+    frame[1, 32:68, 57:93] = False
+    code, false = encode_masks(frame)
+    image = {"id": 1, "width": 100, "height": 100}
+    row = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": code}
+    row |= {"bbox": [10.0, 10.0, 40.0, 40.0], "area": float(frame[0].sum())}
+    truth = {"images": [image], "annotations": [row], "categories": [{"id": 1, "name": "frame"}]}
+    found = {"image_id": 1, "category_id": 1, "bbox": [0.0, 0.0, 1.0, 1.0]}
+    results = [
+        {**found, "segmentation": false, "score": 0.9},
+        {**found, "segmentation": code, "score": 0.5},
+    ]
+    by_mask, by_box = (size_ap(truth, results, way, (32.0, 96.0)) for way in (False, True))
+    assert by_mask[:2] == pytest.approx([50.0, 50.0])
+    # The false frame, medium by its box, no longer counts against the small ones.
+    assert by_box[:2] == pytest.approx([50.0, 100.0])
+    assert np.isnan(by_mask[2:]).all()
+    wanted = evaluate(truth, results, "segm", engine="pycocotools")
+    assert by_mask[:2] == pytest.approx([wanted["AP"], wanted["APs"]])
+
+
+def test_a_rehearsal_with_random_weights_finds_no_gain(tmp_path) -> None:
+    folder = write_example(tmp_path / "own", classroom_samples(5), SCENE_THINGS)
+    outcome = rehearse(val_of(folder), tmp_path / "out", images=1, short=64)
+    assert outcome.images == 1
+    assert outcome.statistics["htc"]["segm"]["AP"] < 1
+    shown = reproduction_table(outcome).data
+    assert "| gain, 95 % interval |" in shown
+    assert "is not significant" in shown

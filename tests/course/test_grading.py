@@ -1,6 +1,7 @@
 """A folder of submissions: right, wrong, hanging, crashing, unanswered, and things that are no submission."""
 
 import csv
+import json
 import socket
 import sys
 from pathlib import Path
@@ -161,3 +162,16 @@ def test_a_process_that_gave_up_its_network_reaches_nobody() -> None:
         ended = run_limited(tries, 10.0)
     assert ended.value is not None
     assert ended.value["reached"] != ended.value["cut"]
+
+
+def test_who_handed_in_nothing_does_not_change_the_word_on_the_fences(tmp_path: Path, capsys) -> None:
+    write(tmp_path / "in" / "ada.ipynb", RIGHT)
+    said = []
+    for name in ("ada", "ben"):
+        (tmp_path / "in" / name).mkdir(exist_ok=True)
+        flags = ["--out", str(tmp_path / "grades.csv"), "--exercises", "04.2", "--json"]
+        main(["course", "grade", str(tmp_path / "in"), *flags])
+        figures = json.loads(capsys.readouterr().out)
+        said.append((figures["network_cut"], figures["fenced"]))
+    assert figures["points"] == {"ada": 2, "ben": 0}
+    assert said[0] == said[1]

@@ -1,10 +1,13 @@
 """The notebooks themselves: in step with their sources, and executed for real at a tiny size."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from htc_lab.course.copies import for_students, with_solutions
 from htc_lab.course.exercises import EXERCISES
@@ -28,7 +31,13 @@ TINY: dict[str, dict[str, Any]] = {
     "05_semantic": {"pictures": 3, "shown": 1},
     "06_ablation": {"size": "tiny"},
     "07_own_data": {"pictures": 5},
-    "08_coco": {"timed": "classroom", "size": (96, 128)},
+    "08_coco": {
+        "timed": "classroom",
+        "size": (96, 128),
+        "rehearsed": 1,
+        "scored": 3,
+        "scenes_on_disk": FEW,
+    },
 }
 LESSONS = sorted(name for name in TINY if any(number.startswith(name[:2]) for number in EXERCISES))
 LESSONS.remove("06_ablation")  # its trainings have a test of their own
@@ -96,12 +105,19 @@ def test_the_committed_lesson_is_the_unanswered_one_and_runs_through(name: str) 
     assert "✓" not in text
 
 
-@pytest.mark.parametrize("name", ["07_own_data", "08_coco"])
-def test_a_lesson_without_exercises_runs(name: str, tmp_path: Path) -> None:
-    notebook = run(name, tmp_path)
-    assert not any(output.output_type == "error" for output in all_outputs(notebook))
-    written = [cell for cell in notebook.cells if cell.id != "injected-parameters"]
-    assert "image/png" in kinds(written[2].outputs)
+def test_the_last_lesson_runs_on_a_tree_of_coco(tmp_path: Path) -> None:
+    """Annotations of COCO itself, with pictures of noise under them."""
+    coco = tmp_path / "data" / "coco"
+    (coco / "annotations").mkdir(parents=True)
+    (coco / "val2017").mkdir()
+    source = Path(__file__).parents[1] / "engine" / "coco_excerpt.json"
+    (coco / "annotations" / "instances_val2017.json").write_text(source.read_text())
+    for image in json.loads(source.read_text())["images"]:
+        noise = np.random.default_rng(image["id"]).integers(0, 256, (image["height"], image["width"], 3))
+        Image.fromarray(noise.astype(np.uint8)).save(coco / "val2017" / image["file_name"])
+    text = said(run("08_coco", tmp_path))
+    assert "data/coco: 12 pictures, 24 classes" in text
+    assert "stands in" in text, "the handed out copy runs through too"
 
 
 def test_the_ablation_runs_and_a_second_run_reads_what_is_there(tmp_path: Path) -> None:
@@ -136,6 +152,6 @@ def test_committed_pictures_are_there_for_a_reader_without_a_kernel(name: str) -
     notebook = nbformat.read(notebooks_folder() / f"{name}.ipynb", as_version=4)
     shown = [o for c in notebook.cells for o in c.get("outputs", [])]
     assert "image/png" in kinds(shown)
-    # A live view leaves its picture where there is no kernel; these two lessons have none.
+    # A live view leaves its picture where there is no kernel; these lessons have none, or the explorer alone.
     assert "image/jpeg" in kinds(shown) or name in ("01_data", "08_coco", "07_own_data")
     assert not any("widget-view" in kind for kind in kinds(shown))

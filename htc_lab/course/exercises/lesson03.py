@@ -55,7 +55,7 @@ def _one_late(boxes: list[Tensor], stage: int, interleaved: bool, training: bool
 WHICH = Exercise(
     "03.1",
     "mask_boxes",
-    "Which boxes does mask stage t get?",
+    "The boxes of mask stage t",
     mask_boxes,
     _boxes_cases,
     "boxes[0] are the proposals, boxes[t] what box stage t made of them. Eq. 1 and eq. 2 differ in "

@@ -6,12 +6,14 @@ const APS = [['mask', 'mask AP'], ['box', 'box AP']];
 const LOSSES = { loss: 'all', boxes: 'boxes', masks: 'masks', proposals: 'proposals', semantic: 'semantic' };
 const STATES = { running: 'training', finished: 'done', stopped: 'stopped', failed: 'failed', waiting: 'not begun' };
 // Darker than the objects' colours where those would be lost on white paper, and told apart by dashes as well.
-const RUN_COLOURS = ['#2b7bc4', '#d55e00', '#00855f', '#a8508a', '#8a6d00', '#56b4e9'];
-const RUN_COLOURS_DARK = ['#6fb6ee', '#ff9a57', '#3fc79c', '#dd9cc4', '#f0e442', '#a9d6f5'];
-const DASHES = ['', '7 4', '2 3', '9 3 2 3', '12 3', '4 2'];
+const RUN_COLOURS = ['#2b7bc4', '#d55e00', '#00855f', '#a8508a', '#8a6d00', '#56b4e9', '#5c6670', '#b03a4a'];
+const RUN_COLOURS_DARK = ['#6fb6ee', '#ff9a57', '#3fc79c', '#dd9cc4', '#f0e442', '#a9d6f5', '#aab4bd', '#f08a98'];
+const DASHES = ['', '7 4', '2 3', '9 3 2 3', '12 3', '4 2', '1 2'];
+const MOST_NAMES = 10;
 
 const lasting = seconds => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
 const points = x => (x === null || x === undefined ? '–' : x.toFixed(1));
+const mean = values => values.reduce((a, b) => a + b, 0) / values.length;
 const short = x => (x >= 1000 ? `${+(x / 1000).toFixed(1)}k` : String(+x.toPrecision(3)));
 
 // Round numbers from 0, about so many of them, that reach `top`.
@@ -55,15 +57,24 @@ export function createBoard(root, host) {
     const panel = (title, extra, ...rest) => h('section', { class: 'panel', 'aria-label': title }, h('div', { class: 'line' }, h('h3', {}, title), h('span', { class: 'grow' }), extra), ...rest);
     root.replaceChildren(
       h('header', { class: 'head' }, h('h2', {}, 'Training Dashboard'), parts.sub), parts.places, parts.said, parts.table,
-      h('div', { class: 'plots' }, panel('Loss', parts.loss, parts.losses), panel('AP on the way', parts.ap, parts.aps, parts.apNote),
+      h('div', { class: 'plots' }, panel('Loss', parts.loss, parts.losses), parts.apPanel = panel('AP on the way', parts.ap, parts.aps, parts.apNote),
         panel('Mask AP by stage', null, parts.stages, parts.stageNote),
         parts.samples = panel('What it finds', parts.sampleName, parts.picture, parts.slider, parts.none)));
     return parts;
   }
 
+  // Seeds of one rung (htc_seed0, htc_seed1) share a colour and differ in their dashes; else each run has its own of both.
+  const rungOf = run => run.name.replace(/_seed\d+$/, '');
+  const rungs = () => [...new Set(report.runs.map(rungOf))];
+  const seedsOf = rung => report.runs.filter(run => rungOf(run) === rung);
   const colours = () => (root.dataset.dark === 'true' ? RUN_COLOURS_DARK : RUN_COLOURS);
-  const colourOf = i => colours()[i % RUN_COLOURS.length];
-  const dashOf = i => DASHES[i % DASHES.length];
+  const colourOf = i => colours()[rungs().indexOf(rungOf(report.runs[i])) % RUN_COLOURS.length];
+  const dashOf = i => {
+    const rung = rungOf(report.runs[i]);
+    return DASHES[(rungs().length < report.runs.length ? seedsOf(rung).indexOf(report.runs[i]) : i) % DASHES.length];
+  };
+  // Text in a run's colour: dark enough to be read on paper, light enough on black.
+  const inkOf = i => `color-mix(in srgb, ${colourOf(i)} 62%, var(--ink))`;
   const chosen = () => report.runs.find(run => run.name === view.run);
 
   // ---- who trains, and the buttons ----
@@ -134,11 +145,12 @@ export function createBoard(root, host) {
   }
   const line = (xs, ys, place) => xs.map((step, i) => (ys[i] === null ? '' : `${i && ys[i - 1] !== null ? 'L' : 'M'}${place.x(step).toFixed(1)} ${place.y(ys[i]).toFixed(1)}`)).join('');
   // Names at the lines' ends, moved apart where they would touch.
-  function names(nodes, ends, place, tall) {
+  function names(nodes, all, tall) {
+    const ends = all.length > MOST_NAMES ? all.filter(({ i }) => report.runs[i].name === view.run) : all;
     ends.sort((a, b) => a.y - b.y);
     for (let i = 1; i < ends.length; i++) ends[i].y = Math.max(ends[i].y, ends[i - 1].y + 15);
     const over = ends.length ? Math.max(0, ends.at(-1).y - (tall - 26)) : 0;
-    for (const end of ends) nodes.push(s('text', { x: end.x + 9, y: end.y - over + 4, fill: end.colour, 'font-weight': 600, class: 'end' }, end.text));
+    for (const end of ends) nodes.push(s('text', { x: end.x + 9, y: end.y - over + 4, fill: inkOf(end.i), 'font-weight': 600, class: 'end' }, end.text));
   }
   const mostSteps = () => Math.max(1, ...report.runs.map(run => run.steps ?? run.step));
 
@@ -153,18 +165,26 @@ export function createBoard(root, host) {
       const capped = ys.map(y => Math.min(y, Math.max(...calm) * 1.3)), smooth = smoothed(capped);
       if (ys.length > 12) nodes.push(s('path', { d: line(xs, capped, place), fill: 'none', stroke: colourOf(i), 'stroke-width': 1, opacity: 0.28 }));
       nodes.push(s('path', { d: line(xs, smooth, place), fill: 'none', stroke: colourOf(i), 'stroke-width': 2, 'stroke-dasharray': dashOf(i) }));
-      ends.push({ x: place.x(xs.at(-1)), y: place.y(smooth.at(-1)), colour: colourOf(i), text: two(smooth.at(-1)) });
+      ends.push({ x: place.x(xs.at(-1)), y: place.y(smooth.at(-1)), i, text: two(smooth.at(-1)) });
       told.push(`${report.runs[i].name} ${two(smooth.at(-1))} at step ${xs.at(-1)}`);
     }
-    names(nodes, ends, place, tall);
+    names(nodes, ends, tall);
     if (!drawn.length) nodes.push(s('text', { x: '50%', y: tall / 2, 'text-anchor': 'middle', fill: 'var(--ink2)' }, 'no steps yet'));
     setAttribute(ui.losses, 'aria-label', `Loss (${LOSSES[view.loss]}) over the steps: ${told.join('; ') || 'no steps yet'}`);
     ui.losses.replaceChildren(...nodes);
   }
 
   function showAps() {
-    const tall = 210, nodes = [], told = [], ends = [];
+    const nodes = [], told = [], ends = [];
     const drawn = report.runs.map((run, i) => ({ i, found: run.evaluations.filter(each => each[view.ap] !== null) })).filter(({ found }) => found.length);
+    const measured = drawn.some(({ found }) => found.some(each => !each.final)), only = drawn.length > 0 && !measured;
+    const title = only ? 'AP after the training' : 'AP on the way';
+    setText(ui.apPanel.firstChild.firstChild, title);
+    setAttribute(ui.apPanel, 'aria-label', title);
+    const bars = new Set(drawn.map(({ i }) => rungOf(report.runs[i]))).size;
+    const tall = only ? 12 + bars * (bars > 5 ? 26 : 36) : 210;
+    ui.aps.style.height = `${tall}px`;
+    if (only) { showFinalAps(drawn, tall); return; }
     const best = Math.max(1, ...drawn.flatMap(({ found }) => found.map(each => each[view.ap])));
     const place = axes(ui.aps, nodes, mostSteps(), best * 1.08, tall);
     for (const { i, found } of drawn) {
@@ -175,10 +195,10 @@ export function createBoard(root, host) {
         nodes.push(each.final ? s('path', { d: `M${x} ${y - 6}l6 6-6 6-6-6z`, fill: colourOf(i), stroke: 'var(--bg)', 'stroke-width': 1.5 }) : s('circle', { cx: x, cy: y, r: 3.4, fill: 'var(--bg)', stroke: colourOf(i), 'stroke-width': 2 }));
       }
       const last = found.at(-1);
-      ends.push({ x: place.x(last.step), y: place.y(last[view.ap]), colour: colourOf(i), text: points(last[view.ap]) });
+      ends.push({ x: place.x(last.step), y: place.y(last[view.ap]), i, text: points(last[view.ap]) });
       told.push(`${report.runs[i].name} ${found.map(each => `${points(each[view.ap])} at step ${each.step}`).join(', ')}`);
     }
-    names(nodes, ends, place, tall);
+    names(nodes, ends, tall);
     if (!drawn.length) nodes.push(s('text', { x: '50%', y: tall / 2, 'text-anchor': 'middle', fill: 'var(--ink2)' }, 'not measured yet'));
     const way = drawn.flatMap(({ found }) => found.filter(each => !each.final)), ends2 = drawn.flatMap(({ found }) => found.filter(each => each.final));
     setText(ui.apNote, [way.length ? `○ on ${plural(way[0].images, 'val picture')}: so few move by chance` : '', ends2.length ? `◆ after the training, on ${plural(ends2[0].images, 'test picture')}` : '',
@@ -187,28 +207,56 @@ export function createBoard(root, host) {
     ui.aps.replaceChildren(...nodes);
   }
 
-  // The last evaluation of each run, stage beside stage.
+  // Nothing was measured on the way: a bar for each rung, the mean over its seeds, and a mark for each of several seeds.
+  function showFinalAps(drawn, tall) {
+    const w = ui.aps.clientWidth || 400, nodes = [], told = [];
+    const bars = rungs().map(rung => ({ rung, found: drawn.filter(({ i }) => rungOf(report.runs[i]) === rung) })).filter(({ found }) => found.length);
+    const values = found => found.map(({ found: all }) => all.at(-1)[view.ap]);
+    const top = Math.max(1, ...bars.flatMap(({ found }) => values(found)));
+    const left = Math.min(0.45 * w, 14 + 7 * Math.max(...bars.map(({ rung }) => rung.length))), row = Math.min(36, (tall - 12) / bars.length), x = value => left + (w - left - 44) * value / top;
+    bars.forEach(({ rung, found }, k) => {
+      const y = 6 + row * (k + 0.5), each = values(found), value = mean(each), { i } = found[0];
+      nodes.push(s('text', { x: left - 10, y: y + 4, 'text-anchor': 'end', fill: 'var(--ink)' }, rung),
+        s('rect', { x: left, y: y - row * 0.3, width: x(value) - left, height: row * 0.6, fill: colourOf(i) }),
+        s('text', { x: Math.max(x(value), ...each.map(x)) + 8, y: y + 4, fill: inkOf(i), class: 'end' }, points(value)));
+      if (each.length > 1) for (const one of each) nodes.push(s('circle', { cx: x(one), cy: y, r: 3.4, fill: 'var(--bg)', stroke: 'var(--ink)', 'stroke-width': 1.5 }));
+      told.push(`${rung} ${each.map(points).join(', ')}`);
+    });
+    const several = bars.some(({ found }) => found.length > 1);
+    setText(ui.apNote, `After the training, on ${plural(drawn[0].found.at(-1).images, 'test picture')}${several ? '; mean of the seeds, ○ each seed' : ''}. Curves on the way need --eval-every N.`);
+    setAttribute(ui.aps, 'viewBox', `0 0 ${w} ${tall}`);
+    setAttribute(ui.aps, 'aria-label', `${view.ap === 'mask' ? 'Mask' : 'Box'} AP after the training: ${told.join('; ')}`);
+    ui.aps.replaceChildren(...nodes);
+  }
+
+  // The last evaluation of each run, stage beside stage; of several seeds their mean.
   function showStages() {
     const tall = 170, nodes = [], told = [], w = ui.stages.clientWidth || 400;
-    const drawn = report.runs.map((run, i) => ({ i, last: run.evaluations.findLast(each => each.stages.length > 0) })).filter(({ last }) => last);
-    const columns = Math.max(0, ...drawn.map(({ last }) => last.stages.length));
+    const drawn = rungs().map(rung => {
+      const found = seedsOf(rung).map(run => run.evaluations.findLast(each => each.stages.length > 0)).filter(Boolean);
+      const stages = (found[0]?.stages ?? []).map((_, stage) => found.map(each => each.stages[stage]).filter(ap => ap !== null && ap !== undefined));
+      return { rung, i: report.runs.indexOf(seedsOf(rung)[0]), steps: found.map(each => each.step), seeds: found.length, stages: stages.map(aps => (aps.length ? mean(aps) : null)) };
+    }).filter(({ seeds }) => seeds);
+    const columns = Math.max(0, ...drawn.map(({ stages }) => stages.length));
     if (!columns) nodes.push(s('text', { x: '50%', y: tall / 2, 'text-anchor': 'middle', fill: 'var(--ink2)' }, 'not measured yet'));
-    const top = Math.max(1, ...drawn.flatMap(({ last }) => last.stages)) * 1.12;
+    const top = Math.max(1, ...drawn.flatMap(({ stages }) => stages)) * 1.12;
     const lane = (w - 8) / Math.max(columns, 1), thick = Math.min(40, (lane - 18) / Math.max(drawn.length, 1) - 3), y = value => tall - 24 - (tall - 42) * value / top;
     if (columns) nodes.push(s('path', { d: `M4 ${tall - 23.5}H${w - 4}`, stroke: 'var(--rule)' }));
     for (let stage = 0; stage < columns; stage++) {
       const middle = 4 + lane * (stage + 0.5), name = stage === columns - 1 ? 'Mean' : `Stage ${stage + 1}`;
       nodes.push(s('text', { x: middle, y: tall - 6, 'text-anchor': 'middle', fill: 'var(--ink)' }, name));
-      drawn.forEach(({ i, last }, place) => {
-        const value = last.stages[stage];
+      drawn.forEach(({ rung, i, stages }, place) => {
+        const value = stages[stage];
         if (value === null || value === undefined) return;
         const x = middle + (place - drawn.length / 2) * (thick + 3) + 1.5;
         nodes.push(s('rect', { x, y: y(value), width: thick, height: tall - 24 - y(value), fill: colourOf(i), opacity: stage === columns - 1 ? 1 : 0.62 }));
-        if (thick > 30) nodes.push(s('text', { x: x + thick / 2, y: y(value) - 4, 'text-anchor': 'middle', fill: 'var(--ink)' }, value.toFixed(1)));
-        told.push(`${report.runs[i].name}, ${name}: ${points(value)}`);
+        if (thick > 25) nodes.push(s('text', { x: x + thick / 2, y: y(value) - 4, 'text-anchor': 'middle', fill: 'var(--ink)' }, value.toFixed(1)));
+        told.push(`${rung}, ${name}: ${points(value)}`);
       });
     }
-    setText(ui.stageNote, drawn.length ? `Masks of each stage alone on the final boxes, and their mean; ${drawn.map(({ last }) => `step ${last.step}`).filter((each, i, all) => all.indexOf(each) === i).join(', ')}.` : '');
+    const after = [...new Set(drawn.flatMap(({ steps }) => steps))].map(step => `step ${step}`).join(', ');
+    const seeds = Math.max(0, ...drawn.map(each => each.seeds));
+    setText(ui.stageNote, drawn.length ? `Masks of each stage alone on the final boxes, and their mean; ${after}${seeds > 1 ? '; of several seeds, their mean' : ''}.` : '');
     setAttribute(ui.stages, 'viewBox', `0 0 ${w} ${tall}`);
     setAttribute(ui.stages, 'aria-label', `Mask AP by stage: ${told.join('; ') || 'not measured yet'}`);
     ui.stages.replaceChildren(...nodes);

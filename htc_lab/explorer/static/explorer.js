@@ -2,7 +2,8 @@
 //
 // A pack (htc_lab/explorer/pack.py) holds what the models said of a picture under every setting of the switches, so
 // nothing here computes a detection: state -> lookup -> draw. Switches and picture are drawn in the event that
-// changed them; the panel beside them follows once they are on screen. Text from data only ever becomes a text node.
+// changed them, without a text that the browser would have to lay out anew; words and panel follow once those are on
+// screen. Text from data only ever becomes a text node.
 
 // ---------------------------------------------------------------------------------------------------- words
 
@@ -40,6 +41,8 @@ const GLIDE_MS = 220;
 const PLAY_MS = 900;
 const MOST_LABELS = 12;
 const LEAST_ROOM = 220;
+const NARROW = 760;
+const TILE_GAP = 8;
 const MOST_LAYERS = 24;
 
 const counted = names => [...new Set(names)].map(name => {
@@ -290,8 +293,7 @@ function build(root, stages) {
   ui.photo = h('canvas', { class: 'photo', role: 'img' });
   ui.map = h('canvas', { class: 'map', 'aria-hidden': 'true' });
   ui.marks = h('canvas', { class: 'marks', 'aria-hidden': 'true' });
-  ui.tagA = h('span', { class: 'tag left' });
-  ui.tagB = h('span', { class: 'tag right' });
+  [ui.tagA, ui.tagB] = [['left', 'A'], ['right', 'B']].map(([place, name]) => h('span', { class: `tag ${place}` }, h('b', {}, name), h('span', {})));
   ui.gained = h('span', {});
   ui.lost = h('span', {});
   ui.ref = segments(null, 'Difference against', 'ref', [['plain', 'against plain cascade'], ['prev', 'against the stage before']]);
@@ -323,8 +325,10 @@ function build(root, stages) {
   ui.swatches = h('span', { class: 'swatches', role: 'radiogroup', 'aria-label': 'Object' });
   ui.name = h('h3', {});
   ui.status = h('span', { class: 'status' });
-  ui.crops = names.map(() => h('canvas', { class: 'tile', role: 'img' }));
-  ui.softs = names.slice(1).map(() => h('canvas', { class: 'tile soft', role: 'img' }));
+  // What is drawn of all tiles is one canvas: the browser handles every canvas as a layer of its own, in each frame.
+  ui.crops = names.map(() => h('div', { class: 'tile', role: 'img' }));
+  ui.softs = names.slice(1).map(() => h('div', { class: 'tile', role: 'img' }));
+  ui.drawn = h('canvas', { 'aria-hidden': 'true' });
   ui.lifeTitle = h('span', {});
   ui.life = segments(null, 'IoU of', 'life', [['mask', 'mask'], ['box', 'box']]);
   ui.chart = s('svg', { class: 'chart', role: 'img' });
@@ -334,8 +338,8 @@ function build(root, stages) {
       h('button', { type: 'button', 'data-do': 'previous', 'aria-label': 'Previous object', 'aria-keyshortcuts': '[' }, icon(12, 12, 'M8 2 4 6l4 4')),
       h('button', { type: 'button', 'data-do': 'next', 'aria-label': 'Next object', 'aria-keyshortcuts': ']' }, icon(12, 12, 'm4 2 4 4-4 4')))),
     h('div', { class: 'all object' }, ui.name, ui.status), ui.why = h('p', { class: 'all why' }),
-    h('div', { class: 'all row' }, ui.roiTitle = h('span', {})), ui.crops,
-    h('div', { class: 'all gap' }), h('div', { class: 'aside' }, ui.softTitle = h('span', {})), ui.softs,
+    h('div', { class: 'all row' }, ui.roiTitle = h('span', {})),
+    h('div', { class: 'all tiles' }, ui.drawn, ui.crops, h('div', { class: 'aside' }, ui.softTitle = h('span', {})), ui.softs),
     h('div', { class: 'all row' }, ui.lifeTitle, ui.life), h('div', { class: 'all' }, ui.chart),
     h('div', { class: 'all row' }, 'Class scores'), ui.scores);
   lanes.style.setProperty('--lanes', String(names.length));
@@ -563,10 +567,11 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     layers.delete(key);
   }
 
-  // What one more click would show is drawn while nothing else is to be done.
+  // What one more click on a switch or a preset would show is drawn while nothing else is to be done.
   function warmUp() {
     (window.cancelIdleCallback ?? clearTimeout)(idle);
-    const wanted = IDEAS.map((_, i) => flipped(currentBits(), i)).filter(bits => answer(bits) !== null && state.stage && has('masks'));
+    const near = new Set([...IDEAS.map((_, i) => flipped(currentBits(), i)), ...RUNGS.map(([bits]) => bits)]);
+    const wanted = [...near].filter(bits => answer(bits) !== null && state.stage && has('masks'));
     const next = () => {
       const bits = wanted.shift();
       if (bits === undefined) return;
@@ -828,19 +833,11 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   // ---- switches, layers, scrubber: what must answer at once ----
 
   function showControls() {
-    const bits = currentBits(), given = answer(bits), run = runOf(bits), model = pack.models[run.model];
-    ui.ideas.forEach(({ node, says, gives }, i) => {
-      const on = bits[i] === '1', idea = IDEAS[i], possible = answer(flipped(bits, i)) !== null;
-      const cut = !on && model.bits[i] === '1';
-      setAttribute(node, 'aria-checked', on);
-      setAttribute(node, 'aria-disabled', !possible);
-      setAttribute(node, 'data-cut', cut);
-      setText(says, !possible ? `No weights for it: no model here was trained with it` : cut ? idea.cut ?? `Cut out of ${model.title}, which was trained with it` : idea.says);
-      const stage = state.stage || last;
-      const withIt = apOf(withBit(bits, i, '1'), stage), without = apOf(withBit(bits, i, '0'), stage);
-      const gain = ap && possible && withIt !== null ? [on ? 'gives ' : 'would give ', signed(withIt - without, 1), ' AP'] : [];
-      if (gives.textContent !== gain.join('')) gives.replaceChildren(...gain.map((part, k) => (k === 1 ? change(withIt - without, 1) : part)));
-      setAttribute(node, 'title', ap ? `Mask AP on this picture, ${ui.names[stage].toLowerCase()}: with the idea less without it, the other switches as they are` : '');
+    const bits = currentBits();
+    ui.ideas.forEach(({ node }, i) => {
+      setAttribute(node, 'aria-checked', bits[i] === '1');
+      setAttribute(node, 'aria-disabled', !isPossible(bits, i));
+      setAttribute(node, 'data-cut', isCut(bits, i));
     });
     checkSegments(ui.presets.lastChild, bits);
     for (const button of ui.presets.lastChild.children) button.disabled = answer(button.dataset.value) === null;
@@ -865,7 +862,6 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     if (state.A !== null) {
       ui.divider.style.left = `${100 * state.split}%`;
       setAttribute(ui.divider, 'aria-valuenow', Math.round(100 * state.split));
-      for (const [tag, name, each] of [[ui.tagA, 'A', state.A], [ui.tagB, 'B', state.B]]) tag.replaceChildren(h('b', {}, name), `${titleOf(each)}, ${meaning(each).short}`);
     }
     ui.legend.hidden = !(has('difference') && state.stage);
     ui.ref.hidden = state.A !== null;
@@ -875,10 +871,26 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     setAttribute(ui.scrubber, 'aria-valuetext', ui.names[state.stage]);
     ui.stops.forEach(([, stop], stage) => setAttribute(stop, 'aria-current', stage === state.stage));
     ui.heads.forEach((lane, stage) => setAttribute(lane, 'aria-current', stage === state.stage));
-    ui.band.style.left = `${state.stage / (last + 1) * 100}%`;
-    const told = meaning(bits);
-    setText(ui.badge, told.long);
-    setAttribute(ui.badge, 'data-trained', given?.[1] === 1);
+    ui.band.style.transform = `translateX(${100 * state.stage}%)`;
+  }
+  const isPossible = (bits, i) => answer(flipped(bits, i)) !== null;
+  const isCut = (bits, i) => bits[i] === '0' && pack.models[runOf(bits).model].bits[i] === '1';
+
+  // What the controls say of themselves: one frame after what they show.
+  function showWords() {
+    const bits = currentBits(), model = pack.models[runOf(bits).model], stage = state.stage || last;
+    const title = ap ? `Mask AP on this picture, ${ui.names[stage].toLowerCase()}: with the idea less without it, the other switches as they are` : '';
+    ui.ideas.forEach(({ node, says, gives }, i) => {
+      const idea = IDEAS[i], possible = isPossible(bits, i);
+      setText(says, !possible ? 'No weights for it: no model here was trained with it' : isCut(bits, i) ? idea.cut ?? `Cut out of ${model.title}, which was trained with it` : idea.says);
+      const withIt = apOf(withBit(bits, i, '1'), stage), without = apOf(withBit(bits, i, '0'), stage);
+      const gain = ap && possible && withIt !== null ? [bits[i] === '1' ? 'gives ' : 'would give ', signed(withIt - without, 1), ' AP'] : [];
+      if (gives.textContent !== gain.join('')) gives.replaceChildren(...gain.map((part, k) => (k === 1 ? change(withIt - without, 1) : part)));
+      setAttribute(node, 'title', title);
+    });
+    if (state.A !== null) for (const [tag, each] of [[ui.tagA, state.A], [ui.tagB, state.B]]) setText(tag.lastChild, `${titleOf(each)}, ${meaning(each).short}`);
+    setText(ui.badge, meaning(bits).long);
+    setAttribute(ui.badge, 'data-trained', answer(bits)?.[1] === 1);
   }
 
   // Which of a toggle's two meanings is on screen.
@@ -887,7 +899,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     if (given?.[1]) return { short: 'trained so', long: 'trained so' };
     const cut = IDEAS.filter((_, i) => model.bits[i] === '1' && bits[i] === '0').map(idea => idea.short);
     const off = `${cut.join(', ')} switched off in ${model.title}`;
-    return { short: `switched off in ${model.title}`, long: state.off === 't' ? `no model was trained so: ${off}` : off };
+    return { short: 'switched off', long: state.off === 't' ? `no model was trained so: ${off}` : off };
   }
 
   // ---- the sentence: what changed, in words ----
@@ -1101,29 +1113,47 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     setText(ui.why, why);
     ui.why.hidden = why === '';
     setText(ui.roiTitle, place >= 0 ? 'The RoI that came nearest' : 'What each stage looks at (RoI)');
-    ui.crops.forEach((canvas, stage) => paintCrop(canvas, run, row, stage, thing, place));
-    ui.softs.forEach((canvas, i) => paintSoft(canvas, run, row, i + 1));
+    showTiles(run, row, thing, place);
     if (place >= 0) showLostChart(run, place, thing);
     else showChart(run, row, before, old, other.name, thing);
     if (place >= 0) showLostScores(run, place, thing);
     else showScores(run, row);
   }
 
-  // What a stage looks at: the box its RoI features were taken from, and what it said of it.
-  function paintCrop(canvas, run, row, stage, thing, place) {
-    const size = Math.round(widths.tile * ratio);
-    if (canvas.width !== size) canvas.width = canvas.height = size;
-    const context = canvas.getContext('2d');
+  // Two rows of tiles, a tile a stage: the RoI, and from stage 1 on the soft mask.
+  function showTiles(run, row, thing, place) {
+    const found = row >= 0 || place >= 0, lane = widths.panel / (last + 1);
+    const wide = Math.round(widths.panel * ratio), tall = Math.round((2 * widths.tile + TILE_GAP) * ratio);
+    if (ui.drawn.width !== wide || ui.drawn.height !== tall) Object.assign(ui.drawn, { width: wide, height: tall });
+    const context = ui.drawn.getContext('2d');
+    const at = (stage, top) => [(lane * (stage + 0.5) - widths.tile / 2) * ratio, top * ratio].map(Math.round);
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, size, size);
-    const none = row < 0 && place < 0;
-    setAttribute(canvas, 'aria-label', none ? `No RoI at ${ui.names[stage]}` : `RoI at ${ui.names[stage]}`);
-    if (none) return;
+    context.clearRect(0, 0, wide, tall);
+    ui.crops.forEach((tile, stage) => {
+      setAttribute(tile, 'aria-label', found ? `RoI at ${ui.names[stage]}` : `No RoI at ${ui.names[stage]}`);
+      setAttribute(tile, 'data-empty', !found);
+      if (found) paintCrop(context, at(stage, 0), run, row, stage, thing, place);
+    });
+    setText(ui.softTitle, `${run.side} × ${run.side} soft mask`);
+    ui.softs.forEach((tile, i) => {
+      setAttribute(tile, 'aria-label', row < 0 ? `No mask at ${ui.names[i + 1]}` : `${run.side} by ${run.side} soft mask, ${ui.names[i + 1]}`);
+      setAttribute(tile, 'data-empty', row < 0);
+      if (row >= 0) paintSoft(context, at(i + 1, widths.tile + TILE_GAP), run, row, i + 1);
+    });
+  }
+
+  // What a stage looks at: the box its RoI features were taken from, and what it said of it.
+  function paintCrop(context, [left, top], run, row, stage, thing, place) {
+    const size = Math.round(widths.tile * ratio);
     const box = row < 0 ? rowBox(run.lost.boxes[Math.min(stage, last - 1)], place) : stage ? rowBox(run.maskBoxes[stage - 1], row) : boxAt(run, row, 0);
     const [x1, y1, x2, y2] = box, reach = Math.max(x2 - x1, y2 - y1, 4) * 1.2, scale = size / reach, unit = ratio / scale;
+    context.save();
+    context.beginPath();
+    context.rect(left, top, size, size);
+    context.clip();
     context.fillStyle = '#3a3f44';
-    context.fillRect(0, 0, size, size);
-    context.setTransform(scale, 0, 0, scale, -((x1 + x2) / 2 - reach / 2) * scale, -((y1 + y2) / 2 - reach / 2) * scale);
+    context.fillRect(left, top, size, size);
+    context.setTransform(scale, 0, 0, scale, left - ((x1 + x2) / 2 - reach / 2) * scale, top - ((y1 + y2) / 2 - reach / 2) * scale);
     context.imageSmoothingQuality = 'high';
     context.drawImage(pack.photo, 0, 0, W, H);
     context.fillStyle = 'rgba(0,0,0,.45)';
@@ -1147,21 +1177,19 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     context.strokeStyle = '#fff';
     context.lineWidth = 1.2 * unit;
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    context.restore();
   }
 
-  function paintSoft(canvas, run, row, stage) {
-    if (canvas.width !== run.side) canvas.width = canvas.height = run.side;
-    const context = canvas.getContext('2d');
-    context.clearRect(0, 0, run.side, run.side);
-    setText(ui.softTitle, `${run.side} × ${run.side} soft mask`);
-    setAttribute(canvas, 'aria-label', `${run.side} by ${run.side} soft mask, ${ui.names[stage]}`);
-    if (row < 0) return;
-    const image = context.createImageData(run.side, run.side);
+  function paintSoft(context, [left, top], run, row, stage) {
+    const image = new ImageData(run.side, run.side), cells = new OffscreenCanvas(run.side, run.side), size = Math.round(widths.tile * ratio);
     rowMask(run, stage, row).forEach((q, i) => {
       const grey = dark ? 15 + q * 240 / 255 : 255 - q * 245 / 255;
       image.data.set([grey, grey, grey, 255], 4 * i);
     });
-    context.putImageData(image, 0, 0);
+    cells.getContext('2d').putImageData(image, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(cells, left, top, size, size);
+    context.imageSmoothingEnabled = true;
   }
 
   // The empty chart: 0 to 1 upwards, the stages across.
@@ -1194,8 +1222,8 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       nodes.push(s('path', { d: line(run, row), fill: 'none', stroke: 'var(--ink)', 'stroke-width': 2 }));
       for (const stage of stages) nodes.push(s('circle', { cx: x(stage), cy: y(value(run, row, stage)), r: stage === state.stage ? 5.5 : 4, fill: colourOf(thing), stroke: 'var(--ink)', 'stroke-width': 1.6 }));
       const mine = value(run, row, last), theirs = compare ? value(before, old, last) : mine, high = mine >= theirs;
-      nodes.push(s('text', { x: w - 3, y: y(mine) + (high ? -10 : 19), 'text-anchor': 'end', fill: 'var(--ink)', 'font-weight': 650 }, two(mine)));
-      if (compare && Math.abs(mine - theirs) >= 0.005) nodes.push(s('text', { x: w - 3, y: y(theirs) + (high ? 19 : -10), 'text-anchor': 'end', fill: 'var(--ink2)' }, `${name} ${two(theirs)}`));
+      nodes.push(s('text', { x: w - 3, y: y(mine) + (high ? -10 : 19), 'text-anchor': 'end', fill: 'var(--ink)', 'font-weight': 650, class: 'end' }, two(mine)));
+      if (compare && Math.abs(mine - theirs) >= 0.005) nodes.push(s('text', { x: w - 3, y: y(theirs) + (high ? 19 : -10), 'text-anchor': 'end', fill: 'var(--ink2)', class: 'end' }, `${name} ${two(theirs)}`));
       for (const stage of stages) told.push(`${ui.names[stage]} ${two(value(run, row, stage))}`);
     }
     setAttribute(ui.chart, 'viewBox', `0 0 ${w} ${tall}`);
@@ -1259,6 +1287,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   }
   function showPanel() {
     panelFrame = 0;
+    showWords();
     showObjects();
     showSentence();
     showCounts();
@@ -1570,7 +1599,9 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     widths.wiring = ui.wiring.clientWidth;
     showWiring();
     const around = ui.scrub.getBoundingClientRect().bottom - root.getBoundingClientRect().top - ui.picture.clientHeight;
-    root.style.setProperty('--room', `${Math.max(LEAST_ROOM, Math.floor(seen - around - 4))}px`);
+    // In a narrow cell the switches stand above the picture, and no height is left: it takes the width instead.
+    const least = root.clientWidth < NARROW ? 0.7 * seen : LEAST_ROOM;
+    root.style.setProperty('--room', `${Math.floor(Math.max(least, seen - around - 4))}px`);
   }
 
   // Canvases have as many pixels as the screen gives them.
@@ -1604,6 +1635,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   showPlay();
   listen();
   fit();
+  showWords();
   // Again, now that the controls hold what they say.
   measured = '';
   fit();

@@ -1,0 +1,158 @@
+"""The explorer in its place: any width, low screens, dark and light, a real JupyterLab."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.lab import run_all_cells, serve
+from tests.browser.opened import HANDLE, Opened, settle, switch
+from tests.plots.made_trace import made_sample
+
+
+def unseen(page: Page, view: str) -> list[str]:
+    """What of an explorer is not on screen at once when its head is: parts of it, by class."""
+    return page.evaluate(
+        """view => {
+            const root = document.querySelector('.htc-explorer');
+            root.scrollIntoView({ block: 'start' });
+            const seen = document.querySelector(view).getBoundingClientRect();
+            const top = Math.max(seen.top, 0), bottom = view === 'html' ? innerHeight : seen.bottom;
+            return ['.head', '.four', '.tools', '.picture', '.scrub'].filter(name => {
+                const place = root.querySelector(name).getBoundingClientRect();
+                return place.top < top - 1 || place.bottom > bottom + 1;
+            });
+        }""",
+        view,
+    )
+
+
+@pytest.mark.parametrize("width", [400, 760, 1100, 1600])
+def test_it_fits_its_place(opened: Opened, made: bytes, width: int) -> None:
+    page = opened(made, "B=1111&A=0000&stage=2&show=masks.boxes.labels.difference", width=width)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    picture = page.locator(".picture").bounding_box()
+    assert picture
+    assert picture["width"] > 0.35 * width
+    tall, wide = page.evaluate(f"[{HANDLE}.pack.height, {HANDLE}.pack.width]")
+    assert picture["height"] / picture["width"] == pytest.approx(tall / wide, rel=0.01)
+    page.set_viewport_size({"width": width + 220, "height": 900})
+    settle(page)
+    assert page.locator(".marks").evaluate("c => c.width / c.clientWidth") == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1280, 720), (1920, 1080), (1100, 1000)])
+@pytest.mark.parametrize("text", ["", "B=1011&A=0000&stage=2&show=masks.boxes.labels.difference"])
+def test_switches_picture_and_scrubber_are_on_screen_together(
+    opened: Opened, made: bytes, size: tuple[int, int], text: str
+) -> None:
+    page = opened(made, text)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    settle(page)
+    assert unseen(page, "html") == []
+    picture = page.locator(".picture").bounding_box()
+    assert picture
+    assert picture["height"] > 0.5 * size[1]
+    switch(page, "Interleaved").click()
+    settle(page)
+    after = page.locator(".picture").bounding_box()
+    assert after
+    assert after["height"] == picture["height"]
+
+
+def test_a_dark_page_is_dark_and_told_to_be_light_is_light(opened: Opened, made: bytes) -> None:
+    page = opened(made, dark=True)
+    root = page.locator(".htc-explorer")
+    expect(root).to_have_attribute("data-dark", "true")
+    page.evaluate("document.body.setAttribute('data-jp-theme-light', 'true')")
+    expect(root).to_have_attribute("data-dark", "false")
+
+
+def test_every_control_has_a_name_and_its_place_in_the_order_of_focus(opened: Opened, made: bytes) -> None:
+    page = opened(made, "B=1111&A=0000&show=masks.difference")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('.htc-explorer :is(button, input, [role=slider], [role=img])')]
+            .filter(e => e.checkVisibility() && !e.ariaHidden)
+            .filter(e => !e.getAttribute('aria-label') && !e.textContent.trim() && !e.labels?.length)
+            .map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+    page.locator(".htc-explorer").focus()
+    order = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        order.append(
+            page.evaluate(
+                "document.activeElement.closest('.head, .ideas, .main, .side, .foot')?.className ?? ''"
+            )
+        )
+    places = [name for i, name in enumerate(order) if i == 0 or order[i - 1] != name]
+    assert places[:5] == ["head", "ideas", "main", "side", "foot"]
+
+
+# ---- in a notebook
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    place = tmp_path_factory.mktemp("lab")
+    (place / "root").mkdir()
+    cells = [
+        "import htc_lab\nfirst = htc_lab.explore(9, 'classroom/htc', toggles=htc_lab.MASK_FLOW)\nfirst",
+        "second = htc_lab.explore(3, 'classroom/htc', hide=['compare'])\nsecond",
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=kernel
+    )
+    nbformat.write(notebook, place / "root" / "explorer.ipynb")
+    with serve(place / "root", place / "home") as served:
+        yield served.format("explorer.ipynb")
+
+
+def test_two_explorers_in_a_notebook(browser: Browser, lab: str, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1500, "height": 1000})
+    run_all_cells(page, lab, seconds=120)
+    first, second = page.locator(".htc-explorer").first, page.locator(".htc-explorer").last
+    expect(second.locator(".sub")).to_contain_text("classroom test scene 3", timeout=30_000)
+    expect(first.get_by_role("switch", name="Semantic → boxes")).to_have_attribute("aria-checked", "false")
+    expect(second.get_by_role("switch", name="Semantic → boxes")).to_have_attribute("aria-checked", "true")
+
+    # Letters that are commands of the notebook are the explorer's while the focus is in it.
+    cells = page.locator(".jp-Cell").count()
+    first.get_by_role("switch", name="Interleaved").click()
+    for key in ("b", "d", "d", "m"):
+        page.keyboard.press(key)
+    assert page.locator(".jp-Cell").count() == cells
+    assert first.evaluate("e => e.htcExplorer.state").startswith("B=0111&")
+    assert second.evaluate("e => e.htcExplorer.state").startswith("B=1111&")
+
+    path = tmp_path / "my scene.png"
+    Image.fromarray(np.ascontiguousarray(made_sample(5).image.permute(1, 2, 0))).save(path)
+    first.locator("input[type=file]").set_input_files(path)
+    expect(first.locator(".sub")).to_contain_text("my scene.png", timeout=60_000)
+    expect(first.locator(".figure")).to_contain_text("no truth for this picture")
+    assert first.evaluate("e => e.htcExplorer.state").startswith("B=0111&")
+    (tmp_path / "notes.jpg").write_text("no picture")
+    first.locator("input[type=file]").set_input_files(tmp_path / "notes.jpg")
+    expect(first.locator(".busy")).to_contain_text("notes.jpg: cannot be read as a picture", timeout=30_000)
+    first.get_by_role("button", name="Back to the picture").click()
+    expect(first.locator(".busy")).to_be_hidden()
+
+    for size in ((1366, 768), (1280, 720)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        # JupyterLab lays its panels out some time after the window has changed.
+        end = time.monotonic() + 10
+        while unseen(page, ".jp-WindowedPanel-outer") and time.monotonic() < end:
+            page.wait_for_timeout(100)
+        assert unseen(page, ".jp-WindowedPanel-outer") == []
+
+    with page.expect_download(timeout=30_000) as got:
+        second.get_by_role("button", name="Export HTML").click()
+    assert got.value.path().stat().st_size < 3 * 1024 * 1024
+    page.close()
