@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -20,14 +20,15 @@ def all_in_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.integers(1, 5), st.integers(1, 40), st.floats(1e-6, 1e6), st.integers(0, 1000))
+@example(channels=1, width=2, size=38215.0, seed=574)
 def test_no_weight_is_further_off_than_half_a_step_unless_that_serves_the_others(channels, width, size, seed):
     weight = size * torch.randn(channels, width, generator=torch.Generator().manual_seed(seed))
     integers, scale = quantise(weight)
-    error = (weight - integers.float() * scale[:, None]).square().sum(1)
+    error = (weight - integers.float() * scale[:, None]).norm(dim=1)
     plain = weight.abs().amax(1, keepdim=True) / 127
-    nearest = (weight - (weight / plain).round() * plain).square().sum(1)
-    rounding = 1e-12 * weight.square().sum(1)
-    assert bool((error <= nearest * 1.0001 + rounding).all())
+    nearest = (weight - (weight / plain).round() * plain).norm(dim=1)
+    # Scale and product round in float32, relative to the weight and not to the error.
+    assert bool((error <= nearest + 1e-6 * weight.norm(dim=1)).all())
     assert int(integers.min()) >= -127
 
 
