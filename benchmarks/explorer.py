@@ -131,7 +131,7 @@ def _cpu_of_frames(tab: Page, count: int) -> list[float]:
     events: list[dict[str, Any]] = []
     ended: list[Any] = []
     session.on("Tracing.dataCollected", lambda part: events.extend(part["value"]))
-    session.on("Tracing.tracingComplete", ended.append)
+    session.on("Tracing.tracingComplete", lambda said: ended.append(said))
     session.send("Tracing.start", {"categories": "cc,blink.user_timing", "transferMode": "ReportEvents"})
     tab.evaluate(_TOGGLES, count)
     session.send("Tracing.end")
