@@ -26,6 +26,8 @@ def main(
     results: Path = Path("results"),
     page: Path = Path("docs/results.md"),
     device: str = "cpu",
+    steps: int | None = None,
+    short_side: int | None = None,
 ) -> None:
     """Write the results of a ladder.
 
@@ -39,13 +41,18 @@ def main(
         results: folder of the files.
         page: the page.
         device: cpu or cuda.
+        steps, short_side: as given to ``htc-lab ablate``.
     """
-    ladder = open_ladder(data, runs, size=size, seeds=seeds, device=device)
+    ladder = open_ladder(
+        data, runs, size=size, seeds=seeds, device=device, steps=steps, short_side=short_side
+    )
     for rung in ladder.rungs:
         ladder.run_rung(rung)
     ladder.take_up()
     which = f"--seeds {' '.join(map(str, seeds))}"
     flags = "" if data is None else f" --data {data.name}"
+    sizes = {"steps": steps, "short-side": short_side}
+    flags += "".join(f" --{flag} {value}" for flag, value in sizes.items() if value is not None)
     own = "" if name == "classroom" else f"{flags} --name {name} ..."
     command = f"htc-lab ablate{flags}{' --quick' if size == 'quick' else ''} {which}"
     writer = f"python data_scripts/write_results.py {which}{own}"

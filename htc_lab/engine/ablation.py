@@ -312,6 +312,8 @@ def open_ladder(
     size: str = "quick",
     seeds: tuple[int, ...] = (0,),
     device: str = "cpu",
+    steps: int | None = None,
+    short_side: int | None = None,
 ) -> Ladder:
     """The classroom model's ladder on a data set.
 
@@ -321,6 +323,8 @@ def open_ladder(
         size: "tiny" only shows that all parts work; "quick" is minutes on a laptop; "classroom" is longer.
         seeds: one training of every rung for each.
         device: "cpu" or "cuda".
+        steps: optimiser steps of a rung, where the size's don't suit.
+        short_side: px of the images' short side, likewise; in training it varies by a tenth either way.
 
     Raises:
         InputError: the data can't be used, or the size is unknown.
@@ -337,12 +341,24 @@ def open_ladder(
             report = ensure_classroom(REPORT_DATA, 1, 1, chosen.report_scenes, SceneConfig(), _REPORT_SEED)
             data = dataclasses.replace(data, test=find_data(report).test)
     folder = data if isinstance(data, DataFolder) else find_data(data)
-    config, steps = CLASSROOM, chosen.steps
+    config, usual_steps = CLASSROOM, chosen.steps
     if own:
         # Photos hold smaller things than the scenes do: more pixels, fewer steps for the same time.
-        image = dataclasses.replace(
-            config.image, short=160, long=256, train_short=(144, 160, 176), train_long=288
-        )
-        config, steps = dataclasses.replace(config, image=image), chosen.own_steps
-    schedule = dataclasses.replace(CLASSROOM_SCHEDULE, steps=steps)
+        config, usual_steps = with_short_side(config, 160), chosen.own_steps
+    if short_side is not None:
+        config = with_short_side(config, short_side)
+    schedule = dataclasses.replace(CLASSROOM_SCHEDULE, steps=usual_steps if steps is None else steps)
     return Ladder(folder, config, schedule, out, seeds, chosen.test_images, device)
+
+
+def with_short_side(config: ModelConfig, short: int) -> ModelConfig:
+    """``config`` for images of ``short`` px at their short side, in training a tenth less or more."""
+    change = max(short // 10, 1)
+    image = dataclasses.replace(
+        config.image,
+        short=short,
+        long=8 * short // 5,
+        train_short=(short - change, short, short + change),
+        train_long=9 * short // 5,
+    )
+    return dataclasses.replace(config, image=image)

@@ -111,6 +111,15 @@ def test_table_and_verdict_speak_of_every_rung(ladder):
     assert "(HTC)" in ladder.verdict()
 
 
+def test_steps_and_pixels_can_be_chosen(data, tmp_path):
+    usual = open_ladder(data, tmp_path, size="tiny")
+    chosen = open_ladder(data, tmp_path, size="tiny", steps=7, short_side=320)
+    assert (usual.schedule.steps, usual.config.image.short) == (3, 160)
+    assert (chosen.schedule.steps, chosen.config.image.short) == (7, 320)
+    assert chosen.config.image.train_short == (288, 320, 352)
+    assert dataclasses.replace(chosen.config, image=usual.config.image) == usual.config
+
+
 def test_bad_questions_get_one_line(ladder, data, config):
     with pytest.raises(InputError, match="rung 'resnext'"):
         ladder.run_rung("resnext")
