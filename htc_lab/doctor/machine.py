@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path
 
 from htc_lab.doctor.finding import Finding
+from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
 
 _GIB = 2**30
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_MODELS = ("base", "htc")
+_MODELS = ("base", *RUNGS, *BESIDE_THE_LADDER)
 
 
 def disk(root: Path, free: int | None = None) -> Finding:
