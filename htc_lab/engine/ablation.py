@@ -265,7 +265,12 @@ class Ladder:
         if costs is None or not set(names) <= self.done.keys():
             return ""
         gains = {name: dataclasses.asdict(self.gain(names[0], name)) for name in names[1:]}
-        return cost_markdown({name: self.done[name] for name in names}, gains, costs)
+        try:
+            return cost_markdown({name: self.done[name] for name in names}, gains, costs)
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            raise InputError(
+                f"{self.out / COSTS}: is not what --costs writes; delete it, and give --costs again"
+            ) from None
 
     def save(self) -> dict[str, Any]:
         """Write ``results.json`` and ``results.md`` into the ablation's folder; return the results."""

@@ -6,7 +6,6 @@ and belong to it.
 """
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from htc_lab.model import HybridTaskCascade
 EVALUATION = "evaluation.json"
 DETECTIONS = "detections.json"
 _MEND = "delete it, and it is made anew"
+_LARGEST = 2**53
 
 
 def evaluation_of(
@@ -90,7 +90,7 @@ def _kept(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
 
 def _is_number(value: Any) -> bool:
     # The AP of large objects where there is none is null.
-    return value is None or (type(value) in (int, float) and math.isfinite(value))
+    return value is None or (type(value) in (int, float) and abs(value) < _LARGEST)
 
 
 def _keep(folder: Path, found: SplitResults, card: dict[str, Any]) -> None:

@@ -59,7 +59,8 @@ def test_a_sound_installation_has_nothing_wrong(tmp_path: Path) -> None:
 def test_it_speaks_where_nothing_can_be_imported(tmp_path: Path) -> None:
     """torch, numpy, tyro and mmcv all broken: the doctor starts all the same and says so."""
     crash = "raise ImportError('libGL.so.1: cannot open shared object file')"
-    folder = broken(tmp_path, torch=crash, numpy=crash, tyro=crash, mmcv=crash, cv2=crash, anywidget=crash)
+    names = ("torch", "numpy", "tyro", "mmcv", "cv2", "anywidget", "jupyterlab")
+    folder = broken(tmp_path, **dict.fromkeys(names, crash))
     done = subprocess.run(
         [sys.executable, "-m", "htc_lab.doctor"],
         capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(folder)},
@@ -67,12 +68,12 @@ def test_it_speaks_where_nothing_can_be_imported(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     wrong = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("wrong")]
-    assert {"torch:", "mmcv:", "opencv:", "widgets:"} <= set(wrong)
+    assert {"torch:", "mmcv:", "opencv:", "JupyterLab:", "widgets:"} <= set(wrong)
 
 
 def test_a_pair_that_does_not_fit_is_wrong_for_its_operators(before) -> None:
     """As torchvision fails when its compiled part was made for another torch."""
-    before(torchvision="raise RuntimeError('operator torchvision::nms does not exist')")
+    before(torch="", torchvision="raise RuntimeError('operator torchvision::nms does not exist')")
     pair, gpu = packages.torch()
     assert_ill(pair, "operator torchvision::nms does not exist")
     assert "make install" in pair.mend
@@ -107,7 +108,8 @@ def test_opencv_without_libgl(before) -> None:
     assert "opencv-python-headless" in packages.opencv().mend
 
 
-def test_a_kernel_of_another_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_of_another_python(before, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before(jupyterlab="__version__ = '4.5'", ipykernel="")
     rival = tmp_path / "kernels" / "python3"
     rival.mkdir(parents=True)
     spec = {"argv": ["/opt/other/python", "-m", "ipykernel"], "display_name": "rival", "language": "python"}
@@ -123,7 +125,7 @@ def test_a_front_end_that_is_missing(before, tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(where)
     (path.parent / "__init__.py").write_text("")
-    before()
+    before(anywidget="__version__ = '0.9'", ipywidgets="__version__ = '8.1'")
     assert_ill(packages.widgets(), "no anywidget extension")
 
 

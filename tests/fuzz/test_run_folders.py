@@ -5,20 +5,21 @@ import random
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from htc_lab.board.reading import RunReader
 from htc_lab.board.report import Place, report_of, run_report
+from htc_lab.config import Schedule
 from htc_lab.data.layout import find_data
 from htc_lab.engine.ablation import Ladder
 from htc_lab.engine.evaluate import STATISTICS
 from htc_lab.engine.ladder_measures import read_detections
 from htc_lab.engine.run_evaluation import _kept
 from htc_lab.engine.run_folder import claim, note_parts, read_metrics
-from htc_lab.files import plain, read_json
+from htc_lab.engine.rung_result import RungResult
+from htc_lab.files import plain
 from tests.data.folders import annotation, tree, write_images, write_json
 from tests.fuzz.mutate import broken_bytes, broken_tree
 from tests.fuzz.outcome import fresh, outcome, times
+from tests.unit.tiny import TINY
 
 ASKED = {"test": "test.json", "images": [1, 2]}
 CONFIG = {
@@ -97,14 +98,25 @@ def test_broken_detections(tmp_path: Path) -> None:
         outcome(lambda: read_detections(path, truth), path)
 
 
-@pytest.mark.parametrize("name", ["costs.json"])
-def test_broken_costs(name: str, tmp_path: Path) -> None:
+def test_broken_costs(tmp_path: Path) -> None:
     write_images(tmp_path / "data", tree(range(1, 5)))
     write_json(tmp_path / "data/all.json", tree(range(1, 5)))
-    from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
-
-    ladder = Ladder(find_data(tmp_path / "data"), CLASSROOM, CLASSROOM_SCHEDULE, tmp_path)
+    ladder = Ladder(find_data(tmp_path / "data"), TINY, Schedule(steps=1), tmp_path, seeds=(0, 1))
+    for name, toggles in ladder.rungs.items():
+        aps, statistics = [20.0, 21.0], {"segm": {"AP75": 5.0}}
+        ladder.done[name] = RungResult(
+            *(name, toggles, [0, 1], aps, aps, [[20.0] * 4] * 2, [statistics] * 2, [1.0] * 2, 7),
+            [tmp_path] * 2,
+        )
+    cost = {"step_seconds": 1.0, "image_seconds": 0.1, "peak_gb": 1.5}
+    machine = {"gpu": "none", "processor": "one", "threads": 2}
+    numbers = {"batch": 2, "rounds": 3, "steps": 4, "images": 5}
+    costs = {"rungs": dict.fromkeys(ladder.rungs, cost), "machine": machine, **numbers}
+    path = write_json(tmp_path / "costs.json", costs)
+    assert ladder.cost_markdown().count("| 1.00 |") >= len(ladder.rungs)
+    for seed in range(times(100)):
+        write_json(path, broken_tree(json.loads(json.dumps(costs)), random.Random(seed)))
+        outcome(ladder.cost_markdown, path)
     for text in (b"", b"{", b"[" * 100_000):
-        path = fresh(tmp_path, name, text)
-        assert outcome(ladder.costs, path) is None
-    assert read_json(write_json(tmp_path / name, {"a": 1}), "x") == ladder.costs()
+        fresh(tmp_path, path.name, text)
+        assert outcome(ladder.cost_markdown, path) is None
