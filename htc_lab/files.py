@@ -51,16 +51,19 @@ def require_room_for(path: Path) -> None:
     Raises:
         InputError: a folder is in the way, or the place can't be written.
     """
+    reason = None
     try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; name a file in it")
         place = next(parent for parent in path.absolute().parents if parent.exists())
-        reason = "not writable" if place.is_dir() else "Not a directory"
-        closed = not place.is_dir() or not os.access(place, os.W_OK | os.X_OK)
+        if path.is_dir():
+            reason = "Is a directory"
+        elif not place.is_dir():
+            reason = "Not a directory"
+        elif not os.access(place, os.W_OK | os.X_OK):
+            reason = "not writable"
     except (OSError, ValueError) as error:
-        reason, closed = in_one_line(error), True
-    if closed:
-        raise InputError(f"{path}: cannot be written ({reason}); choose another folder")
+        reason = in_one_line(error)
+    if reason is not None:
+        raise InputError(f"{path}: cannot be written ({reason}); choose another folder or name")
 
 
 def remove_leftovers(path: Path) -> None:

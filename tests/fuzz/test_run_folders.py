@@ -101,7 +101,7 @@ def test_broken_detections(tmp_path: Path) -> None:
 def test_broken_costs(tmp_path: Path) -> None:
     write_images(tmp_path / "data", tree(range(1, 5)))
     write_json(tmp_path / "data/all.json", tree(range(1, 5)))
-    ladder = Ladder(find_data(tmp_path / "data"), TINY, Schedule(steps=1), tmp_path, seeds=(0, 1))
+    ladder = Ladder(find_data(tmp_path / "data"), TINY, Schedule(steps=1, min_size=2), tmp_path, seeds=(0, 1))
     for name, toggles in ladder.rungs.items():
         aps, statistics = [20.0, 21.0], {"segm": {"AP75": 5.0}}
         ladder.done[name] = RungResult(
