@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -174,12 +173,6 @@ def _appears_whole(root: Path) -> Iterator[Path]:
         shutil.rmtree(partial_root, ignore_errors=True)
         raise InputError(
             f"{root}: cannot be written ({error.strerror or error}); free space there or name another folder"
-        ) from None
-    except BrokenProcessPool:
-        shutil.rmtree(partial_root, ignore_errors=True)
-        raise InputError(
-            f"{root}: a process that draws was killed, as the system does where memory is short; close other "
-            "programs and start again"
         ) from None
     except BaseException:
         shutil.rmtree(partial_root, ignore_errors=True)

@@ -10,6 +10,7 @@ import importlib
 import io
 import json
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.faults import system
 from tests.faults.small import child, ended, small
 from tests.unit.tiny import TINY
 
+ROOT = Path(__file__).parents[2]
 ROOM_KIB = 4
 MEMORY_MIB = 48
 ANSWER = (
@@ -53,6 +55,12 @@ WRITERS = {
     "ablate": ("--data GIVEN/scenes --quick --out OUT/ablation", "ablation/results.json"),
 }
 """Every command that writes: its words, GIVEN being what it reads, and the last file it makes in OUT."""
+
+SCRIPTS = {
+    "make_subset.py": ("GIVEN/scenes OUT/small --count 1 --copy", "small"),
+    "make_semantic_maps.py": ("GIVEN/scenes --out OUT/maps", "maps/semantic_classes.json"),
+}
+"""The same of data_scripts/ that the lab itself does not call."""
 
 HUNGRY = {
     "predict": "GIVEN/large.png --checkpoint GIVEN/large.safetensors --out OUT",
@@ -116,6 +124,15 @@ def output_that_is_full(_: Path) -> None:
     sys.stdout = open("/dev/full", "w")  # noqa: SIM115
 
 
+def run(arguments: list[str]) -> None:
+    """A command of the lab, or a script of data_scripts/."""
+    if not arguments[0].endswith(".py"):
+        htc_lab(arguments)
+        return
+    sys.argv = arguments
+    runpy.run_path(str(ROOT / "data_scripts" / arguments[0]), run_name="__main__")
+
+
 def tried(
     name: str, words: str, trouble: Callable[[Path], None], folder: Path, place: Path
 ) -> dict[str, Any]:
@@ -139,7 +156,7 @@ def tried(
                 return
             with contextlib.redirect_stderr(said):
                 try:
-                    htc_lab(arguments)
+                    run(arguments)
                 except SystemExit as stop:
                     code = stop.code
             left = sorted(str(path.relative_to(out)) for path in out.rglob("*"))
@@ -160,7 +177,7 @@ def main(folder: Path) -> dict[str, dict[str, Any]]:
     cases = [
         (kind, name, words, trouble)
         for kind, trouble in (("full disk", full_disk), ("closed folder", closed_folder))
-        for name, (words, _) in WRITERS.items()
+        for name, (words, _) in (WRITERS | SCRIPTS).items()
     ]
     cases += [("little memory", name, words, little_memory) for name, words in HUNGRY.items()]
     cases.append(("full output", "data show", "--data GIVEN/scenes", output_that_is_full))

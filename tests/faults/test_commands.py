@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.commands import HUNGRY, WRITERS
+from tests.faults.commands import HUNGRY, SCRIPTS, WRITERS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes its faults with Linux's own means")
 
@@ -49,16 +49,16 @@ def test_it_is_every_command_that_writes() -> None:
     assert writing == COMMANDS.keys() - {"doctor", "eval"}
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", WRITERS | SCRIPTS)
 def test_a_full_disk(found: dict[str, dict[str, Any]], name: str) -> None:
     what = found["full disk"][name]
     refused(what, "No space left on device")
-    assert WRITERS[name][1] not in what["left"]
+    assert (WRITERS | SCRIPTS)[name][1] not in what["left"]
     half = [path for path in what["left"] if Path(path).name.startswith(".")]
     assert not half, "something half-written was left"
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", WRITERS | SCRIPTS)
 def test_a_closed_folder(found: dict[str, dict[str, Any]], name: str) -> None:
     what = found["closed folder"][name]
     refused(what, "Read-only file system", "Permission denied", "not writable")
