@@ -1,14 +1,13 @@
 """Look for everything that is wrong in a data folder: ``python data_scripts/check_dataset.py DIR``."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from htc_lab.data.check import check_data
-from htc_lab.errors import InputError
+from htc_lab.endings import one_line
 
 SplitName = Literal["train", "val", "test"]
 
@@ -44,7 +43,7 @@ def main(
         workers: processes; one for each core by default, none besides this one with 0.
         json_out: print one JSON object.
     """
-    try:
+    with one_line():
         report = check_data(
             root,
             splits=splits,
@@ -56,9 +55,6 @@ def main(
             workers=workers,
             progress=not json_out,
         )
-    except InputError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
     print(json.dumps(report.as_dict()) if json_out else report.as_text(examples))
     raise SystemExit(1 if report.errors else 0)
 

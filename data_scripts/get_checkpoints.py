@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from htc_lab.data.released import RELEASED, get_checkpoints, released_name
+from htc_lab.endings import one_line
 from htc_lab.errors import InputError
 
 
@@ -34,15 +35,13 @@ def main(
         list: print what there is, and download nothing.
     """
     try:
-        if list:
-            show(to)
-            return
-        if not presets:
-            raise InputError(f"presets: none is named; name some of {', '.join(RELEASED)}")
-        paths = get_checkpoints(presets, to, mirror=mirror)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+        with one_line():
+            if list:
+                show(to)
+                return
+            if not presets:
+                raise InputError(f"presets: none is named; name some of {', '.join(RELEASED)}")
+            paths = get_checkpoints(presets, to, mirror=mirror)
     except KeyboardInterrupt:
         print(f"{to}: stopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from htc_lab.data.coco_download import COCO_PARTS, get_coco
-from htc_lab.errors import InputError
+from htc_lab.endings import one_line
 
 Part = Literal["annotations", "val2017", "stuffthingmaps", "train2017"]
 
@@ -34,11 +34,9 @@ def main(
         keep_archives: keep the archives, in the folder "archives" of the tree.
     """
     try:
-        chosen = [COCO_PARTS[name] for name in COCO_PARTS if name in parts]
-        get_coco(to, chosen, mirror=mirror, official=official, keep_archives=keep_archives)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+        with one_line():
+            chosen = [COCO_PARTS[name] for name in COCO_PARTS if name in parts]
+            get_coco(to, chosen, mirror=mirror, official=official, keep_archives=keep_archives)
     except KeyboardInterrupt:
         print(f"{to}: stopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None

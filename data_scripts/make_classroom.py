@@ -1,13 +1,12 @@
 """Draw the classroom scenes: ``python data_scripts/make_classroom.py --help``."""
 
-import sys
 from pathlib import Path
 
 import tyro
 
 from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.write_scenes import ensure_classroom
-from htc_lab.errors import InputError
+from htc_lab.endings import one_line
 
 
 def main(
@@ -30,11 +29,8 @@ def main(
         seed: other seeds give other scenes.
         workers: processes; one for each core by default.
     """
-    try:
+    with one_line():
         ensure_classroom(root, train, val, test, SceneConfig(size=size), seed, workers)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
     print(f"{root}: {train} train, {val} val, {test} test scenes of {size} px")
 
 

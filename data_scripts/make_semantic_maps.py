@@ -1,7 +1,7 @@
 """Make semantic maps from instance masks: ``python data_scripts/make_semantic_maps.py DIR``."""
 
+import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from htc_lab.data.coco import decode_mask
 from htc_lab.data.layout import Split, find_data, map_name
 from htc_lab.data.semantic import semantic_from_instances
+from htc_lab.endings import one_line
 from htc_lab.errors import InputError
 
 
@@ -35,8 +36,15 @@ def write_maps(split: Split, folder: Path) -> int:
                 crowd = decode_mask(row, height, width) > 0
                 values[crowd & (values == len(coco.class_names))] = 255
         path = folder / map_name(image["file_name"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(values).save(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); free space, or name another --out"
+            ) from None
     return len(coco.images)
 
 
@@ -58,7 +66,7 @@ def main(
         images: image folder, if it isn't found.
         overwrite: replace maps that are there.
     """
-    try:
+    with one_line():
         data = find_data(root, train_json=train_json, val_json=val_json, images=images)
         folder = out or root / "semantic"
         if folder.exists() and any(folder.iterdir()) and not overwrite:
@@ -73,12 +81,9 @@ def main(
         names = [map_name(image["file_name"]) for split in splits for image in split.coco.images]
         flat = len(set(names)) == len(names)
         written = sum(write_maps(split, folder if flat else folder / split.name) for split in splits)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    classes = [*data.class_names, "background"]
-    text = json.dumps({"semantic_classes": classes}) + "\n"
-    (folder / "semantic_classes.json").write_text(text, encoding="utf-8")
+        classes = [*data.class_names, "background"]
+        text = json.dumps({"semantic_classes": classes}) + "\n"
+        (folder / "semantic_classes.json").write_text(text, encoding="utf-8")
     print(f"{folder}: {written} maps of {len(classes)} classes, named in semantic_classes.json")
 
 

@@ -1,13 +1,12 @@
 """Make a smaller data set of a COCO-format folder: ``python data_scripts/make_subset.py DIR OUT``."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from htc_lab.data.subset import find_splits, write_subset
-from htc_lab.errors import InputError
+from htc_lab.endings import one_line
 
 SplitName = Literal["train", "val", "test"]
 
@@ -42,7 +41,7 @@ def main(
         images: image folder, if it isn't found.
         semantic: folder of semantic maps, if it isn't found.
     """
-    try:
+    with one_line():
         found = find_splits(
             root,
             splits,
@@ -53,9 +52,6 @@ def main(
             semantic=semantic,
         )
         written = write_subset(found, root, out, count, seed=seed, copy=copy)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
     print(f"{out}: {', '.join(f'{number} {name}' for name, number in written.items())} images")
 
 

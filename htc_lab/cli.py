@@ -4,7 +4,6 @@ import atexit
 import gc
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +20,7 @@ from htc_lab.commands.explore import explore
 from htc_lab.commands.predict import predict
 from htc_lab.commands.reproduce import reproduce
 from htc_lab.commands.train import train
-from htc_lab.errors import InputError
+from htc_lab.endings import one_line
 from htc_lab.files import plain
 
 # On its way out the interpreter looks for garbage among all of torch's objects, which takes it a second.
@@ -48,25 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        figures = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="htc-lab", description=__doc__, args=arguments
-        )
-        if figures is not None:
-            print(json.dumps(plain(figures), indent=1, allow_nan=False))
-        sys.stdout.flush()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:
-        # Whoever read the output (head, less) has seen enough; what is left must not be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        place = InputError(str(error.filename))
-        print(f"error: {place}: {error.strerror}; check the path and its permissions", file=sys.stderr)
-        sys.exit(2)
+        with one_line():
+            figures = tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="htc-lab", description=__doc__, args=arguments
+            )
+            if figures is not None:
+                print(json.dumps(plain(figures), indent=1, allow_nan=False))
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("stopped; what was saved stays, and the same command goes on from there", file=sys.stderr)
         sys.exit(130)

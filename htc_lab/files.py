@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from htc_lab.errors import InputError
+from htc_lab.errors import InputError, in_one_line
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -43,6 +43,27 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_room_for(path: Path) -> None:
+    """Check, before hours of work, that :func:`write_atomically` may put a file at ``path``; makes nothing.
+
+    Raises:
+        InputError: a folder is in the way, or the place can't be written.
+    """
+    reason = None
+    try:
+        place = next(parent for parent in path.absolute().parents if parent.exists())
+        if path.is_dir():
+            reason = "Is a directory"
+        elif not place.is_dir():
+            reason = "Not a directory"
+        elif not os.access(place, os.W_OK | os.X_OK):
+            reason = "not writable"
+    except (OSError, ValueError) as error:
+        reason = in_one_line(error)
+    if reason is not None:
+        raise InputError(f"{path}: cannot be written ({reason}); choose another folder or name")
 
 
 def remove_leftovers(path: Path) -> None:

@@ -85,10 +85,11 @@ class RunReader:
         for text in whole.splitlines():
             try:
                 line = json.loads(text)
-            except (json.JSONDecodeError, UnicodeDecodeError):
+                if isinstance(line, dict) and isinstance(line.get("step"), int):
+                    self._take(line)
+            # A line that is none, or holds something else than a training writes.
+            except (ValueError, TypeError, OverflowError, RecursionError):
                 continue
-            if isinstance(line, dict) and isinstance(line.get("step"), int):
-                self._take(line)
 
     def _forget(self, file: int | None) -> None:
         self.steps, self.seconds, self.evaluations = [], [], []
@@ -100,16 +101,17 @@ class RunReader:
             self.evaluations.append(
                 Evaluation(
                     line["step"],
-                    said.get("mask_ap"),
-                    said.get("box_ap"),
-                    list(said.get("stage_mask_ap", [])),
+                    _points(said.get("mask_ap")),
+                    _points(said.get("box_ap")),
+                    list(map(_points, said.get("stage_mask_ap", []))),
                     int(said.get("images", 0)),
                     line.get("samples"),
                 )
             )
         elif "loss" in line:
-            self.steps.append((line["step"], _curves(line)))
-            self.seconds.append(float(line.get("seconds", 0.0)))
+            curves, seconds = _curves(line), float(line.get("seconds", 0.0))
+            self.steps.append((line["step"], curves))
+            self.seconds.append(seconds)
 
     def final(self) -> Evaluation | None:
         """What an ablation measured after the training, on the test split."""
@@ -121,9 +123,9 @@ class RunReader:
             ap = card["ap"]
             return Evaluation(
                 self.steps[-1][0],
-                ap["segm"]["AP"],
-                ap["bbox"]["AP"],
-                list(ap["stage_mask_ap"]),
+                _points(ap["segm"]["AP"]),
+                _points(ap["bbox"]["AP"]),
+                list(map(_points, ap["stage_mask_ap"])),
                 len(card["asked"]["images"]),
                 final=True,
             )
@@ -137,13 +139,24 @@ class RunReader:
             if not isinstance(card, dict) or not isinstance(card.get("images"), int):
                 return None
             return steps_of(schedule_from_dict(card["schedule"]), card["images"])
-        except (InputError, KeyError):
+        except (InputError, KeyError, OverflowError):
             return None
 
     def samples(self) -> list[tuple[int, Path]]:
         """Step and file of the pictures that are there."""
         named = [(e.step, self.folder / e.samples) for e in self.evaluations if e.samples is not None]
         return [(step, path) for step, path in named if path.is_file()]
+
+
+def _points(value: Any) -> float | None:
+    """An AP.
+
+    Raises:
+        TypeError: it is neither a number nor null.
+    """
+    if value is not None and type(value) not in (int, float):
+        raise TypeError(value)
+    return value
 
 
 def _curves(line: Mapping[str, Any]) -> tuple[float, ...]:

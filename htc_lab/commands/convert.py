@@ -1,5 +1,6 @@
 """``htc-lab convert``."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def convert(
         raise InputError(
             f"--half: mmdet's files hold float32; leave it out, or write .safetensors instead of {out}"
         )
+    if os.path.realpath(out) == os.path.realpath(checkpoint):
+        raise InputError(f"--out {out}: is the checkpoint itself; name another file")
     chosen = toggles_of(toggles)
 
     from htc_lab.engine.checkpoint import load, save_model

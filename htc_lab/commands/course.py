@@ -8,6 +8,8 @@ import tyro
 
 from htc_lab.commands.flags import say
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range
+from htc_lab.errors import InputError
+from htc_lab.files import require_room_for
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ def _grade(action: Grade) -> dict[str, Any] | None:
     in_range("seconds", action.seconds, 1e-3, LONGEST_WAIT)
     in_range("submission-seconds", action.submission_seconds, 1e-3, LONGEST_WAIT)
     in_range("memory-mib", action.memory_mib, 1, 2**20)
+    if action.out.suffix.lower() != ".csv":
+        # A slip of the shell must not put the table in the place of somebody's notebook.
+        raise InputError(f"--out {action.out}: must end in .csv")
+    require_room_for(action.out)
+    if action.feedback is not None:
+        require_room_for(action.feedback / "NAME.md")
     numbers = chosen_exercises(action.exercises)
     limits = Limits(action.seconds, action.submission_seconds, action.memory_mib)
     grades = grade_folder(action.folder, action.exercises, limits)

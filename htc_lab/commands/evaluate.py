@@ -40,7 +40,7 @@ def evaluate(
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.engine.checkpoint import load
     from htc_lab.engine.distributed import processes
-    from htc_lab.engine.inference import average_precision, predict_split, truth_of
+    from htc_lab.engine.inference import average_precision, predict_split, require_objects, truth_of
 
     with processes(device, timeout) as (team, own_device):
         with team.together():
@@ -53,13 +53,15 @@ def evaluate(
                     f"are {', '.join(folder.class_names)}; give data or a checkpoint that agree"
                 )
             dataset = CocoDataset(getattr(folder, split))
+            truth = truth_of(dataset)
+            require_objects(truth, dataset.split.coco.path)
         if team.first:
             say(folder.describe(), json)
         began = time.perf_counter()
         found = predict_split(model, dataset, chosen, stages=True, team=team, bf16=bf16)
     if not team.first:
         return None
-    ap = average_precision(truth_of(dataset), found)
+    ap = average_precision(truth, found)
     seconds = time.perf_counter() - began
     if json:
         return {"checkpoint": checkpoint, "split": split, "images": len(dataset), "seconds": seconds, **ap}

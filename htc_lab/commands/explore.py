@@ -9,6 +9,7 @@ import tyro
 from htc_lab.commands.flags import say
 from htc_lab.commands.numbers import in_range
 from htc_lab.errors import InputError
+from htc_lab.files import require_room_for
 
 
 def explore(
@@ -37,6 +38,10 @@ def explore(
 
     if scene is not None:
         in_range("scene", scene, 0, 2**30)
+    if html.suffix.lower() not in (".html", ".htm"):
+        # A slip of the shell must not put the page in the place of a picture.
+        raise InputError(f"--html {html}: must end in .html or .htm")
+    require_room_for(html)
 
     from htc_lab.explorer.explore import find
     from htc_lab.explorer.export import to_html

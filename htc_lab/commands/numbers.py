@@ -16,7 +16,7 @@ def in_range(flag: str, value: int | float, low: int | float, high: int | float)
         InputError: it is below ``low``, above ``high``, or none.
     """
     if not (low <= value <= high):
-        shown = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+        shown = f"{low:.12g} to {high:.12g}" if math.isfinite(high) else f"{low:.12g} or more"
         raise InputError(f"--{flag} {value:.12g}: must be {shown}")
 
 

@@ -1,7 +1,9 @@
 """``htc-lab predict``."""
 
 import functools
+import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +26,7 @@ def predict(
     """Find objects in pictures; write each picture with boxes and masks.
 
     Args:
-        images: picture files.
+        images: picture files, no two of one name.
         checkpoint: a run folder, a .safetensors file, or a shipped model's name.
         out: folder for the pictures (PNG).
         score: least score of a detection that is shown, 0 to 1.
@@ -38,6 +40,7 @@ def predict(
         raise InputError("predict: no picture given; name at least one file")
     if not 0 <= score <= 1:
         raise InputError(f"--score {score}: must be between 0 and 1")
+    targets = _targets(images, out)
 
     from PIL import Image
 
@@ -48,13 +51,12 @@ def predict(
 
     model = load(checkpoint, usable_device(device))
     found = []
-    for path in images:
+    for path, target in zip(images, targets, strict=True):
         image = read_image(path)
         began = time.perf_counter()
         detections = model.predict([image], chosen, bf16)[0]
         seconds = time.perf_counter() - began
         detections = detections.above(score)
-        target = out / f"{path.stem}.png"
         picture = Image.fromarray(draw_detections(image, detections, model.class_names))
         write_atomically(target, functools.partial(picture.save, format="PNG"))
         say(f"{path}: {len(detections)} objects in {seconds:.2f} s -> {target}", json)
@@ -66,3 +68,27 @@ def predict(
         ]
         found.append({"image": str(path), "picture": str(target), "seconds": seconds, "objects": objects})
     return {"checkpoint": checkpoint, "pictures": found} if json else None
+
+
+def _targets(images: Sequence[Path], out: Path) -> list[Path]:
+    """Where each drawn picture goes, in order.
+
+    Raises:
+        InputError: one would take the place of a picture that was given, or two have the same place.
+    """
+    taken: dict[Path, Path] = {}
+    given = {os.path.realpath(path): path for path in images}
+    for path in images:
+        target = out / f"{path.stem}.png"
+        own = given.get(os.path.realpath(target))
+        if own is not None:
+            raise InputError(
+                f"--out {out}: {path}, drawn, would take the place of {own}; name another folder"
+            )
+        other = taken.setdefault(target, path)
+        if other is not path:
+            raise InputError(
+                f"{path}: would be written to {target}, as {other} is; give them in two calls, each with "
+                "its own --out"
+            )
+    return list(taken)

@@ -63,6 +63,7 @@ def reproduce(
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.data.layout import Split, image_folder, require_images
     from htc_lab.engine.checkpoint import load
+    from htc_lab.engine.inference import require_objects, truth_of
     from htc_lab.engine.reproduce import Contestant, at_score_threshold
     from htc_lab.engine.reproduce import reproduce as run
 
@@ -83,6 +84,7 @@ def reproduce(
             )
         contestants.append(Contestant(role, model, str(path)))
     dataset = CocoDataset(Split("val", truth, folder, None))
+    require_objects(truth_of(dataset), chosen)
     say(f"{chosen}: {len(dataset)} images, both models at score > {score}", json)
     outcome = run(contestants, dataset, out, tell=lambda line: say(line, json))
     say(f"\n{_table(outcome, contestants)}\n\n{outcome.verdict()}\n{out}/results.json", json)

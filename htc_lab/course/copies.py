@@ -180,8 +180,11 @@ def build_copies(sources: dict[str, NotebookNode], out: Path) -> list[Path]:
     known = {"student", "solutions", "otter"}
     if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - known):
         raise InputError(f"{out}: holds other things than an earlier build; name another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made ({error.strerror}); name another folder") from None
     try:
         for name, notebook in sources.items():
             _write(building / "student" / f"{name}.ipynb", _changed(notebook, for_students, name))
@@ -192,6 +195,10 @@ def build_copies(sources: dict[str, NotebookNode], out: Path) -> list[Path]:
             shutil.rmtree(out)
         building.chmod(0o755)
         building.rename(out)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); free space there or name another folder"
+        ) from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return sorted(out.rglob("*.ipynb"))

@@ -9,7 +9,8 @@ from PIL import Image, ImageOps
 
 from htc_lab.errors import InputError, in_one_line
 
-_DEEPEST = 65535
+# Of these formats' deeper greys it is known that 65535 is white: Pillow scales them so.
+_SIXTEEN_BITS = ("PNG", "PPM")
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def opened(path: Path, missing: str, unreadable: str) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as picture:
             yield picture
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: {missing}") from None
@@ -33,22 +34,28 @@ def opened(path: Path, missing: str, unreadable: str) -> Iterator[Image.Image]:
         raise InputError(f"{path}: {unreadable.format(in_one_line(error))}") from None
 
 
-def _as_rgb(picture: Image.Image, path: Path) -> np.ndarray:
-    """(H, W, 3) uint8; 16-bit grey becomes 8-bit, CMYK and palettes are converted, alpha is dropped."""
+def _as_rgb(picture: Image.Image, path: Path, kind: str | None) -> np.ndarray:
+    """(H, W, 3) uint8; 16-bit grey becomes 8-bit, CMYK and palettes are converted, alpha is dropped.
+
+    Args:
+        picture: its pixels.
+        path: for the message.
+        kind: the file's format, such as "PNG".
+    """
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
-        if picture.mode == "F" or values.min() < 0 or values.max() > _DEEPEST:
+        # By what the file says, never by its brightest pixel: dark pictures must not be read as bright ones.
+        if not picture.mode.startswith("I;16") and not (picture.mode == "I" and kind in _SIXTEEN_BITS):
             raise InputError(
                 f"{path}: holds grey values of no known scale ({picture.mode}, {values.min():g} to "
                 f"{values.max():g}); save it with 8 or 16 bits"
             )
-        grey = (values >> 8 if values.max() > 255 else values).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
     return np.array(picture.convert("RGB"))
 
 
 def read_pixels(path: Path, height: int | None = None, width: int | None = None) -> np.ndarray:
-    """Read a picture file as (H, W, 3) uint8 RGB.
+    """Read a picture file as (H, W, 3) uint8 RGB; of 16 bits the upper 8 count.
 
     Where a size is given, the file's pixels are taken as they lie if they have that size (COCO's convention);
     if they have it only after turning by their EXIF orientation, they are turned. Without a size they are
@@ -58,12 +65,13 @@ def read_pixels(path: Path, height: int | None = None, width: int | None = None)
         InputError: the file is missing, unreadable or of another size.
     """
     path = Path(path)
-    missing = "no such image; put it there, or drop it from the annotations"
+    mend = "check the path" if height is None else "put it there, or drop it from the annotations"
+    missing = f"no such image; {mend}"
     with opened(path, missing, "cannot be read as a picture ({}); replace the file") as picture:
         turned: Image.Image = picture
         if height is None or picture.size != (width, height):
             turned = ImageOps.exif_transpose(picture)
-        pixels = _as_rgb(turned, path)
+        pixels = _as_rgb(turned, path, picture.format)
     if height is not None and pixels.shape[:2] != (height, width):
         raise InputError(
             f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} px (width x height), but the annotations say "

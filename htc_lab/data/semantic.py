@@ -142,8 +142,15 @@ def _named_classes(root: Path, maps: Path) -> SemanticClasses | None:
 def _all_maps_there(split: Split) -> None:
     if split.semantic is None:
         return
+    owners: dict[Path, str] = {}
     for image in split.coco.images:
         path = split.semantic / map_name(image["file_name"])
+        other = owners.setdefault(path, image["file_name"])
+        if other != image["file_name"]:
+            raise InputError(
+                f"{path}: is by its name the semantic map of two images of {split.name}, {other} and "
+                f"{image['file_name']}; rename one of them"
+            )
         if not path.is_file():
             raise InputError(
                 f"{path}: no such semantic map, while other images of {split.name} have one; add it, or "

@@ -158,14 +158,22 @@ def _fill(
 @contextmanager
 def _appears_whole(root: Path) -> Iterator[Path]:
     """A temporary sibling of ``root`` that takes its name once it is complete and goes away otherwise."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    except OSError as error:
+        raise InputError(f"{root}: cannot be made ({error.strerror}); name another folder") from None
     try:
         partial_root.chmod(0o755)
         yield partial_root
         if root.exists():
             root.rmdir()
         os.replace(partial_root, root)
+    except OSError as error:
+        shutil.rmtree(partial_root, ignore_errors=True)
+        raise InputError(
+            f"{root}: cannot be written ({error.strerror or error}); free space there or name another folder"
+        ) from None
     except BaseException:
         shutil.rmtree(partial_root, ignore_errors=True)
         raise
@@ -231,8 +239,12 @@ def ensure_classroom(
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is no folder; name another one")
     if not root.exists() or not any(root.iterdir()):
-        write_classroom(root, train, val, test, config, seed, workers, progress)
-        return root
+        try:
+            write_classroom(root, train, val, test, config, seed, workers, progress)
+        except InputError:
+            # Another process may have drawn them meanwhile.
+            if not sidecar.is_file():
+                raise
     if not sidecar.is_file():
         raise InputError(f"{root}: holds no scenes.json, so no classroom scenes; name another folder")
     found = read_json(sidecar, f"remove {root} to have it made again")

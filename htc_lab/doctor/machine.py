@@ -11,6 +11,8 @@ from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
 _GIB = 2**30
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _MODELS = ("base", *RUNGS, *BESIDE_THE_LADDER)
+_SHIPPED = Path(__file__).resolve().parents[1] / "models" / "classroom"
+_MEMINFO, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def disk(root: Path, free: int | None = None) -> Finding:
@@ -52,13 +54,12 @@ def memory(available: int | None = None) -> Finding:
 def _available() -> int | None:
     found = []
     try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        for line in _MEMINFO.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 found.append(1024 * int(line.split()[1]))
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        limit = (_GROUP / "memory.max").read_text(encoding="ascii").strip()
         if limit != "max":
-            found.append(int(limit) - int((group / "memory.current").read_text(encoding="ascii")))
+            found.append(int(limit) - int((_GROUP / "memory.current").read_text(encoding="ascii")))
     except (OSError, ValueError):
         pass
     return min(found) if found else None
@@ -114,11 +115,10 @@ def folder(root: Path, name: str) -> Finding:
 
 def models() -> Finding:
     """The classroom models that come with the lab."""
-    shipped = Path(__file__).resolve().parents[1] / "models" / "classroom"
-    whole = {path.stem for path in shipped.glob("*.safetensors") if path.stat().st_size > 100_000}
+    whole = {path.stem for path in _SHIPPED.glob("*.safetensors") if path.stat().st_size > 100_000}
     missing = [name for name in _MODELS if name not in whole]
     if missing:
-        says = f"{', '.join(missing)} missing in {shipped}, or not whole"
+        says = f"{', '.join(missing)} missing in {_SHIPPED}, or not whole"
         return Finding(
             "classroom models", "wrong", says, "git checkout htc_lab/models (or unpack the lab anew)"
         )

@@ -13,6 +13,9 @@ from htc_lab.doctor.finding import INSTALL, Finding
 _SECONDS = 180.0
 """For a cold start of torch on a slow disk."""
 
+_DRIVER = Path("/proc/driver/nvidia/version")
+_STATIC = Path(__file__).resolve().parents[1] / "explorer" / "static"
+
 _TORCH = """
 import torch, torchvision
 from torchvision.ops import nms, roi_align
@@ -128,12 +131,11 @@ def torch() -> list[Finding]:
 
 
 def _gpu(found: dict[str, Any]) -> Finding:
-    driver = Path("/proc/driver/nvidia/version")
     if found["gpu"]:
         return Finding("GPU", "ok", f"{found['gpu']}, CUDA {found['cuda']}")
-    if not driver.exists():
+    if not _DRIVER.exists():
         return Finding("GPU", "ok", "none; everything runs on the CPU (--device cpu)")
-    first = " ".join(driver.read_text(errors="replace").split("\n")[0].split()[-6:])
+    first = " ".join(_DRIVER.read_text(errors="replace").split("\n")[0].split()[-6:])
     if found["cuda"] is None:
         says, mend = f"there is an NVIDIA driver ({first}), but this torch is for CPUs", INSTALL
     else:
@@ -192,10 +194,11 @@ def widgets() -> Finding:
     for extension in ("anywidget", "@jupyter-widgets/jupyterlab-manager"):
         if not any((Path(place) / extension / "package.json").is_file() for place in found["places"]):
             return Finding("widgets", "wrong", f"{says}; JupyterLab has no {extension} extension", INSTALL)
-    static = Path(__file__).resolve().parents[1] / "explorer" / "static"
     for name in ("explorer.js", "explorer.css"):
-        if not (static / name).is_file():
-            return Finding("widgets", "wrong", f"{static / name} is missing", "git checkout htc_lab/explorer")
+        if not (_STATIC / name).is_file():
+            return Finding(
+                "widgets", "wrong", f"{_STATIC / name} is missing", "git checkout htc_lab/explorer"
+            )
     return Finding("widgets", "ok", says)
 
 

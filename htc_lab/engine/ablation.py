@@ -5,7 +5,6 @@ weights wherever they share a part, same thresholds, masks averaged over the sta
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,11 +20,13 @@ from htc_lab.data.transforms import TrainTransform
 from htc_lab.data.write_scenes import ensure_classroom
 from htc_lab.engine.checkpoint import load
 from htc_lab.engine.evaluate import Kind
-from htc_lab.engine.inference import average_precision, predict_split, truth_of
+from htc_lab.engine.inference import require_objects, truth_of
+from htc_lab.engine.ladder_measures import read_detections
 from htc_lab.engine.ladder_size import SIZES
 from htc_lab.engine.ladder_tables import cost_markdown, effects, effects_markdown, ladder_markdown
 from htc_lab.engine.machine import describe_machine
 from htc_lab.engine.paper import TITLES, title_of
+from htc_lab.engine.run_evaluation import DETECTIONS, EVALUATION, evaluation_of
 from htc_lab.engine.rung_result import RungResult
 from htc_lab.engine.statistics import Interval, paired_bootstrap, paired_over_seeds, verdict
 from htc_lab.engine.studies import STUDIES, VARIANTS, Study, measure_studies, study_markdown
@@ -41,7 +42,6 @@ REPORT_DATA = Path("data/classroom_report")
 # Scenes of this seed are for reports alone (docs/protocol.md).
 _REPORT_SEED = 2
 
-EVALUATION = "evaluation.json"
 COSTS = "costs.json"
 
 
@@ -100,10 +100,7 @@ class Ladder:
         if test_images is not None:
             self.test.images = self.test.images[:test_images]
         self.truth = truth_of(self.test)
-        if not any(not row["iscrowd"] for row in self.truth["annotations"]):
-            raise InputError(
-                f"{data.test.coco.path}: no object in the {len(self.test)} test images; add some"
-            )
+        require_objects(self.truth, data.test.coco.path)
 
     @property
     def train_images(self) -> int:
@@ -175,28 +172,7 @@ class Ladder:
         # A finished run comes back at once, and a run of other settings is refused: so the evaluation that
         # lies in the folder belongs to this training.
         model = train(folder, config, self.schedule, self._train, options)
-        asked = {"test": str(self.data.test.coco.path), "images": self.test.image_ids}
-        path = folder / EVALUATION
-        if path.is_file():
-            card: dict[str, Any] = read_json(path, "delete it, and it is made anew")
-            if isinstance(card, dict) and card.get("asked") == asked:
-                return card
-        found = predict_split(model, self.test, stages=True, progress=progress)
-        for part, entries in (
-            ("", found.final),
-            *((f"_stage{t + 1}", e) for t, e in enumerate(found.by_stage)),
-        ):
-            write_text(folder / f"detections{part}.json", json.dumps(entries, separators=(",", ":")))
-        card = {
-            "ap": average_precision(self.truth, found),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "seconds": time.perf_counter() - began,
-            "machine": describe_machine(),
-            "asked": asked,
-        }
-        card = plain(card)
-        write_json(path, card)
-        return card
+        return evaluation_of(folder, model, self.test, self.truth, began, progress)
 
     def load(self, name: str, seed: int | None = None) -> HybridTaskCascade:
         """The trained model of a rung.
@@ -216,9 +192,7 @@ class Ladder:
         over_seeds = paired_over_seeds(*((r.mask_ap if kind == "segm" else r.box_ap) for r in (a, b)))
         if over_seeds is not None:
             return over_seeds
-        found = [
-            read_json(r.run_folders[0] / "detections.json", "delete the folder and run again") for r in (a, b)
-        ]
+        found = [read_detections(r.run_folders[0] / DETECTIONS, self.truth) for r in (a, b)]
         return paired_bootstrap(self.truth, found[0], found[1], kind)
 
     def verdict(self) -> str:
@@ -291,7 +265,12 @@ class Ladder:
         if costs is None or not set(names) <= self.done.keys():
             return ""
         gains = {name: dataclasses.asdict(self.gain(names[0], name)) for name in names[1:]}
-        return cost_markdown({name: self.done[name] for name in names}, gains, costs)
+        try:
+            return cost_markdown({name: self.done[name] for name in names}, gains, costs)
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            raise InputError(
+                f"{self.out / COSTS}: is not what --costs writes; delete it, and give --costs again"
+            ) from None
 
     def save(self) -> dict[str, Any]:
         """Write ``results.json`` and ``results.md`` into the ablation's folder; return the results."""

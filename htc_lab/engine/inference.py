@@ -1,6 +1,7 @@
 """A model over a whole split: COCO results for the final masks and for each stage's, and their AP."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
@@ -10,6 +11,7 @@ from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.transforms import resize_image
 from htc_lab.engine.distributed import ALONE, Team
 from htc_lab.engine.evaluate import coco_results, evaluate
+from htc_lab.errors import InputError
 from htc_lab.model import HybridTaskCascade
 
 
@@ -115,6 +117,20 @@ def _joined(parts: list[SplitResults], stages: int) -> SplitResults:
 def truth_of(dataset: CocoDataset) -> dict:
     """The COCO ground truth of just the dataset's images, crowd annotations included."""
     return dataset.split.coco.subset(dataset.image_ids).as_dict()
+
+
+def require_objects(truth: dict, path: Path) -> None:
+    """Check that there is something to find, without which AP is no number.
+
+    Args:
+        truth: of :func:`truth_of`.
+        path: its annotation file, for the message.
+
+    Raises:
+        InputError: crowds at most.
+    """
+    if all(row["iscrowd"] for row in truth["annotations"]):
+        raise InputError(f"{path}: no object in the {len(truth['images'])} images to evaluate on; add some")
 
 
 def average_precision(truth: dict, results: SplitResults) -> dict[str, dict[str, float] | list[float]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from htc_lab.engine.error_types import ERROR_TYPES, error_types
 from htc_lab.engine.measure import Measure, paired
+from htc_lab.engine.run_evaluation import DETECTIONS, EVALUATION
 from htc_lab.engine.situations import (
     Situation,
     has_scene_attributes,
@@ -55,8 +56,7 @@ def read_detections(path: Path, truth: dict[str, Any]) -> list[dict[str, Any]]:
         InputError: missing or broken, or of images that the truth doesn't have.
     """
     results = read_json(path, _MEND)
-    fields = {"image_id", "category_id", "bbox", "score", "segmentation"}
-    if not isinstance(results, list) or not all(isinstance(e, dict) and fields <= e.keys() for e in results):
+    if not isinstance(results, list) or not all(map(_is_result, results)):
         raise InputError(f"{path}: is no list of COCO results with masks; {_MEND}")
     unknown = {e["image_id"] for e in results} - {image["id"] for image in truth["images"]}
     if unknown:
@@ -67,9 +67,26 @@ def read_detections(path: Path, truth: dict[str, Any]) -> list[dict[str, Any]]:
     return results
 
 
+def _is_result(entry: Any) -> bool:
+    """Whether this is a COCO result with a mask, as far as the types of its fields go."""
+    if not isinstance(entry, dict):
+        return False
+    box, mask, numbers = entry.get("bbox"), entry.get("segmentation"), (int, float)
+    return (
+        type(entry.get("image_id")) is int
+        and type(entry.get("category_id")) is int
+        and type(entry.get("score")) in numbers
+        and isinstance(box, list)
+        and [type(value) in numbers for value in box] == [True] * 4
+        and isinstance(mask, dict)
+        and isinstance(mask.get("counts"), str)
+        and isinstance(mask.get("size"), list)
+    )
+
+
 def _check_images(folder: Path, truth: dict[str, Any]) -> None:
     """Refuse a run that was evaluated on fewer or other images, which would count as misses."""
-    path = folder / "evaluation.json"
+    path = folder / EVALUATION
     if not path.is_file():
         return
     card = read_json(path, _MEND)
@@ -98,9 +115,7 @@ def _measure(
 
 def _measure_run(folder: Path, truth: dict[str, Any], situations: list[Situation]) -> _Run:
     _check_images(folder, truth)
-    measures, counts = _measure(
-        truth, read_detections(folder / "detections.json", truth), situations, words=True
-    )
+    measures, counts = _measure(truth, read_detections(folder / DETECTIONS, truth), situations, words=True)
     stages = []
     for number in itertools.count(1):
         path = folder / f"detections_stage{number}.json"

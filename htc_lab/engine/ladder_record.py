@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.config_json import to_dict
-from htc_lab.engine.ablation import EVALUATION, Ladder
+from htc_lab.engine.ablation import Ladder
 from htc_lab.engine.evaluate import Kind
 from htc_lab.engine.ladder_tables import combinations, effects
 from htc_lab.engine.machine import describe_machine
 from htc_lab.engine.paper import PAPER_BOX_AP, PAPER_MASK_AP, TITLES
-from htc_lab.engine.run_folder import read_metrics
+from htc_lab.engine.run_evaluation import EVALUATION
+from htc_lab.engine.run_folder import METRICS, read_metrics
 from htc_lab.engine.rung_result import RungResult
 from htc_lab.engine.studies import STUDIES, measure_studies
 from htc_lab.errors import InputError
@@ -136,6 +137,8 @@ def run_records(ladder: Ladder) -> dict[str, dict[str, Any]]:
 def _run(folder: Path) -> dict[str, Any]:
     card, asked = read_json(folder / EVALUATION, _MEND), read_json(folder / "config.json", _MEND)
     lines = read_metrics(folder)
+    if not lines:
+        raise InputError(f"{folder / METRICS}: holds no step; delete the folder and run the ablation again")
     ordered = sorted(line["seconds"] for line in lines)
     record: dict[str, Any] = plain(
         {

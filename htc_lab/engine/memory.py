@@ -2,6 +2,8 @@
 
 import errno
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def lost_reader(error: BaseException) -> bool:
     """Whether a process that reads images was killed, or has no shared memory to hand images over."""
+    # Killed while an image was being handed over.
+    if isinstance(error, ConnectionResetError | ConnectionRefusedError | EOFError):
+        return True
     text = str(error)
     return (
         isinstance(error, RuntimeError)
@@ -56,8 +61,9 @@ def memory_explained(
     """
     try:
         yield
-    except (RuntimeError, MemoryError, OSError) as error:
-        if lost_reader(error):
+    except (RuntimeError, MemoryError, OSError, EOFError) as error:
+        if workers and lost_reader(error):
+            _hear_no_more_of_readers()
             raise InputError(
                 f"{run}: a process that reads images was killed or had no memory ({_reason(error)}); "
                 f"give fewer --workers (now {workers}; 0: none), or more shared memory (docker: --shm-size); "
@@ -69,6 +75,12 @@ def memory_explained(
             f"{run}: out of memory on {device} ({_reason(error)}); "
             f"{_advice(run, schedule, processes, workers)}"
         ) from None
+
+
+def _hear_no_more_of_readers() -> None:
+    """torch raises a reader's death where the program happens to be: also while it says why it stops."""
+    if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _reason(error: BaseException) -> str:

@@ -61,11 +61,18 @@ def _compared(value: Any) -> Any:
 def note_parts(run: Path, done: int, accumulate: int) -> None:
     """Say in ``config.json`` from which step on a batch is taken in how many parts, where that changed."""
     path = run / CONFIG
-    card = read_json(path, "delete the folder or choose another --run")
+    mend = "delete the folder or choose another --run"
+    card = read_json(path, mend)
     resumed = card.get(_RESUMED, [])
-    now = resumed[-1]["accumulate"] if resumed else card["schedule"]["accumulate"]
+    try:
+        now = resumed[-1]["accumulate"] if resumed else card["schedule"]["accumulate"]
+        lines = list(resumed)
+    except (LookupError, TypeError):
+        raise InputError(
+            f"{path}: field '{_RESUMED}' or 'schedule.accumulate' is not as it was written; {mend}"
+        ) from None
     if now != accumulate:
-        card[_RESUMED] = [*resumed, {"step": done + 1, "accumulate": accumulate}]
+        card[_RESUMED] = [*lines, {"step": done + 1, "accumulate": accumulate}]
         write_json(path, card)
 
 
@@ -75,7 +82,7 @@ def too_many(unreadable: int, images: int) -> bool:
 
 
 def read_metrics(run_folder: Path) -> list[dict[str, Any]]:
-    """The training steps of a run, in order; a last line that was cut off while it was written is left out.
+    """The training steps of a run, in order; a line that was cut off while it was written is left out.
 
     Raises:
         InputError: the folder holds no metrics.
@@ -83,9 +90,7 @@ def read_metrics(run_folder: Path) -> list[dict[str, Any]]:
     path = Path(run_folder) / METRICS
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the folder of a run (it holds metrics.jsonl)")
-    lines = path.read_text(encoding="utf-8").split("\n")
-    rows = [json.loads(line) for line in lines[:-1] if line]
-    return [row for row in rows if "loss" in row]
+    return [line for line in _lines(path, "step") if _is_number(line.get("loss"))]
 
 
 class RunLog:
@@ -196,13 +201,17 @@ class _Lines:
 
 
 def _lines(path: Path, field: str) -> list[dict[str, Any]]:
-    """The lines that hold ``field``; one that was cut short is left out."""
+    """The lines that hold a number ``field``; one that was cut short is left out."""
     kept = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for text in path.read_bytes().split(b"\n") if path.is_file() else ():
         try:
             line = json.loads(text)
-            line[field]
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, RecursionError):
             continue
-        kept.append(line)
+        if isinstance(line, dict) and _is_number(line.get(field)):
+            kept.append(line)
     return kept
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)

@@ -5,6 +5,7 @@ file may hold beside the weights (optimiser, loss history, config text, an avera
 unwrapped here.
 """
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +84,14 @@ def save_mmdet(model: HybridTaskCascade, path: Path) -> None:
         _OURS: json.dumps(to_dict(model.config)),
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    content = {"meta": meta, "state_dict": weights}
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+    # Into memory first: of a full disk torch's own writer makes an error about places in its file.
+    content = io.BytesIO()
+    torch.save({"meta": meta, "state_dict": weights}, content)
+    write_atomically(path, lambda temporary: _fill(temporary, content))
+
+
+def _fill(path: Path, content: io.BytesIO) -> None:
+    path.write_bytes(content.getbuffer())
 
 
 def _float32(value: Tensor) -> Tensor:

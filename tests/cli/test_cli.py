@@ -160,3 +160,15 @@ def test_broken_data_are_named(capsys, tmp_path, harm, says):
     harm(root)
     words = ["--data", str(root), "--run", str(tmp_path / "run"), "--steps", "2", "--batch", "2"]
     assert says in refused(capsys, "train", *words)
+
+
+def test_ap_of_pictures_without_objects_is_refused_not_printed(capsys, tmp_path):
+    root = tmp_path / "scenes"
+    write_classroom(root, 1, 1, 1, SceneConfig(size=64), progress=False)
+    path = root / "annotations" / "instances_val.json"
+    tree = json.loads(path.read_text())
+    for row in tree["annotations"]:
+        row["iscrowd"] = 1
+    path.write_text(json.dumps(tree))
+    line = refused(capsys, "eval", "--data", str(root), "--checkpoint", "classroom/htc")
+    assert f"{path}: no object in the 1 images" in line

@@ -1,12 +1,15 @@
 """The classroom scenes: same seed, same bytes; exact truth; the situations they promise."""
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from htc_lab.data import write_scenes
 from htc_lab.data.coco import decode_mask, read_coco
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
@@ -185,10 +188,10 @@ def test_ensure_leaves_the_same_scenes_alone_and_refuses_others(tmp_path: Path) 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr("htc_lab.data.write_scenes._write_png", fails)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"scenes: cannot be written \(disk full\); free space"):
         write_classroom(tmp_path / "scenes", 2, 1, 1, SceneConfig(size=32), progress=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -203,3 +206,21 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not empty"):
         write_classroom(tmp_path / "b", 2, 1, 1, SMALL, progress=False)
     assert (tmp_path / "b" / "mine.txt").read_text() == "keep"
+
+
+def test_two_that_draw_the_same_scenes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook and a command begin together: the later one takes what the earlier one has drawn."""
+    root, asked = tmp_path / "scenes", (1, 1, 1, SceneConfig(size=32))
+    fill = write_scenes._fill
+
+    def overtaken(folder: Path, *given: Any) -> None:
+        fill(folder, *given)
+        monkeypatch.setattr(write_scenes, "_fill", fill)
+        write_classroom(root, *asked, progress=False)
+
+    monkeypatch.setattr(write_scenes, "_fill", overtaken)
+    assert ensure_classroom(root, *asked, progress=False) == root
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+    monkeypatch.setattr(write_scenes, "_fill", overtaken)
+    with pytest.raises(InputError, match="other: cannot be written"):
+        write_classroom(root := tmp_path / "other", *asked, progress=False)

@@ -185,3 +185,15 @@ def test_a_missing_map_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=words):
         semantic_classes(find_data(tmp_path))
+
+
+def test_two_images_do_not_share_a_map(tmp_path: Path) -> None:
+    """a.jpg and a.png are two pictures, and their maps would have one name."""
+    content = tree(range(1, 3))
+    content["images"][0]["file_name"], content["images"][1]["file_name"] = "a.jpg", "a.png"
+    for name, images in (("train", content), ("val", tree(range(5, 7)))):
+        write_json(tmp_path / f"{name}.json", images)
+        write_images(tmp_path, images)
+        write_maps(tmp_path / "semantic", images, np.ones((HEIGHT, WIDTH), dtype=np.uint8))
+    with pytest.raises(InputError, match=r"a\.png: is by its name the semantic map of two images of train"):
+        semantic_classes(find_data(tmp_path))

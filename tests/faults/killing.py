@@ -2,7 +2,8 @@
 
 Every other kill comes at any moment, the rest while a checkpoint is being written. After each, the run
 folder must be whole; the training goes on from it, and what it ends with must be, bit for bit, what one that
-was left alone ended with.
+was left alone ended with. Then the evaluation of a finished run of an ablation is killed, as often as a fifth
+of that, and must end with the same detections and figures, too.
 """
 
 import json
@@ -12,11 +13,16 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from htc_lab.data.layout import find_data
+from htc_lab.engine.ablation import Ladder
 from htc_lab.engine.checkpoint import CHECKPOINT, load, read_run
-from tests.faults.small import DONE, SCHEDULE, Small, child, ended, small
+from htc_lab.engine.run_evaluation import EVALUATION
+from tests.faults.small import DONE, SCHEDULE, Small, child, ended, of_steps, small
+from tests.unit.tiny import TINY
 
 WHOLE = {"config.json", "metrics.jsonl", "run.lock", CHECKPOINT}
 
@@ -106,6 +112,53 @@ def see_that_it_is_whole(run: Path, least: int) -> int:
     return step
 
 
+def figures(run: Path) -> dict[str, Any]:
+    """What an evaluation keeps, without what depends on the machine."""
+    card = json.loads((run / EVALUATION).read_text())
+    kept = {path.name: path.read_bytes() for path in sorted(run.glob("detections*.json"))}
+    return {"ap": card["ap"], "asked": card["asked"], **kept}
+
+
+def kill_evaluations(folder: Path, seed: int, kills: int) -> dict[str, int]:
+    """Kill the evaluation of a finished run; what was seen.
+
+    Args:
+        folder: holds the scenes; the runs go there.
+        seed: of the moments.
+        kills: how many.
+    """
+    draw = random.Random(seed)
+    ladder = Ladder(find_data(folder / "scenes"), TINY, of_steps(1), folder / "ladder", test_images=2)
+    run = folder / "ladder/htc_seed0"
+    began = time.monotonic()
+    assert ended(child(lambda: ladder.run_rung("htc", progress=False))) == DONE
+    whole = figures(run)
+    longest = time.monotonic() - began
+    done = written = 0
+    while done < kills:
+        (run / EVALUATION).unlink(missing_ok=True)
+        pid = child(lambda: ladder.run_rung("htc", progress=False))
+        in_writing, end = draw.random() < 0.5, time.monotonic() + draw.uniform(0, longest)
+        while (code := gone(pid)) is None and time.monotonic() < end:
+            if in_writing and any(
+                name.startswith((".detections", ".evaluation")) for name in os.listdir(run)
+            ):
+                time.sleep(draw.uniform(0, 0.003))
+                break
+            time.sleep(0.0003)
+        if code is None:
+            os.kill(pid, signal.SIGKILL)
+            code = ended(pid)
+        done += code == -signal.SIGKILL
+        written += code == -signal.SIGKILL and in_writing
+        # Where the figures are, all that they are of is there.
+        assert not (run / EVALUATION).exists() or figures(run) == whole
+        assert ended(child(lambda: ladder.run_rung("htc", progress=False))) == DONE
+        assert figures(run) == whole
+        assert not [name for name in os.listdir(run) if name.startswith(".detect")]
+    return {"of_evaluations": done, "aimed_at_writing_them": written}
+
+
 def main(folder: Path, seed: int, kills: int) -> dict[str, float]:
     """Kill so often; what was seen."""
     torch.set_num_threads(1)
@@ -137,6 +190,7 @@ def main(folder: Path, seed: int, kills: int) -> dict[str, float]:
         "left_half_a_checkpoint": killer.torn,
         "before_the_first_checkpoint": killer.unborn,
         "trainings": rounds,
+        **kill_evaluations(folder, seed, kills // 5),
         "seconds": round(time.monotonic() - began, 1),
     }
 

@@ -28,3 +28,4 @@ def test_a_training_that_is_killed_again_and_again_ends_as_if_left_alone(
     assert report["kills"] >= KILLS
     assert report["aimed_at_writing"] >= 10
     assert report["left_half_a_checkpoint"] >= 3
+    assert report["of_evaluations"] >= KILLS // 5

@@ -1,7 +1,9 @@
 """Trainings in trouble: each ends in one line that says what to do, and loses nothing of its checkpoint."""
 
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from htc_lab.config import Schedule
+from htc_lab.engine.memory import memory_explained
+from htc_lab.errors import InputError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes its faults with Linux's own means")
 
@@ -145,3 +151,27 @@ def test_a_killed_reader_is_named(found: dict[str, Any]) -> None:
     what = found["lost_reader"]
     refused(what, "a process that reads images was killed", "give fewer --workers (now 1; 0: none)")
     assert what["step"] >= 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        EOFError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_killed_reader_is_named_whatever_it_was_doing(error: Exception) -> None:
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        says = pytest.raises(InputError, match="a process that reads images was killed")
+        with says, memory_explained(Path("run"), Schedule(), 1, 2, "cpu"):
+            raise error
+        # torch's handler would raise it once more, while the line is being written.
+        assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    with pytest.raises(type(error)), memory_explained(Path("run"), Schedule(), 1, 0, "cpu"):
+        raise error

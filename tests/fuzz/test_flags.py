@@ -1,7 +1,9 @@
 """Command lines, through the real entry point: figures, help, or exit code 2 with its one line."""
 
 import json
+import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from htc_lab.cli import COMMANDS, main
 from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.write_scenes import write_classroom
-from tests.fuzz.outcome import MOST_CHARACTERS, times, tried
+from tests.fuzz.outcome import MOST_CHARACTERS, fresh, times, tried
 
 _ODD = [
     *(
@@ -221,6 +223,7 @@ def test_odd_numbers_on_sound_data_for_training(
         "predict PICTURE --score nan",
         "predict DATA",
         "explore PICTURE --html DATA --checkpoint classroom/htc",
+        "explore PICTURE --html page.htmlx --checkpoint classroom/htc",
         "explore PICTURE --html /dev/null/x.html --checkpoint classroom/htc",
         "explore --scene -1 --checkpoint classroom/htc",
         "explore PICTURE --state stage=99",
@@ -245,6 +248,9 @@ def test_odd_numbers_on_sound_data_for_training(
         "course grade DATA --seconds -1",
         "course grade DATA --submission-seconds inf",
         "course grade DATA --memory-mib -1",
+        "course grade DATA --out grades.txt",
+        "course grade DATA --out /dev/null/x.csv",
+        "course grade DATA --feedback FILE",
         "course build --out FILE --lessons 01_data",
         "course build --out /dev/null/x --lessons 01_data",
         "ablate --data DATA --seeds -1 --quick --out abl",
@@ -268,11 +274,32 @@ def test_words_that_cannot_be_served(
 @pytest.mark.usefixtures("_here")
 def test_names_that_no_terminal_can_show(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file name in bytes that are no UTF-8: its picture is found, and the JSON names it."""
-    import os
-    import shutil
-
     name = os.fsdecode(b"b\xff.png")
     shutil.copy(scenes / "test" / "000001.png", name)
     out = call(capsys, "predict", name, "--out", "out", "--json")
     assert out is not None
     assert len(json.loads(out)["pictures"]) == 1
+
+
+@pytest.mark.usefixtures("_here")
+def test_nothing_that_is_given_is_overwritten(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slips of the shell: the result would take the place of what it is made of, or of another result."""
+    picture = tmp_path / "photos" / "a.png"
+    picture.parent.mkdir()
+    shutil.copy(scenes / "test" / "000001.png", picture)
+    (picture.parent / "link").symlink_to(picture.parent)
+    for name in ("weights.safetensors", "handed_in/anna.ipynb", "a.jpg"):
+        fresh(tmp_path, name, b"somebody's work")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for words in (
+        "explore photos/a.png --html photos/a.png",
+        "predict photos/a.png --out photos",
+        "predict photos/a.png --out photos/link",
+        "predict photos/a.png a.jpg --out new",
+        "convert --checkpoint weights.safetensors --out photos/../weights.safetensors",
+        "course grade handed_in --out handed_in/anna.ipynb",
+    ):
+        assert call(capsys, *words.split()) is None
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before, words
