@@ -23,10 +23,10 @@ with postponed(_PUT_OFF):
 class _Block(ConvModule):
     """A ConvModule of a convolution and perhaps a ReLU, by the shortest way to its numbers."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As ConvModule's."""
+    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """As ConvModule's; ``onto``, which may be overwritten, is added before the ReLU."""
         conv = self.conv
-        return convolve(x, conv.weight, conv.bias, padding=conv.padding, relu=self.with_activation)
+        return convolve(x, conv.weight, conv.bias, padding=conv.padding, relu=self.with_activation, onto=onto)
 
 
 def conv_relu(channels_in: int, channels_out: int, kernel: int) -> nn.Module:

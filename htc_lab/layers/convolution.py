@@ -10,6 +10,7 @@ float32 on a CPU there are two shorter ways, with nothing to keep for a backward
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,8 @@ from torch import Tensor
 from htc_lab.layers import winograd
 
 # What torch.compile makes of a convolution and its neighbours; not in every build of torch.
-_FUSED = _FUSED_ONTO = None
+_FUSED: Any = None
+_FUSED_ONTO: Any = None
 if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise_"):
     _FUSED = torch.ops.mkldnn._convolution_pointwise.default
     _FUSED_ONTO = torch.ops.mkldnn._convolution_pointwise_.binary
@@ -63,13 +65,13 @@ def convolve(
         return F.relu(out, inplace=True) if relu else out
     m = 0
     if (weight.shape[2:], stride, padding, groups) == ((3, 3), (1, 1), (1, 1), 1):
-        m = winograd.tile_side(len(x), *x.shape[2:], weight.shape[1], weight.shape[0])
+        images, channels, height, width = x.shape
+        m = winograd.tile_side(images, height, width, channels, len(weight))
     if m and bias is not None and onto is None:
         return winograd.convolve(x, weight, bias, m, relu)
     how = (bias, padding, stride, (1, 1), groups)
     if onto is not None:
-        cut = ("relu" if relu else None, [], None)
-        fused: Tensor = _FUSED_ONTO(onto, x, weight, *how, "add", 1.0, *cut)
+        fused: Tensor = _FUSED_ONTO(onto, x, weight, *how, "add", 1.0, "relu" if relu else None, [], None)
     elif relu:
         fused = _FUSED(x, weight, *how, "relu", [], "")
     else:

@@ -65,20 +65,21 @@ CASES = {
     "1x1": ((2, 8, 9, 7), (6, 8, 1, 1), {}),
     "3x3, strided": ((2, 8, 9, 7), (6, 8, 3, 3), {"stride": (2, 2), "padding": (1, 1)}),
     "grouped": ((2, 8, 9, 7), (6, 4, 3, 3), {"padding": (1, 1), "groups": 2}),
-    "Winograd's": ((12, 192, 14, 14), (192, 192, 3, 3), {"padding": (1, 1)}),
+    "Winograd's": ((16, 192, 14, 14), (192, 192, 3, 3), {"padding": (1, 1)}),
     "nothing": ((0, 8, 9, 7), (6, 8, 1, 1), {}),
 }
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("added", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_each_shorter_way_gives_what_is_written_out(name, added, relu):
+def test_each_shorter_way_gives_what_is_written_out(name, added, relu, layout):
     shape, weights, how = CASES[name]
     x, weight, bias = some(*shape), some(*weights, seed=1), some(weights[0], seed=2)
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=layout)
     plain = F.conv2d(x, weight, bias, **how)
-    onto = some(*plain.shape, seed=3).contiguous(memory_format=torch.channels_last) if added else None
+    onto = some(*plain.shape, seed=3).contiguous(memory_format=layout) if added else None
     wanted = plain + onto if onto is not None else plain
     with torch.no_grad():
         ours = convolve(x, weight, bias, **how, relu=relu, onto=onto)
@@ -89,7 +90,7 @@ def test_each_shorter_way_gives_what_is_written_out(name, added, relu):
 
 def test_weights_are_used_as_they_are():
     """Even a change that autograd is not told of."""
-    x, weight, bias = some(12, 192, 14, 14), some(192, 192, 3, 3, seed=1), torch.zeros(192)
+    x, weight, bias = some(16, 192, 14, 14), some(192, 192, 3, 3, seed=1), torch.zeros(192)
     with torch.no_grad():
         before = convolve(x, weight, bias, padding=(1, 1))
         weight.data.mul_(2)
@@ -98,7 +99,7 @@ def test_weights_are_used_as_they_are():
 
 @pytest.mark.parametrize("way", ["with gradients", "written out", "bfloat16"])
 def test_otherwise_it_is_torch_own_convolution_bit_for_bit(way):
-    x = some(12, 192, 14, 14)
+    x = some(16, 192, 14, 14)
     weight, bias = some(192, 192, 3, 3, seed=1).requires_grad_(way == "with gradients"), torch.zeros(192)
     half = torch.autocast("cpu", torch.bfloat16, enabled=way == "bfloat16")
     with torch.set_grad_enabled(way == "with gradients"), half:
@@ -114,7 +115,7 @@ def test_otherwise_it_is_torch_own_convolution_bit_for_bit(way):
 
 def test_but_without_gradients_it_is_not():
     """Or the test above would show nothing."""
-    x, weight, bias = some(12, 192, 14, 14), some(192, 192, 3, 3, seed=1), torch.zeros(192)
+    x, weight, bias = some(16, 192, 14, 14), some(192, 192, 3, 3, seed=1), torch.zeros(192)
     with torch.no_grad():
         assert not torch.equal(
             convolve(x, weight, bias, padding=(1, 1)), F.conv2d(x, weight, bias, padding=1)
