@@ -22,6 +22,7 @@ from benchmarks.peers import Peer, Task, against, peers_at_hand
 from benchmarks.pictures import picture
 from htc_lab.config import ModelConfig
 from htc_lab.engine.machine import describe_machine
+from htc_lab.layers.convolution import written_out
 from htc_lab.model import build_model
 from htc_lab.presets import preset
 
@@ -81,7 +82,8 @@ def measure(options: Options) -> dict[str, Any]:
         by_part = parts.shares(options.repeats, sum(watched) / options.repeats)
         figures = summary(times)
         compared = against(figures, peers)
-    with FlopCounterMode(display=False) as counter:
+    # The network's multiplications, of which Winograd's way leaves out some.
+    with written_out(), FlopCounterMode(display=False) as counter:
         ours()
     gflop = counter.get_total_flops() / 1e9
     rate = convolution_rate(options.device, torch.bfloat16 if half else torch.float32)

@@ -10,6 +10,7 @@ from torchvision.ops import deform_conv2d
 
 from htc_lab.config import BackboneConfig
 from htc_lab.errors import InputError
+from htc_lab.layers.convolution import convolve
 
 _BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -93,7 +94,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
         """C2..C5."""
-        x = self.maxpool(F.relu(_normed(images, self.conv1, self.bn1), inplace=True))
+        x = self.maxpool(_normed(images, self.conv1, self.bn1, relu=True))
         levels = []
         for i in range(1, 5):
             for block in cast(nn.Sequential, self.get_submodule(f"layer{i}")):
@@ -102,8 +103,14 @@ class Backbone(nn.Module):
         return levels
 
 
-def _normed(x: Tensor, conv: nn.Conv2d | DeformConv, norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
-    """Convolution, then batch norm.
+def _normed(
+    x: Tensor,
+    conv: nn.Conv2d | DeformConv,
+    norm: nn.BatchNorm2d | nn.SyncBatchNorm,
+    relu: bool = False,
+    onto: Tensor | None = None,
+) -> Tensor:
+    """Convolution, then batch norm, plus ``onto`` (which may be overwritten), then ReLU.
 
     With stored statistics the norm is one factor and one offset a channel. They go into the convolution's
     weights, which are small, so that the maps, which are large, are not gone through again (and not kept for
@@ -111,26 +118,30 @@ def _normed(x: Tensor, conv: nn.Conv2d | DeformConv, norm: nn.BatchNorm2d | nn.S
     """
     if norm.training or isinstance(conv, DeformConv):
         out: Tensor = norm(conv(x))
-        return out
+        if onto is not None:
+            out = out + onto
+        return F.relu(out, inplace=True) if relu else out
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
     factor = norm.weight * (variance + norm.eps).rsqrt()
     offset = norm.bias - mean * factor
     weight = conv.weight * factor[:, None, None, None]
-    return F.conv2d(x, weight, offset, conv.stride, conv.padding, conv.dilation, conv.groups)
+    padding = cast(tuple[int, ...], conv.padding)
+    return convolve(x, weight, offset, conv.stride, padding, conv.groups, relu, onto)
 
 
 def _residual(x: Tensor, block: BasicBlock | Bottleneck) -> Tensor:
     """What torchvision's block computes."""
-    out = F.relu(_normed(x, block.conv1, block.bn1), inplace=True)
-    out = _normed(out, block.conv2, block.bn2)
-    if isinstance(block, Bottleneck):
-        out = _normed(F.relu(out, inplace=True), block.conv3, block.bn3)
+    out = _normed(x, block.conv1, block.bn1, relu=True)
+    # A level that is handed out is never written onto: the layer after it begins with a downsampling.
     if block.downsample is not None:
         conv, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], block.downsample)
         x = _normed(x, conv, norm)
-    return F.relu(out + x, inplace=True)
+    if isinstance(block, Bottleneck):
+        out = _normed(out, block.conv2, block.bn2, relu=True)
+        return _normed(out, block.conv3, block.bn3, relu=True, onto=x)
+    return _normed(out, block.conv2, block.bn2, relu=True, onto=x)
 
 
 def _layer(

@@ -4,17 +4,36 @@ This is the only file that imports mmcv. A ConvModule is a convolution, an optio
 activation; its weights are called ``conv.weight`` and ``conv.bias``.
 """
 
-from mmcv.cnn import ConvModule
-from torch import nn
+from torch import Tensor, nn
+
+from htc_lab.layers.convolution import convolve
+from htc_lab.light_imports import postponed
+
+# mmengine's trainers, and what spreads a model over machines. A program that trains with mmengine's own
+# sharding beside the lab imports mmengine first.
+_PUT_OFF = {
+    "mmengine.runner": "load_checkpoint",
+    "mmengine.model.wrappers.fully_sharded_distributed": "MMFullyShardedDataParallel",
+    "mmengine.optim.optimizer.zero_optimizer": "ZeroRedundancyOptimizer",
+}
+with postponed(_PUT_OFF):
+    from mmcv.cnn import ConvModule
+
+
+class _Block(ConvModule):
+    """A ConvModule of a convolution and perhaps a ReLU, by the shortest way to its numbers."""
+
+    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """As ConvModule's; ``onto``, which may be overwritten, is added before the ReLU."""
+        conv = self.conv
+        return convolve(x, conv.weight, conv.bias, padding=conv.padding, relu=self.with_activation, onto=onto)
 
 
 def conv_relu(channels_in: int, channels_out: int, kernel: int) -> nn.Module:
     """Convolution of odd kernel size that keeps height and width, with bias, then ReLU."""
-    module: nn.Module = ConvModule(channels_in, channels_out, kernel, padding=kernel // 2)
-    return module
+    return _Block(channels_in, channels_out, kernel, padding=kernel // 2)
 
 
 def conv(channels_in: int, channels_out: int, kernel: int) -> nn.Module:
     """The same without the ReLU."""
-    module: nn.Module = ConvModule(channels_in, channels_out, kernel, padding=kernel // 2, act_cfg=None)
-    return module
+    return _Block(channels_in, channels_out, kernel, padding=kernel // 2, act_cfg=None)

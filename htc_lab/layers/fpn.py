@@ -21,10 +21,10 @@ class FPN(nn.Module):
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """FPN maps (B, C, H/s, W/s), finest first."""
-        merged = [lateral(x) for lateral, x in zip(self.lateral_convs, features, strict=True)]
-        for i in range(len(merged) - 1, 0, -1):
-            size = merged[i - 1].shape[-2:]
-            merged[i - 1] = merged[i - 1] + F.interpolate(merged[i], size=size, mode="nearest")
+        merged: list[Tensor] = []
+        for lateral, x in zip(reversed(self.lateral_convs), reversed(features), strict=True):
+            coarser = F.interpolate(merged[0], size=x.shape[-2:], mode="nearest") if merged else None
+            merged.insert(0, lateral(x, onto=coarser))
         out = [smooth(x) for smooth, x in zip(self.fpn_convs, merged, strict=True)]
         while len(out) < self.levels:
             # The coarsest level only has to give large anchors a place: every second cell will do.

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from htc_lab.layers.conv import conv, conv_relu
 
+# 8 MB: so much of a network's four-fold wide layer at a time.
+_NUMBERS_AT_ONCE = 2**21
+
 
 class MaskHead(nn.Module):
     """Convolutions on the 14x14 RoI feature, a deconvolution to 28x28, one logit a class and pixel.
@@ -61,15 +64,22 @@ class MaskHead(nn.Module):
         their places in the picture last, when there is one number a pixel left to move.
         """
         n, width, height, columns = feature.shape
-        cells = feature.permute(0, 2, 3, 1).reshape(n * height * columns, width)
+        cells = feature.permute(0, 2, 3, 1).reshape(n, height * columns, width)
         four = self.upsample.weight.permute(2, 3, 1, 0).reshape(4 * width, width)
         bias, last_bias = self.upsample.bias, self.conv_logits.bias
         assert bias is not None
         assert last_bias is not None
-        pixels = F.relu(F.linear(cells, four, bias.repeat(4)), inplace=True).view(
-            n, 4 * height * columns, width
-        )
-        channel = self.conv_logits.weight[labels, :, 0, 0]
-        out = torch.bmm(pixels, channel[..., None]).squeeze(2).float() + last_bias[labels, None]
+        four_bias, channel = bias.repeat(4), self.conv_logits.weight[labels, :, 0, 0]
+
+        def logits_of(some: Tensor, channel: Tensor) -> Tensor:
+            pixels = F.relu(F.linear(some, four, four_bias), inplace=True)
+            return torch.bmm(pixels.view(len(some), -1, width), channel[..., None])
+
+        # With four times the channels a few RoIs still fit in the cache, all of them don't. In training all
+        # are kept for the backward pass anyway.
+        numbers = 4 * width * height * columns
+        at_once = max(n, 1) if torch.is_grad_enabled() else max(_NUMBERS_AT_ONCE // numbers, 1)
+        parts = [logits_of(*of) for of in zip(cells.split(at_once), channel.split(at_once), strict=True)]
+        out = torch.cat(parts).squeeze(2).float() + last_bias[labels, None]
         placed = out.view(n, height, columns, 2, 2).transpose(2, 3)
         return placed.reshape(n, 2 * height, 2 * columns)

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from htc_lab.layers.separable_pooling import pool_separably
+from htc_lab.layers.separable_pooling import pool_levels_separably, pool_separably
 from htc_lab.layers.window_pooling import pool_windows
 from htc_lab.structures import RoIs
 from htc_lab.transfer import fetch, send
@@ -34,14 +34,17 @@ def pool(
         average: of the size x size cells, squares of so many by so many are averaged at the end.
     """
     if feature.device.type == "cpu":
-        cells = feature.shape[-2] * feature.shape[-1]
-        by_products = pool_separably if cells <= _SMALL_MAP else pool_windows
+        by_products = pool_separably if _cells(feature) <= _SMALL_MAP else pool_windows
         return by_products(feature, rois, size, stride, sampling_ratio, average)
     boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
     out: Tensor = roi_align(
         feature, boxes.to(feature.dtype), (size, size), 1.0 / stride, sampling_ratio, aligned=True
     )
     return out if average == 1 else F.avg_pool2d(out, average)
+
+
+def _cells(feature: Tensor) -> int:
+    return feature.shape[-2] * feature.shape[-1]
 
 
 def level_of(boxes: Float[Tensor, "N 4"], levels: int, finest_scale: int) -> Int[Tensor, " N"]:
@@ -63,6 +66,8 @@ def pool_pyramid(
     ``levels`` and ``strides`` are the pooled levels, finest first; other arguments as for :func:`pool`.
     """
     which = fetch(level_of(rois.boxes, len(levels), finest_scale))
+    if levels[0].device.type == "cpu" and max(map(_cells, levels)) <= _SMALL_MAP:
+        return pool_levels_separably(levels, strides, rois, which, size, sampling_ratio)
     places = [torch.nonzero(which == i).squeeze(1) for i in range(len(levels))]
     order = send(torch.cat(places), rois.boxes.device)
     pooled = [

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from htc_lab.config import RPNConfig
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
+from htc_lab.layers.convolution import convolve
 from htc_lab.layers.matching import IGNORED, Draws, draws_of, match, sample
 from htc_lab.layers.nms import best_of_each_image
 from htc_lab.structures import Counts, Proposals, RoIs, Targets
@@ -54,7 +55,7 @@ class RPN(nn.Module):
         """Per level: objectness logits (B, n), deltas (B, n, 4), anchors (n, 4) xyxy px."""
         logits, deltas, anchors = [], [], []
         for x, stride in zip(levels, self.strides, strict=True):
-            hidden = F.relu(self.rpn_conv(x))
+            hidden = convolve(x, self.rpn_conv.weight, self.rpn_conv.bias, padding=(1, 1), relu=True)
             batch, _, height, width = x.shape
             # Ranking needs more digits than bfloat16 has.
             logits.append(self.rpn_cls(hidden).permute(0, 2, 3, 1).reshape(batch, -1).float())

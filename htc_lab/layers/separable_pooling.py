@@ -79,24 +79,44 @@ def pool_separably(
     average: int = 1,
 ) -> Float[Tensor, "N C bins bins"]:
     """As ``roi_align(..., aligned=True)``, up to rounding; arguments as for ``roi_pooling.pool``."""
-    _, channels, height, width = feature.shape
-    maps = feature.permute(0, 2, 3, 1)
-    edges = (rois.boxes / stride - 0.5).view(-1, 2, 2)
-    cells = torch.tensor([width, height]).repeat(len(edges))
-    # x and y of all RoIs at once: the calls cost more than what they compute.
+    which = torch.zeros(len(rois), dtype=torch.long)
+    return pool_levels_separably([feature], (stride,), rois, which, size, sampling_ratio, average)
+
+
+def pool_levels_separably(
+    levels: list[Tensor],
+    strides: tuple[int, ...],
+    rois: RoIs,
+    which: Int[Tensor, " N"],
+    size: int,
+    sampling_ratio: int,
+    average: int = 1,
+) -> Float[Tensor, "N C bins bins"]:
+    """The same from several maps (B, C, H/stride, W/stride), RoI n from ``levels[which[n]]``."""
+    sides = [(level.shape[3], level.shape[2]) for level in levels]
+    longest = max(max(side) for side in sides)
+    scale, cells = torch.tensor(strides)[which], torch.tensor(sides)[which]
+    edges = (rois.boxes / scale[:, None] - 0.5).view(-1, 2, 2)
+    # x and y of all RoIs of all levels at once: the calls cost more than what they compute.
     low, high = edges[:, 0].flatten(), edges[:, 1].flatten()
-    weights = axis_weights(low, high, size, cells, max(width, height), sampling_ratio)
+    weights = axis_weights(low, high, size, cells.flatten(), longest, sampling_ratio)
     # Averaging bins afterwards is linear too: it is done to the weights, before they meet the map.
     bins = size // average
-    weights = weights.view(len(edges), 2, bins, average, max(width, height)).mean(dim=3)
-    columns, rows = weights[:, 0, :, :width], weights[:, 1, :, :height]
+    weights = weights.view(len(edges), 2, bins, average, longest)
+    weights = weights.mean(dim=3) if average > 1 else weights.squeeze(3)
+    # A map is one level of one image. One product each: all its RoIs share it, so their W_y stack to one tall
+    # matrix.
+    maps = [one for level in levels for one in level.permute(0, 2, 3, 1).unbind()]
+    map_of = which * len(levels[0]) + rois.image
+    # RoIs of one level stand in the order of its maps already.
+    order = map_of.argsort() if len(levels) > 1 else None
+    parts = weights if order is None else weights[order]
     pooled: list[Tensor] = []
-    start = 0
-    # One product an image: all its RoIs share the map, so their W_y stack to one tall matrix.
-    counts = torch.bincount(rois.image, minlength=len(feature)).tolist()
-    for one, n in zip(maps.unbind(), counts, strict=True):
-        here = slice(start, start + n)
-        start += n
-        squeezed = rows[here].reshape(n * bins, height) @ one.reshape(height, width * channels)
-        pooled.append(columns[here][:, None] @ squeezed.view(n, bins, width, channels))
-    return torch.cat(pooled).permute(0, 3, 1, 2)
+    counts = torch.bincount(map_of, minlength=len(maps)).tolist()
+    for one, part in zip(maps, parts.split(counts), strict=True):
+        height, width, channels = one.shape
+        n, columns, rows = len(part), part[:, 0, :, :width], part[:, 1, :, :height]
+        squeezed = rows.reshape(n * bins, height) @ one.reshape(height, width * channels)
+        pooled.append(columns[:, None] @ squeezed.view(n, bins, width, channels))
+    found = torch.cat(pooled)
+    return (found if order is None else found[order.argsort()]).permute(0, 3, 1, 2)

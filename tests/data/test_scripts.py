@@ -1,7 +1,5 @@
 """The two data scripts, as a person runs them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +8,7 @@ from PIL import Image
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from tests.data.folders import annotation, tree, write_images, write_json, write_split_tree
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "data_scripts" / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+from tests.data_scripts.run import run
 
 
 def test_make_classroom(tmp_path: Path) -> None:
