@@ -16,7 +16,10 @@ const MOST_LABELS = 12;
 const LEAST_ROOM = 220;
 const NARROW = 760;
 const TILE_GAP = 8;
+// Kept pictures of masks: those of a click's neighbours at least, and more where they are small.
+const LEAST_LAYERS = 10;
 const MOST_LAYERS = 24;
+const LAYER_BYTES = 96 * 1024 ** 2;
 const SLICE_MS = 3;
 
 let instances = 0;
@@ -217,7 +220,8 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       paintMask(context, item, unit);
       yield;
     }
-    if (layers.size >= MOST_LAYERS) forgetLayer(layers.keys().next().value);
+    const most = clamp(Math.floor(LAYER_BYTES / (4 * canvas.width * canvas.height)), LEAST_LAYERS, MOST_LAYERS);
+    if (layers.size >= most) forgetLayer(layers.keys().next().value);
     layers.set(key, canvas.transferToImageBitmap());
   }
   function forgetLayer(key) {
