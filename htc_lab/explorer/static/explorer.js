@@ -197,7 +197,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     context.drawImage(layer, 0, 0);
     context.restore();
   }
-  const layerKey = run => [run.number, state.stage, state.thr, state.obj, hovered, has('difference'), has('semantic')].join('|');
+  const layerKey = run => [ui.marks.width, run.number, state.stage, state.thr, state.obj, hovered, has('difference'), has('semantic')].join('|');
   function layerOf(run, items, unit) {
     const key = layerKey(run);
     if (layers.has(key)) {
@@ -234,11 +234,11 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   function warmUp() {
     (window.cancelIdleCallback ?? clearTimeout)(idle);
     const near = new Set([...IDEAS.map((_, i) => flipped(currentBits(), i)), ...RUNGS.map(([bits]) => bits)]);
-    const wanted = [...near].filter(bits => answer(bits) !== null && state.stage && has('masks'));
+    const wanted = [...near].filter(bits => answer(bits) !== null);
     let drawing = null, key = '';
     const step = () => {
       const run = runOf(wanted[0]);
-      // A hover or a resize changes what is to be drawn.
+      // What is set may have changed since the slice before.
       if (drawing === null || key !== layerKey(run)) {
         key = layerKey(run);
         drawing = layers.has(key) ? null : drawLayer(key, itemsOf('', run), W / cssWidth);
@@ -249,6 +249,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       }
     };
     const slice = () => {
+      if (!state.stage || !has('masks')) return;
       const end = performance.now() + SLICE_MS;
       while (wanted.length && performance.now() < end) step();
       if (wanted.length) later();
@@ -1234,6 +1235,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     hovered = thing;
     ui.marks.style.cursor = thing < 0 ? '' : 'pointer';
     if (!frame) paint();
+    warmUp();
   }
 
   function listen() {
