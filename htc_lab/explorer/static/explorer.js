@@ -581,7 +581,12 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       if (gives.textContent !== gain.join('')) gives.replaceChildren(...gain.map((part, k) => (k === 1 ? change(withIt - without, 1) : part)));
       setAttribute(node, 'title', title);
     });
-    if (state.A !== null) for (const [tag, each] of [[ui.tagA, state.A], [ui.tagB, state.B]]) setText(tag.lastChild, `${titleOf(each)}, ${meaning(each).short}`);
+    if (state.A !== null) {
+      for (const [tag, each] of [[ui.tagA, state.A], [ui.tagB, state.B]]) {
+        setText(tag.children[1], titleOf(each));
+        setText(tag.lastChild, `, ${meaning(each).short}`);
+      }
+    }
     setText(ui.badge, meaning(bits).long);
     setAttribute(ui.badge, 'data-trained', answer(bits)?.[1] === 1);
   }
@@ -654,7 +659,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
 
   // ---- wiring: the model itself is the scrubber's scale ----
 
-  let wired = '';
+  let wired = '', spare = 0;
   function showWiring() {
     const w = widths.wiring, bits = currentBits(), key = [w, bits, state.stage, hotIdea, wide, lowScreen.matches, hide.join()].join('|');
     if (!w || key === wired) return;
@@ -698,7 +703,10 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     for (let t = 1; t < last; t++) { node(X(t), yB, room ? `Box ${t}` : `B${t}`, t); node(X(t), yM, room ? `Mask ${t}` : `M${t}`, t); }
     node(X(last), yM, 'Mean', last);
     if (semantic) nodes.push(s('text', { x: X(0) - nw / 2, y: yS + 4.3, fill: 'var(--ink)' }, 'Semantic'));
-    const top = semantic ? 0 : yB - nh / 2 - 8, height = yR + (lowScreen.matches ? 5 : 8) - top;
+    const top = semantic ? 0 : yB - nh / 2 - 8;
+    // A switch may bring the semantic row: the picture leaves it its place.
+    spare = hidden('semantic') ? 0 : top;
+    const height = yR + (lowScreen.matches ? 5 : 8) - top;
     setAttribute(ui.wires, 'viewBox', `0 ${top} ${w} ${height}`);
     setAttribute(ui.wires, 'height', height);
     ui.wires.replaceChildren(nodes[0], ...lines, ...nodes.slice(1));
@@ -1292,7 +1300,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     measured = key;
     widths.wiring = ui.wiring.clientWidth;
     showWiring();
-    const around = ui.scrub.getBoundingClientRect().bottom - root.getBoundingClientRect().top - ui.picture.clientHeight;
+    const around = ui.scrub.getBoundingClientRect().bottom - root.getBoundingClientRect().top - ui.picture.clientHeight + spare;
     // In a narrow cell the switches stand above the picture, and no height is left: it takes the width instead.
     const least = root.clientWidth < NARROW ? 0.7 * seen : LEAST_ROOM;
     root.style.setProperty('--room', `${Math.floor(Math.max(least, seen - around - 4))}px`);

@@ -42,7 +42,7 @@ function build(root, stages) {
   ui.photo = h('canvas', { class: 'photo', role: 'img' });
   ui.map = h('canvas', { class: 'map', 'aria-hidden': 'true' });
   ui.marks = h('canvas', { class: 'marks', 'aria-hidden': 'true' });
-  [ui.tagA, ui.tagB] = [['left', 'A'], ['right', 'B']].map(([place, name]) => h('span', { class: `tag ${place}` }, h('b', {}, name), h('span', {})));
+  [ui.tagA, ui.tagB] = [['left', 'A'], ['right', 'B']].map(([place, name]) => h('span', { class: `tag ${place}` }, h('b', {}, name), h('span', { class: 'title' }), h('span', {})));
   ui.gained = h('span', {});
   ui.lost = h('span', {});
   ui.ref = segments(null, 'Difference against', 'ref', [['plain', 'against plain cascade'], ['prev', 'against the stage before']]);

@@ -32,5 +32,6 @@ const counted = names => [...new Set(names)].map(name => {
 }).join(', ');
 const flipped = (bits, i) => bits.slice(0, i) + (bits[i] === '1' ? '0' : '1') + bits.slice(i + 1);
 const withBit = (bits, i, bit) => bits.slice(0, i) + bit + bits.slice(i + 1);
+// The same titles as htc_lab/explorer/bits.py.
 const titleOf = bits => RUNGS.find(([b]) => b === bits)?.[1]
-  ?? IDEAS.filter((_, i) => bits[i] === '1').map(idea => idea.short).join(' + ');
+  ?? IDEAS.filter((_, i) => bits[i] === '1').map(idea => idea.short).join(' + ').replace('Semantic → boxes + Semantic → masks', 'Semantic');
