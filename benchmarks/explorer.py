@@ -1,9 +1,10 @@
 """The stage explorer's figures: ``python -m benchmarks.explorer [--json]``.
 
-Toggle to painted: in an exported page in a headless Chromium, from the click to the end of the frame it falls
-in, after style, layout and paint; and the processor time of that frame on the page's main thread, which tells
-more where other work keeps the machine busy. Own image: from its pixels to the finished pack, models loaded
-already.
+Toggle to painted: in an exported page in a headless Chromium, from a key or a mouse button, really pressed,
+to the frame on the screen that shows it (:mod:`benchmarks.input_latency`), in turns with a bare page that
+changes one colour: what that takes is the browser's and the machine's own. The processor time of the page's
+main thread tells more where other work keeps the machine busy. Own image: from its pixels to the finished
+pack, models loaded already.
 """
 
 import os
@@ -20,6 +21,7 @@ import tyro
 from playwright.sync_api import Page
 
 from benchmarks.figures import show
+from benchmarks.input_latency import bare, latencies, processor_ms
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.engine.checkpoint import load, shipped_models
 from htc_lab.explorer.blob import read_pack
@@ -28,25 +30,8 @@ from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import run_models
 from tests.browser.lab import browse
 
-_TOGGLES = """async count => {
-    const frame = () => new Promise(done => requestAnimationFrame(done));
-    const nodes = [...document.querySelectorAll('.idea:not([aria-disabled=true])')];
-    const script = [], painted = [];
-    for (let i = 0; i < count; i++) {
-        // The boxes of one toggle have come to rest before the next.
-        await new Promise(done => setTimeout(done, 300));
-        await frame();
-        const channel = new MessageChannel();
-        const after = new Promise(done => { channel.port1.onmessage = () => done(performance.now()); });
-        const began = performance.now();
-        performance.mark('toggle');
-        nodes[i % nodes.length].click();
-        script.push(performance.now() - began);
-        channel.port2.postMessage(0);
-        painted.push(await after - began);
-    }
-    return { script, painted };
-}"""
+_TURNS = 5
+_KEYS = "ifbm"
 
 
 @dataclass
@@ -54,7 +39,7 @@ class Options:
     """Measure toggles, pack and page."""
 
     models: tuple[str, ...] = ()
-    """Checkpoints; default: all classroom models that come with the lab."""
+    """Checkpoints or run folders; default: all classroom models that come with the lab."""
     scene: int = 9
     """Classroom test scene."""
     toggles: int = 200
@@ -93,12 +78,11 @@ def main(options: Options) -> None:
         "kib_per_setting": round(len(pack) / 1024 / len(index["runs"]), 1),
         "html_mib": round(len(page.encode()) / 1024**2, 2),
         "toggles": options.toggles,
-        "script_ms_median": round(float(np.median(times["script"])), 1),
-        "script_ms_p95": round(float(np.percentile(times["script"], 95)), 1),
-        "painted_ms_median": round(float(np.median(times["painted"])), 1),
-        "painted_ms_p95": round(float(np.percentile(times["painted"], 95)), 1),
-        "frame_cpu_ms_median": round(float(np.median(times["cpu"])), 1),
-        "frame_cpu_ms_p95": round(float(np.percentile(times["cpu"], 95)), 1),
+        **{
+            f"{name}_ms_{word}": round(float(np.percentile(values, share)), 1)
+            for name, values in times.items()
+            for word, share in (("median", 50), ("p95", 95))
+        },
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
     }
     show(figures, options.json)
@@ -111,42 +95,39 @@ def _seconds_of_pack(models: dict[str, Any], image: torch.Tensor) -> float:
 
 
 def _toggle(page: str, count: int, width: int) -> dict[str, list[float]]:
-    """Milliseconds of each toggle: in the explorer's own code, until it is painted, and of processor time."""
+    """Milliseconds of each toggle until it is on screen, the same of a bare page, and of processor time."""
     with tempfile.TemporaryDirectory() as folder, browse() as browser:
         path = Path(folder) / "explorer.html"
         path.write_text(page, encoding="utf-8")
-        tab = browser.new_page(viewport={"width": width, "height": 900})
+        tab, plain = (browser.new_page(viewport={"width": width, "height": 900}) for _ in range(2))
+        bare(plain)
         tab.goto(path.as_uri())
-        tab.locator(".htc-explorer .marks").wait_for()
-        tab.wait_for_timeout(500)
-        tab.evaluate(_TOGGLES, 16)
-        times: dict[str, list[float]] = tab.evaluate(_TOGGLES, count)
-        # In a pass of its own: what is traced takes longer.
-        return times | {"cpu": _cpu_of_frames(tab, max(16, count // 4))}
+        tab.locator(".htc-explorer .swatch").first.wait_for()
+        tab.locator(".htc-explorer").focus()
+        latencies(tab, lambda i: _press(tab, ".idea", i), 16)
+        times: dict[str, list[float]] = {"painted": [], "bare": []}
+        for turn in range(_TURNS):
+            for name, each, target in (("painted", tab, ".idea"), ("bare", plain, "button")):
+                each.bring_to_front()
+                times[name] += latencies(
+                    each, lambda i, each=each, target=target: _press(each, target, i), count // _TURNS, turn
+                )
+        tab.bring_to_front()
+        return times | {"cpu": processor_ms(tab, lambda i: _press(tab, ".idea", i), max(16, count // 4))}
 
 
-def _cpu_of_frames(tab: Page, count: int) -> list[float]:
-    """Processor milliseconds of the main thread in each frame that a toggle falls in."""
-    session = tab.context.new_cdp_session(tab)
-    events: list[dict[str, Any]] = []
-    ended: list[Any] = []
-    session.on("Tracing.dataCollected", lambda part: events.extend(part["value"]))
-    session.on("Tracing.tracingComplete", lambda said: ended.append(said))
-    session.send("Tracing.start", {"categories": "cc,blink.user_timing", "transferMode": "ReportEvents"})
-    tab.evaluate(_TOGGLES, count)
-    session.send("Tracing.end")
-    while not ended:
-        tab.wait_for_timeout(50)
-    marks = [(e["pid"], e["tid"], e["ts"]) for e in events if e["name"] == "toggle"]
-    return [
-        e["tdur"] / 1000
-        for e in events
-        if e["name"] == "ProxyMain::BeginMainFrame"
-        and any(
-            (pid, tid) == (e["pid"], e["tid"]) and 0 <= ts - e["ts"] <= e.get("dur", 0)
-            for pid, tid, ts in marks
-        )
-    ]
+def _press(tab: Page, target: str, i: int) -> None:
+    """The i-th toggle, in turns by the keyboard and by the mouse."""
+    if i % 2:
+        tab.keyboard.press(_KEYS[i // 2 % len(_KEYS)])
+        return
+    switches = tab.locator(f"{target}:not([aria-disabled=true])")
+    switches.nth(i // 2 % switches.count()).hover()
+    # The mouse has come to rest there before it is pressed, and a finger takes its time.
+    tab.wait_for_timeout(200)
+    tab.mouse.down()
+    tab.wait_for_timeout(60)
+    tab.mouse.up()
 
 
 if __name__ == "__main__":

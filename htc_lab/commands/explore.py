@@ -46,7 +46,7 @@ def explore(
     from htc_lab.explorer.explore import find
     from htc_lab.explorer.export import to_html
     from htc_lab.explorer.pack import make_pack
-    from htc_lab.explorer.runs import run_models
+    from htc_lab.explorer.runs import progress_bar, run_models
     from htc_lab.explorer.state import ExplorerState, check_knobs
     from htc_lab.files import write_text
 
@@ -56,7 +56,9 @@ def explore(
     assert picture is not None
     shown = find(picture, {name: name for name in checkpoint} or None)
     began = time.perf_counter()
-    pack = make_pack(run_models(shown.models, shown.picture), shown.title, shown.code)
+    with progress_bar(shown.title) as tell:
+        runs = run_models(shown.models, shown.picture, progress=tell)
+    pack = make_pack(runs, shown.title, shown.code)
     seconds = time.perf_counter() - began
     page = to_html(pack, start, hide, f"{shown.title}: Stage Explorer")
     write_text(html, page)

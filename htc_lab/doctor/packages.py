@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.doctor.finding import INSTALL, Finding
+from htc_lab.explorer.export import SCRIPT, STATIC, STYLE
 
 _SECONDS = 180.0
 """For a cold start of torch on a slow disk."""
 
 _DRIVER = Path("/proc/driver/nvidia/version")
-_STATIC = Path(__file__).resolve().parents[1] / "explorer" / "static"
 
 _TORCH = """
 import torch, torchvision
@@ -194,11 +194,9 @@ def widgets() -> Finding:
     for extension in ("anywidget", "@jupyter-widgets/jupyterlab-manager"):
         if not any((Path(place) / extension / "package.json").is_file() for place in found["places"]):
             return Finding("widgets", "wrong", f"{says}; JupyterLab has no {extension} extension", INSTALL)
-    for name in ("explorer.js", "explorer.css"):
-        if not (_STATIC / name).is_file():
-            return Finding(
-                "widgets", "wrong", f"{_STATIC / name} is missing", "git checkout htc_lab/explorer"
-            )
+    for name in (*SCRIPT, *STYLE):
+        if not (STATIC / name).is_file():
+            return Finding("widgets", "wrong", f"{STATIC / name} is missing", "git checkout htc_lab/explorer")
     return Finding("widgets", "ok", says)
 
 

@@ -42,7 +42,8 @@ def title_of(bits: str) -> str:
     """In words: the rung of the paper's ladder, or the ideas that are on."""
     if bits in TITLES:
         return TITLES[bits]
-    return " + ".join(word for word, bit in zip(_WORDS, bits, strict=True) if bit == "1")
+    words = " + ".join(word for word, bit in zip(_WORDS, bits, strict=True) if bit == "1")
+    return words.replace(" + ".join(_WORDS[2:]), "Semantic")
 
 
 def can_serve(have: Toggles, bits: str) -> bool:

@@ -11,7 +11,7 @@ from htc_lab.errors import InputError
 from htc_lab.explorer.bits import OffMeans, toggles_of_bits
 from htc_lab.explorer.figure import state_figure
 from htc_lab.explorer.pack import make_pack
-from htc_lab.explorer.runs import run_models
+from htc_lab.explorer.runs import progress_bar, run_models
 from htc_lab.explorer.stage_session import Picture
 from htc_lab.explorer.state import ExplorerState, check_knobs, state_of
 from htc_lab.explorer.widget import StageExplorer
@@ -130,7 +130,9 @@ def explore(
     else:
         start = ExplorerState.parse(state)
     if static:
-        return state_figure(make_pack(run_models(shown.models, shown.picture), shown.title), start)
+        with progress_bar(shown.title) as tell:
+            runs = run_models(shown.models, shown.picture, progress=tell)
+        return state_figure(make_pack(runs, shown.title), start)
     return StageExplorer.from_models(
         shown.models, shown.picture, title=shown.title, state=start, hide=hide, code=shown.code
     )

@@ -9,6 +9,20 @@ from pathlib import Path
 
 STATIC = Path(__file__).resolve().parent / "static"
 
+SCRIPT = (
+    "elements.js",
+    "words.js",
+    "pack.js",
+    "masks.js",
+    "state.js",
+    "layout.js",
+    "explorer.js",
+    "places.js",
+)
+"""Parts of the explorer's ES module, in this order: one module, since a widget is given one text."""
+
+STYLE = ("common.css", "explorer.css")
+
 # No part of the page comes from elsewhere; the policy makes the browser hold it to that.
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -43,12 +57,12 @@ def _joined(*names: str) -> str:
 
 def script() -> str:
     """The explorer's ES module."""
-    return _joined("elements.js", "explorer.js")
+    return _joined(*SCRIPT)
 
 
 def styles() -> str:
     """The explorer's style sheet."""
-    return _joined("common.css", "explorer.css")
+    return _joined(*STYLE)
 
 
 def board_script() -> str:

@@ -9,7 +9,15 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from htc_lab.explorer.blob import OpenPack, read_pack
-from htc_lab.explorer.shown import ShownObject, ShownSide, last_view, sides_of, true_masks
+from htc_lab.explorer.shown import (
+    Difference,
+    ShownObject,
+    ShownSide,
+    difference_of,
+    last_view,
+    sides_of,
+    true_masks,
+)
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.plots.figure import Picture, bare, new_figure, plain
 from htc_lab.plots.palette import FILL, INK, OBJECT_COLOURS, QUIET
@@ -17,14 +25,16 @@ from htc_lab.plots.palette import FILL, INK, OBJECT_COLOURS, QUIET
 _MOST_LABELS = 12
 _GREY = 7
 _TINT = 0.5
+# The difference, on the photo as the browser greys and dims it.
+_STRONG = 0.85
+_COLOUR_LEFT, _DIMMED = 0.15, 0.72
 
 
 def state_figure(pack: bytes, state: ExplorerState | str = "") -> Picture:
     """What the explorer shows for a state, without anything to click.
 
-    It shows the picture with the layers that are on (masks, boxes, labels, truth, semantic map), A beside B
-    where two settings are compared, and, where the truth is known, mask AP on this picture by stage. The
-    difference layer and an object's life need the explorer itself.
+    It shows the picture with the layers that are on, A beside B where two settings are compared, and, where
+    the truth is known, mask AP on this picture by stage. An object's life needs the explorer itself.
 
     Args:
         pack: from :func:`htc_lab.explorer.pack.make_pack`.
@@ -47,7 +57,10 @@ def state_figure(pack: bytes, state: ExplorerState | str = "") -> Picture:
         1, len(sides) + with_ap, squeeze=False, width_ratios=[across] * len(sides) + [3.4] * with_ap
     )[0]
     for axes, side, letter in zip(grid, sides, ("A", "B"), strict=False):
-        _draw_side(axes, opened, state, side, f"{letter}  " if len(sides) == 2 else "")
+        difference = None
+        if side is sides[-1] and "difference" in state.show:
+            difference = difference_of(opened, state)
+        _draw_side(axes, opened, state, side, f"{letter}  " if len(sides) == 2 else "", difference)
     if with_ap:
         _draw_ap(grid[-1], sides)
     stage = min(state.stage, last_view(opened))
@@ -62,13 +75,23 @@ def state_figure(pack: bytes, state: ExplorerState | str = "") -> Picture:
     return figure
 
 
-def _draw_side(axes: Axes, pack: OpenPack, state: ExplorerState, side: ShownSide, letter: str) -> None:
+def _draw_side(
+    axes: Axes,
+    pack: OpenPack,
+    state: ExplorerState,
+    side: ShownSide,
+    letter: str,
+    difference: Difference | None,
+) -> None:
     height, width = pack.index["size"]
     extent = (0.0, float(width), float(height), 0.0)
     photo = np.asarray(
         Image.open(io.BytesIO(pack.blocks[pack.index["image"]["block"]].tobytes())).convert("RGB")
     )
-    bare(axes, photo, f"{letter}{side.title}", _caption(pack, side))
+    if difference is not None:
+        grey = photo.mean(axis=2, keepdims=True)
+        photo = ((grey + _COLOUR_LEFT * (photo - grey)) * _DIMMED).astype(np.uint8)
+    bare(axes, photo, f"{letter}{side.title}", _caption(pack, side, difference))
     axes.images[0].set_extent(extent)
     if "semantic" in state.show:
         _draw_map(axes, pack, side, extent)
@@ -78,15 +101,18 @@ def _draw_side(axes: Axes, pack: OpenPack, state: ExplorerState, side: ShownSide
         colour = np.asarray(OBJECT_COLOURS[_colour(pack, each.thing)]) / 255
         line = "--" if each.error else "-"
         if each.mask is not None and "masks" in state.show:
-            tint = np.zeros((*each.mask.shape, 4))
-            tint[each.mask] = (*colour, FILL)
-            axes.imshow(tint, extent=extent, interpolation="nearest").set_label(f"mask {each.thing}")
+            fill = 0.0 if difference is not None else FILL
+            _tint(axes, each.mask, (*colour, fill), extent, f"mask {each.thing}")
             _outline(axes, each.mask, tuple(colour), line)
         if "boxes" in state.show:
             x1, y1, x2, y2 = (float(v) for v in each.box)
             axes.add_patch(
                 Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=tuple(colour), linestyle=line)
             )
+    if difference is not None:
+        for name, pixels, number in (("gained", difference.gained, 0), ("lost", difference.lost, 4)):
+            colour = np.asarray(OBJECT_COLOURS[number]) / 255
+            _tint(axes, pixels, (*colour, _STRONG), extent, name)
     if "truth" in state.show and known:
         for mask in true_masks(pack):
             _outline(axes, mask, "white", ":")
@@ -95,6 +121,18 @@ def _draw_side(axes: Axes, pack: OpenPack, state: ExplorerState, side: ShownSide
             _label(axes, pack, each)
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
+
+
+def _tint(
+    axes: Axes,
+    mask: np.ndarray,
+    colour: Sequence[float],
+    extent: tuple[float, float, float, float],
+    label: str,
+) -> None:
+    tint = np.zeros((*mask.shape, 4))
+    tint[mask] = colour
+    axes.imshow(tint, extent=extent, interpolation="nearest").set_label(label)
 
 
 def _colour(pack: OpenPack, thing: int) -> int:
@@ -147,7 +185,12 @@ def _draw_map(axes: Axes, pack: OpenPack, side: ShownSide, extent: tuple[float, 
     axes.imshow(tint, extent=extent, alpha=_TINT, interpolation="nearest").set_label("semantic")
 
 
-def _caption(pack: OpenPack, side: ShownSide) -> str:
+def _caption(pack: OpenPack, side: ShownSide, difference: Difference | None) -> str:
+    if difference is not None:
+        return (
+            f"blue: gained {difference.gained_pixels:,} px, orange: lost {difference.lost_pixels:,} px, "
+            f"against {difference.against}"
+        )
     shown = len(side.objects)
     words = f"{shown} object{'' if shown == 1 else 's'} shown"
     if pack.index["truth"] is None:

@@ -20,14 +20,10 @@ from htc_lab.explorer.blob import BlockWriter
 from htc_lab.explorer.identity import Identities
 from htc_lab.explorer.judge import Verdict, judge, masks_of
 from htc_lab.explorer.lost import Lost, find_lost
-from htc_lab.explorer.runs import PictureRuns
+from htc_lab.explorer.runs import LEAST_SCORE, PictureRuns, worth_showing
 from htc_lab.structures import Targets
 from htc_lab.trace import StageTrace
 
-LEAST_SCORE = 0.05
-"""Detections that score below this at every stage are left out."""
-
-MOST_DETECTIONS = 40
 MOST_PROPOSALS = 300
 _TOP_CLASSES = 3
 _SMALL = 320 * 320
@@ -40,8 +36,9 @@ def quantise(probabilities: Float[Tensor, "n h w"]) -> UInt8[np.ndarray, "n h w"
 
 def kept(trace: StageTrace) -> Tensor:
     """Places in the trace of the detections a pack holds, best first."""
-    every = torch.stack([trace.scores, *(trace.stage_scores(t) for t in range(len(trace.stages)))])
-    return torch.nonzero(every.amax(dim=0) >= LEAST_SCORE).squeeze(1)[:MOST_DETECTIONS]
+    return worth_showing(
+        torch.stack([*(trace.stage_scores(t) for t in range(len(trace.stages))), trace.scores])
+    )
 
 
 def encode_picture(image: UInt8[Tensor, "3 H W"]) -> bytes:

@@ -1,15 +1,18 @@
 """Models run over one picture: a trace for each setting of the switches the explorer can be asked for."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from htc_lab.config import CascadeConfig, Toggles
 from htc_lab.data.dataset import Sample, read_image
@@ -17,11 +20,16 @@ from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.data.transforms import resize_image
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import answers, bits_of, toggles_of_bits
-from htc_lab.explorer.settings import run_settings
+from htc_lab.explorer.settings import Choice, count_steps, run_settings
 from htc_lab.explorer.stage_session import Picture, StageSession
 from htc_lab.model import HybridTaskCascade
 from htc_lab.structures import Features, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
+
+LEAST_SCORE = 0.05
+"""Detections that score below this at every stage are left out of a pack."""
+
+MOST_DETECTIONS = 40
 
 _MAP_SIDE = 320
 """Longest side of a semantic map, px: it is drawn as a soft tint, and a finer one says no more."""
@@ -29,6 +37,28 @@ _MAP_SIDE = 320
 _PHOTO_SIDE = 1280
 
 Progress = Callable[[int, int], None]
+"""Told how many parts of the work are done, and of how many; parts take about as long as each other."""
+
+
+_PATIENCE = 5.0
+"""Seconds a person waits without being told how far the work is."""
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """A bar for work that takes more than a few seconds."""
+    with tqdm(desc=title, delay=_PATIENCE, leave=False) as bar:
+
+        def tell(done: int, of: int) -> None:
+            bar.total = of
+            bar.update(done - bar.n)
+
+        yield tell
+
+
+def worth_showing(scores: Float[Tensor, "views D"]) -> Int[Tensor, " kept"]:
+    """Places of the detections a pack holds, of their scores at every stage and in the result."""
+    return torch.nonzero(scores.amax(dim=0) >= LEAST_SCORE).squeeze(1)[:MOST_DETECTIONS]
 
 
 @dataclass(frozen=True)
@@ -83,7 +113,7 @@ def run_models(
         models: by name.
         picture: a sample (with its truth), an image (3, H, W) uint8 or a path.
         semantic_names: of the semantic classes, where the models have such a branch.
-        progress: told before each model how many are done, and at the end.
+        progress: told at the beginning, after each part of the work, and so at the end.
 
     Raises:
         InputError: no model, models that can't be compared, or a picture that can't be read.
@@ -98,11 +128,18 @@ def run_models(
     for bits, answer in answers(trained, "switched_off").items():
         wanted[answer.model].add(bits)
     image, targets = session.picture(names[0], 0)
-    runs = []
-    for i, name in enumerate(names):
-        progress(i, len(names))
-        runs.append(_run(name, session.models[name], image, wanted[i]))
-    progress(len(names), len(names))
+    settings = [
+        {bits: toggles_of_bits(bits, own) for bits in sorted(wanted[i])} for i, own in enumerate(trained)
+    ]
+    total = sum(1 + count_steps(mine.values()) for mine in settings)
+    done = itertools.count(1)
+    progress(0, total)
+    # Without a truth there is no AP, and what is not shown needs no mask.
+    choose = worth_showing if targets is None else None
+    runs = [
+        _run(name, session.models[name], image, mine, choose, lambda: progress(next(done), total))
+        for name, mine in zip(names, settings, strict=True)
+    ]
     class_names = session.models[names[0]].class_names
     known = semantic_names or _known_names(session.models[names[0]])
     return PictureRuns(image, targets, tuple(runs), class_names, known, _photo(picture))
@@ -134,15 +171,22 @@ def _check_alike(models: Mapping[str, HybridTaskCascade]) -> None:
                 )
 
 
-def _run(name: str, model: HybridTaskCascade, image: Tensor, wanted: set[str]) -> ModelRun:
-    own = model.config.toggles
+def _run(
+    name: str,
+    model: HybridTaskCascade,
+    image: Tensor,
+    settings: Mapping[str, Toggles],
+    choose: Choice | None,
+    step: Callable[[], None],
+) -> ModelRun:
+    """Args: see ``run_settings``; settings by their bits."""
     with torch.inference_mode():
         features = model.encode([image])
         proposals = model.propose(features)
-        settings = {bits: toggles_of_bits(bits, own) for bits in sorted(wanted)}
-        found = run_settings(model, features, proposals, settings.values())
+        step()
+        found = run_settings(model, features, proposals, settings.values(), choose, step)
         traces = {bits: _on_cpu(found[toggles]) for bits, toggles in settings.items()}
-    return ModelRun(name, own, traces, _semantic_map(features), model.config.cascade)
+    return ModelRun(name, model.config.toggles, traces, _semantic_map(features), model.config.cascade)
 
 
 def _on_cpu(value: Any) -> Any:

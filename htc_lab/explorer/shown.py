@@ -1,16 +1,17 @@
 """What the explorer shows for a state, looked up in a pack as the browser does it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from htc_lab.explorer.bits import title_of
+from htc_lab.explorer.bits import RUNG_BITS, title_of
 from htc_lab.explorer.blob import OpenPack
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.layers.pasting import paste
 
+PLAIN = RUNG_BITS[0]
 _EDGE = 1e-6
 
 
@@ -99,6 +100,55 @@ def side_of(pack: OpenPack, state: ExplorerState, bits: str) -> ShownSide:
         for row, mask in zip(rows, masks, strict=True)
     ]
     return ShownSide(bits, title, run, objects, None if run["truth"] is None else run["truth"]["ap"])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the objects of the picture gained and lost against another setting or stage.
+
+    Attributes:
+        against: the other one, in words.
+        gained: (H, W) bool: pixels of an object that its mask there does not have.
+        lost: (H, W) bool: the reverse.
+        gained_pixels, lost_pixels: how many; one that several objects gained counts for each.
+    """
+
+    against: str
+    gained: np.ndarray
+    lost: np.ndarray
+    gained_pixels: int
+    lost_pixels: int
+
+
+def difference_of(pack: OpenPack, state: ExplorerState) -> Difference | None:
+    """Object by object, as the browser shows it: against A, the stage before, or plain cascade.
+
+    Returns:
+        None for the proposals, which have no masks.
+    """
+    stage = min(state.stage, last_view(pack))
+    if not stage:
+        return None
+    other, bits, words = stage, PLAIN, title_of(PLAIN).lower()
+    if state.compare is not None:
+        bits, words = state.compare, f"A, {title_of(state.compare)}"
+    elif state.against == "prev" and stage > 1:
+        other, bits, words = stage - 1, state.bits, f"stage {stage - 1}"
+    height, width = pack.index["size"]
+    empty = np.zeros((height, width), dtype=bool)
+    mine, theirs = (
+        {each.thing: each.mask for each in side_of(pack, at, bits).objects if each.mask is not None}
+        for at, bits in ((state, state.bits), (replace(state, stage=other), bits))
+    )
+    gained = [mask & ~theirs.get(thing, empty) for thing, mask in mine.items()]
+    lost = [mask & ~mine.get(thing, empty) for thing, mask in theirs.items()]
+    return Difference(
+        words,
+        np.logical_or.reduce([empty, *gained]),
+        np.logical_or.reduce([empty, *lost]),
+        sum(int(each.sum()) for each in gained),
+        sum(int(each.sum()) for each in lost),
+    )
 
 
 def sides_of(pack: OpenPack, state: ExplorerState) -> list[ShownSide]:

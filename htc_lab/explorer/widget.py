@@ -13,7 +13,7 @@ from htc_lab.errors import InputError
 from htc_lab.explorer.export import script, styles, to_html
 from htc_lab.explorer.figure import state_figure
 from htc_lab.explorer.pack import make_pack
-from htc_lab.explorer.runs import run_models
+from htc_lab.explorer.runs import progress_bar, run_models
 from htc_lab.explorer.stage_session import Picture
 from htc_lab.explorer.state import ExplorerState, check_knobs
 from htc_lab.files import write_text
@@ -104,7 +104,9 @@ class StageExplorer(anywidget.AnyWidget):
         names = tuple(semantic_names)
         if title is None:
             title = Path(picture).name if isinstance(picture, str | Path) else "picture"
-        pack = make_pack(run_models(by_name, picture, names), title, code)
+        with progress_bar(title) as tell:
+            runs = run_models(by_name, picture, names, tell)
+        pack = make_pack(runs, title, code)
         return cls(pack, title=title, state=state, hide=hide, models=by_name, code=code, semantic_names=names)
 
     @traitlets.validate("state")
@@ -128,8 +130,7 @@ class StageExplorer(anywidget.AnyWidget):
         self.status = {}
 
     def _tell(self, done: int, of: int) -> None:
-        if done < of:
-            self.status = {"text": f"Running model {done + 1} of {of}…"}
+        self.status = {"text": f"Running the models: {100 * done // of} %"}
 
     def html(self) -> str:
         """One self-contained HTML page of the explorer as it stands."""

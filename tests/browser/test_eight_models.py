@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from playwright.sync_api import expect
 
-from htc_lab.explorer.bits import ALL_BITS, bits_of
+from htc_lab.explorer.bits import ALL_BITS, bits_of, title_of
 from htc_lab.explorer.export import to_html
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import PictureRuns
@@ -46,6 +46,9 @@ def test_each_setting_says_which_of_its_two_meanings_it_shows(opened: Opened, ei
             gone = "Semantic → boxes" if bits[2] == "0" else "Semantic → masks"
             expect(badge).to_contain_text("no model was trained so")
             expect(badge).to_contain_text(gone)
+        page.evaluate(f"{HANDLE}.setState('B={bits}&A={bits}&off=t&show=')")
+        so = "trained so" if bits in TRAINED else "switched off"
+        expect(page.locator(".tag.right")).to_have_text(f"B{title_of(bits)}, {so}")
         page.evaluate(f"{HANDLE}.setState('B={bits}&off=s')")
         expect(cut).to_have_count(bits.count("0"))
         expect(badge).to_contain_text("trained so" if bits == "1111" else "switched off in HTC")

@@ -239,13 +239,14 @@ def test_nonsense_in_a_link_is_left_out(opened: Opened, made: bytes) -> None:
     assert state(page) == {"B": "1111", "off": "t", "stage": "4", "thr": "0.30", "obj": "0", "show": ""}
 
 
-def test_the_copied_python_gives_the_same_state(opened: Opened, made: bytes) -> None:
+def test_the_copied_python_gives_the_same_picture(opened: Opened) -> None:
     text = "B=1010&A=1100&split=0.30&off=s&stage=2&thr=0.45&obj=2&show=masks.truth&life=box"
-    code = opened(made, text).evaluate(f"{HANDLE}.python()")
-    given = dict(htc_lab=htc_lab)
-    explorer = eval(code.removeprefix("import htc_lab").strip(), given)
-    assert explorer.state == text
-    assert explorer.title == "classroom test scene 3"
+    shown = htc_lab.explore(3, "classroom/htc", state=text)
+    code = opened(shown.pack, text).evaluate(f"{HANDLE}.python()")
+    again = eval(code.removeprefix("import htc_lab").strip(), {"htc_lab": htc_lab})
+    assert again.state == text
+    assert again.title == "classroom test scene 3"
+    assert again.pack == shown.pack
 
 
 def test_the_picture_and_the_page_are_saved(opened: Opened, made: bytes) -> None:

@@ -214,7 +214,7 @@ def test_files_of_the_lab_that_are_missing(probed, tmp_path: Path, monkeypatch: 
         (tmp_path / name / "package.json").touch()
     probed(anywidget="0.9", ipywidgets="8.1", places=[str(tmp_path)])
     assert packages.widgets().state == "ok"
-    monkeypatch.setattr(packages, "_STATIC", tmp_path)
+    monkeypatch.setattr(packages, "STATIC", tmp_path)
     (tmp_path / "explorer.js").touch()
     assert_ill(packages.widgets(), "explorer.css is missing")
     for name in ("base", "htc"):

@@ -1,23 +1,28 @@
 """``htc_lab.explore``, the widget's kernel side, the command, and the exported page's text."""
 
+import itertools
 import json
 import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import htc_lab
 from htc_lab.cli import main
 from htc_lab.config import INTERLEAVED, MASK_FLOW
+from htc_lab.data.transforms import resize_image
 from htc_lab.errors import InputError
+from htc_lab.explorer.bits import toggles_of_bits
 from htc_lab.explorer.blob import read_pack
-from htc_lab.explorer.export import STATIC, script, to_html
-from htc_lab.explorer.pack import make_pack
+from htc_lab.explorer.export import SCRIPT, STATIC, STYLE, script, to_html
+from htc_lab.explorer.pack import kept, make_pack
 from htc_lab.explorer.widget import StageExplorer
 from tests.explorer.made_pack import made_runs, tiny_models, tiny_sample
-from tests.unit.tiny import picture
+from tests.interop.files import write
+from tests.unit.tiny import lively, picture, with_toggles
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,12 @@ def test_a_dropped_picture_is_packed_with_progress() -> None:
     explorer.observe(lambda change: told.append(change["new"].get("text", "")), names="status")
     path = STATIC.parents[2] / "docs" / "stages.png"
     explorer._heard(None, {"kind": "picture", "name": "stages.png"}, [memoryview(path.read_bytes())])
-    assert told == ["Reading stages.png…", "Running model 1 of 2…", "Running model 2 of 2…", "Packing…", ""]
+    assert (told[0], told[-2:]) == ("Reading stages.png…", ["Packing…", ""])
+    percents = [int(text.removeprefix("Running the models: ").removesuffix(" %")) for text in told[1:-2]]
+    assert percents == sorted(set(percents))
+    assert (percents[0], percents[-1]) == (0, 100)
+    # No part of the work is long beside the whole.
+    assert max(after - before for before, after in itertools.pairwise(percents)) <= 10
     index = read_pack(explorer.pack).index
     assert (index["title"], index["truth"], index["code"]) == ("stages.png", None, {})
 
@@ -74,6 +84,33 @@ def test_a_file_that_is_no_picture_is_named_and_nothing_changes(explorer: StageE
     assert explorer.status["failed"]
     assert explorer.status["text"].startswith("notes.txt: cannot be read as a picture")
     assert explorer.pack == before
+
+
+def test_checkpoints_of_mmdet_are_explored_under_their_own_names(tmp_path: Path) -> None:
+    image = picture(1)
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "photo.png")
+    bits = {"cascade_mask_rcnn_r50": "0000", "htc_r50": "1111"}
+    paths = {}
+    for name, on in bits.items():
+        state = lively(with_toggles(toggles_of_bits(on))).state_dict()
+        content = {"meta": {"CLASSES": ("cat", "dog", "cup")}, "state_dict": state}
+        paths[name] = write(tmp_path / f"{name}.pth", content)
+    explorer = htc_lab.explore(tmp_path / "photo.png", paths)
+    opened = read_pack(explorer.pack)
+    index = opened.index
+    assert index["classes"] == ["cat", "dog", "cup"]
+    assert {model["name"]: model["bits"] for model in index["models"]} == bits
+    assert index["answers"]["trained_without"]["0000"] != index["answers"]["switched_off"]["0000"]
+    for name, on in bits.items():
+        model = htc_lab.load(paths[name])
+        size = model.config.image
+        features = model.encode([resize_image(image, size.short, size.long)[0]])
+        trace = model.cascade(features, model.propose(features), model.config.toggles)
+        run = index["runs"][index["answers"]["trained_without"][on][0]]
+        assert run["count"] == len(kept(trace))
+        np.testing.assert_array_equal(opened.blocks[run["boxes"][-1]], trace.boxes[kept(trace)].detach())
+    explorer.show(image, "again")
+    assert read_pack(explorer.pack).index["title"] == "again"
 
 
 def test_an_explorer_without_models_takes_no_pictures(explorer: StageExplorer) -> None:
@@ -143,6 +180,6 @@ def test_the_browser_s_files_are_packaged() -> None:
         "htc_lab"
     ]
     packaged = {path for pattern in patterns for path in (root / "htc_lab").glob(pattern)}
-    parts = ("elements.js", "explorer.js", "board.js", "common.css", "explorer.css", "board.css")
+    parts = {*SCRIPT, *STYLE, "board.js", "board.css"}
     assert {STATIC / name for name in parts} == set(STATIC.iterdir())
     assert set(STATIC.iterdir()) <= packaged

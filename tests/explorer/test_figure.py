@@ -115,6 +115,45 @@ def test_layers_are_drawn_only_where_they_are_on(pack: bytes) -> None:
     assert isinstance(semantic[0], AxesImage)
 
 
+@pytest.mark.parametrize(
+    ("text", "other", "words"),
+    [
+        ("B=1111&stage=4", "B=0000&stage=4", "plain cascade"),
+        ("B=1111&stage=3&ref=prev", "B=1111&stage=2", "stage 2"),
+        ("B=1111&A=1000&stage=2&ref=prev", "B=1000&stage=2", "A, + Interleaved"),
+    ],
+)
+def test_the_difference_is_what_each_object_gained_and_lost(
+    pack: bytes, opened: OpenPack, text: str, other: str, words: str
+) -> None:
+    mine, theirs = (
+        {each.thing: each.mask for each in side_of(opened, state, state.bits).objects}
+        for state in map(ExplorerState.parse, (text, other))
+    )
+    nothing = np.zeros(opened.index["size"], dtype=bool)
+    gained = [mask & ~theirs.get(thing, nothing) for thing, mask in mine.items()]
+    lost = [mask & ~mine.get(thing, nothing) for thing, mask in theirs.items()]
+    figure = state_figure(pack, f"{text}&show=masks.difference")
+    axes = figure.axes[-2]
+    drawn = {image.get_label(): np.asarray(image.get_array())[..., -1] > 0 for image in axes.images}
+    np.testing.assert_array_equal(drawn["gained"], np.any(gained, axis=0))
+    np.testing.assert_array_equal(drawn["lost"], np.any(lost, axis=0))
+    assert drawn["gained"].any()
+    counts = (sum(int(each.sum()) for each in masks) for masks in (gained, lost))
+    assert axes.get_xlabel() == "blue: gained {:,} px, orange: lost {:,} px, against {}".format(
+        *counts, words
+    )
+    # The masks keep their outlines and give up their fill.
+    assert not any(pixels.any() for label, pixels in drawn.items() if str(label).startswith("mask "))
+    assert len(axes.collections) > 0
+
+
+def test_the_proposals_have_no_difference(pack: bytes) -> None:
+    axes = state_figure(pack, "stage=0&show=difference").axes[0]
+    assert [image.get_label() for image in axes.images if image.get_label() == "gained"] == []
+    assert "shown" in axes.get_xlabel()
+
+
 def test_objects_have_the_browser_s_colours(pack: bytes) -> None:
     patch = state_figure(pack, "show=boxes").axes[0].patches[-1]
     assert matplotlib.colors.to_hex(patch.get_edgecolor()) == "#56b4e9"

@@ -4,37 +4,10 @@
 // nothing here computes a detection: state -> lookup -> draw. Switches and picture are drawn in the event that
 // changed them, without a text that the browser would have to lay out anew; words and panel follow once those are on
 // screen. Text from data only ever becomes a text node.
-
-// ---------------------------------------------------------------------------------------------------- words
-
-const IDEAS = [
-  { key: 'I', knob: 'interleaved', short: 'Interleaved', name: 'Interleaved', eq: 'eq. 2',
-    says: 'Masks use this stage’s refined boxes',
-    cut: 'Per-stage view only: final masks always use the final boxes' },
-  { key: 'F', knob: 'mask_flow', short: 'Mask flow', name: 'Mask information flow', eq: 'eqs. 3–5',
-    says: 'Each mask head also sees the one before' },
-  { key: 'B', knob: 'semantic semantic_box', short: 'Semantic → boxes', name: 'Semantic → boxes', eq: 'eq. 6',
-    says: 'Scene context feeds the box heads' },
-  { key: 'M', knob: 'semantic semantic_mask', short: 'Semantic → masks', name: 'Semantic → masks', eq: 'eq. 6',
-    says: 'Scene context feeds the mask heads' },
-];
-const RUNGS = [['0000', 'Plain cascade'], ['1000', '+ Interleaved'], ['1100', '+ Mask flow'], ['1111', 'HTC']];
-const PLAIN = '0000';
-const LAYERS = [['masks', 'Masks'], ['boxes', 'Boxes'], ['labels', 'Labels'], ['truth', 'Truth'],
-  ['semantic', 'Semantic'], ['difference', 'Difference']];
-const ERRORS = ['', 'duplicate', 'wrong class', 'poor mask', 'background'];
-// Why a true object was lost, in the order of htc_lab/explorer/lost.py.
-const [NO_PROPOSAL, MOVED_AWAY, LOW_SCORE, SUPPRESSED, CROWDED_OUT] = [0, 1, 2, 3, 4];
-const MEANS = { t: 'trained_without', s: 'switched_off' };
-const KEYS = [
-  [['←', '→'], 'stage before, next'], [['0', '…', '4'], 'proposals, stages 1 to 3, mean'],
-  [['I', 'F', 'B', 'M'], 'interleaved, mask flow, semantic to boxes, to masks'],
-  [['P', 'H'], 'plain cascade, HTC'], [['[', ']'], 'object before, next'], [['C', 'X'], 'compare A|B, swap sides'],
-  [['T', 'S', 'D'], 'truth, semantic map, difference'], [[',', '.'], 'score threshold down, up'],
-];
+//
+// Its parts are files of their own, and one module in the browser: htc_lab/explorer/export.py joins them.
 
 const GREY = COLOURS[7];
-const GAINED = '#56B4E9';
 const MAP_COLOURS = ['#bd8fb0', '#d8c25a', '#8fb7d6', '#c88a5a', '#a9a6d8', '#d79aa6',
   '#9fc4dd', '#4f7fa6', '#7f9f5f', '#77777f', '#d3bd8d', '#a8755c'];
 const GLIDE_MS = 220;
@@ -43,333 +16,11 @@ const MOST_LABELS = 12;
 const LEAST_ROOM = 220;
 const NARROW = 760;
 const TILE_GAP = 8;
+// Kept pictures of masks: those of a click's neighbours at least, and more where they are small.
+const LEAST_LAYERS = 10;
 const MOST_LAYERS = 24;
-
-const counted = names => [...new Set(names)].map(name => {
-  const n = names.filter(each => each === name).length;
-  return n > 1 ? `${n} × ${name}` : name;
-}).join(', ');
-const flipped = (bits, i) => bits.slice(0, i) + (bits[i] === '1' ? '0' : '1') + bits.slice(i + 1);
-const withBit = (bits, i, bit) => bits.slice(0, i) + bit + bits.slice(i + 1);
-const titleOf = bits => RUNGS.find(([b]) => b === bits)?.[1]
-  ?? IDEAS.filter((_, i) => bits[i] === '1').map(idea => idea.short).join(' + ');
-
-// ---------------------------------------------------------------------------------------------------- the pack
-
-const VERSION = 2;
-const KINDS = { f4: Float32Array, u1: Uint8Array, i2: Int16Array };
-
-export async function openPack(bytes) {
-  const head = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 12 || head.getUint32(0, false) !== 0x48544358) throw new Error('This is not a pack of the stage explorer.');
-  if (head.getUint32(4, true) !== VERSION) throw new Error('This pack is of another version of the lab. Make it anew.');
-  const end = 12 + head.getUint32(8, true);
-  const index = JSON.parse(new TextDecoder().decode(bytes.subarray(12, end)));
-  const inflated = new Blob([bytes.subarray(end)]).stream().pipeThrough(new DecompressionStream('deflate'));
-  const body = await new Response(inflated).arrayBuffer();
-  const block = number => {
-    const [offset, kind, shape] = index.blocks[number];
-    return new KINDS[kind](body, offset, shape.reduce((a, b) => a * b, 1));
-  };
-  const map = number => (number === null ? null : { shape: index.blocks[number][2], values: block(number) });
-  const [height, width] = index.size;
-  const photo = await createImageBitmap(new Blob([block(index.image.block)], { type: index.image.mime }));
-  const runs = index.runs.map((run, number) => ({
-    ...run,
-    number,
-    things: block(run.things),
-    labels: block(run.labels),
-    boxes: run.boxes.map(block),
-    scores: run.scores.map(block),
-    masks: run.masks.map(block),
-    maskBoxes: run.mask_boxes.map(block),
-    classes: block(run.classes),
-    classScores: run.class_scores.map(block),
-    side: index.blocks[run.masks[0]][2][1],
-    top: index.blocks[run.classes][2][1],
-    lost: run.lost && {
-      things: block(run.lost.things), why: block(run.lost.why), nearest: block(run.lost.nearest), boxes: run.lost.boxes.map(block),
-      boxIou: block(run.lost.box_iou), scores: block(run.lost.scores), called: block(run.lost.called),
-      calledScore: block(run.lost.called_score), by: block(run.lost.by),
-    },
-    truth: run.truth && {
-      match: block(run.truth.match), error: block(run.truth.error), reference: block(run.truth.reference),
-      maskIou: block(run.truth.mask_iou), boxIou: block(run.truth.box_iou), ap: run.truth.ap,
-    },
-  }));
-  const truth = index.truth && {
-    boxes: block(index.truth.boxes), labels: block(index.truth.labels), packed: block(index.truth.masks),
-  };
-  const models = index.models.map(model => ({
-    ...model, semantic: map(model.semantic), proposals: block(model.proposals), objectness: block(model.objectness),
-  }));
-  return { ...index, width, height, photo, runs, truth, models, last: index.stages + 1 };
-}
-
-const rowMask = (run, view, row) => run.masks[view - 1].subarray(row * run.side ** 2, (row + 1) * run.side ** 2);
-const rowBox = (boxes, row) => boxes.subarray(4 * row, 4 * row + 4);
-
-function truthMask(pack, k) {
-  const size = pack.width * pack.height;
-  const out = new Uint8Array(size);
-  for (let i = 0, bit = k * size; i < size; i++, bit++) out[i] = pack.truth.packed[bit >> 3] >> (7 - (bit & 7)) & 1;
-  return out;
-}
-
-// ---------------------------------------------------------------------------------------------------- masks
-
-// The library's pasting (htc_lab/layers/pasting.py): a pixel takes the bilinear value of the soft mask at its centre,
-// 0 outside the cells, and belongs to the object from the threshold on. Gives the window it lies in and its pixels.
-export function paste(soft, side, box, width, height, threshold = 0.5) {
-  const [x1, y1, x2, y2] = box;
-  const empty = { left: 0, top: 0, wide: 0, tall: 0, inside: new Uint8Array(0), count: 0 };
-  if (x2 <= x1 || y2 <= y1) return empty;
-  const beside = 1 + Math.trunc((x2 - x1) / (2 * side));
-  const above = 1 + Math.trunc((y2 - y1) / (2 * side));
-  const left = Math.max(Math.trunc(x1) - beside, 0);
-  const top = Math.max(Math.trunc(y1) - above, 0);
-  const wide = Math.min(Math.trunc(x2) + 1 + beside, width) - left;
-  const tall = Math.min(Math.trunc(y2) + 1 + above, height) - top;
-  if (wide <= 0 || tall <= 0) return empty;
-  const at = (x, y) => (x < 0 || y < 0 || x >= side || y >= side ? 0 : soft[y * side + x]);
-  const inside = new Uint8Array(wide * tall);
-  let count = 0;
-  for (let j = 0; j < tall; j++) {
-    const v = (top + j + 0.5 - y1) / (y2 - y1) * side - 0.5;
-    const row = Math.floor(v), fv = v - row;
-    for (let i = 0; i < wide; i++) {
-      const u = (left + i + 0.5 - x1) / (x2 - x1) * side - 0.5;
-      const column = Math.floor(u), fu = u - column;
-      const value = (at(column, row) * (1 - fu) + at(column + 1, row) * fu) * (1 - fv)
-        + (at(column, row + 1) * (1 - fu) + at(column + 1, row + 1) * fu) * fv;
-      if (value >= threshold * 255) { inside[j * wide + i] = 1; count++; }
-    }
-  }
-  return { left, top, wide, tall, inside, count };
-}
-
-// Pixels of a that are not in b.
-function less(a, b) {
-  let count = 0;
-  for (let j = 0; j < a.tall; j++) {
-    for (let i = 0; i < a.wide; i++) {
-      if (!a.inside[j * a.wide + i]) continue;
-      const x = a.left + i - (b?.left ?? 0), y = a.top + j - (b?.top ?? 0);
-      if (!b || x < 0 || y < 0 || x >= b.wide || y >= b.tall || !b.inside[y * b.wide + x]) count++;
-    }
-  }
-  return count;
-}
-
-// For each of the 16 ways a square's corners can lie in or out (1 top left, 2 top right, 4 bottom right, 8 bottom
-// left): pairs of sides (0 top, 1 right, 2 bottom, 3 left) an outline enters and leaves by, the inside on its right.
-const SIDES = [[], [3, 0], [0, 1], [3, 1], [1, 2], [3, 0, 1, 2], [0, 2], [3, 2], [2, 3], [2, 0], [0, 1, 2, 3], [2, 1],
-  [1, 3], [1, 0], [0, 3], []];
-
-// The outline of a soft mask at half of `full`, as a path in the picture's px. Between the cells' centres the mask is
-// bilinear, `fine` steps a cell; around the cells it is 0.
-function outline(soft, columns, rows, box, full, fine) {
-  const wide = (columns + 1) * fine + 1, tall = (rows + 1) * fine + 1;
-  const grid = new Float32Array(wide * tall);
-  const at = (x, y) => (x < 0 || y < 0 || x >= columns || y >= rows ? 0 : soft[y * columns + x]);
-  for (let j = 0; j < tall; j++) {
-    const row = Math.floor(j / fine) - 1, fv = (j % fine) / fine;
-    for (let i = 0; i < wide; i++) {
-      const column = Math.floor(i / fine) - 1, fu = (i % fine) / fine;
-      grid[j * wide + i] = (at(column, row) * (1 - fu) + at(column + 1, row) * fu) * (1 - fv)
-        + (at(column, row + 1) * (1 - fu) + at(column + 1, row + 1) * fu) * fv;
-    }
-  }
-  const half = full / 2;
-  // A side is named by the point it starts from: twice its place, plus 1 if it goes down.
-  const next = new Int32Array(2 * wide * tall).fill(-1);
-  const starts = [];
-  for (let j = 0; j + 1 < tall; j++) {
-    for (let i = 0; i + 1 < wide; i++) {
-      const p = j * wide + i;
-      const which = (grid[p] >= half) | (grid[p + 1] >= half) << 1 | (grid[p + wide + 1] >= half) << 2 | (grid[p + wide] >= half) << 3;
-      if (which === 0 || which === 15) continue;
-      const names = [2 * p, 2 * (p + 1) + 1, 2 * (p + wide), 2 * p + 1];
-      const sides = SIDES[which];
-      for (let k = 0; k < sides.length; k += 2) {
-        next[names[sides[k]]] = names[sides[k + 1]];
-        starts.push(names[sides[k]]);
-      }
-    }
-  }
-  const [x1, y1, x2, y2] = box;
-  const sx = (x2 - x1) / columns, sy = (y2 - y1) / rows;
-  const path = new Path2D();
-  for (const start of starts) {
-    let side = start, first = true;
-    while (next[side] >= 0) {
-      const p = side >> 1, q = p + (side & 1 ? wide : 1);
-      const share = (half - grid[p]) / (grid[q] - grid[p]);
-      const gx = p % wide + (side & 1 ? 0 : share), gy = Math.floor(p / wide) + (side & 1 ? share : 0);
-      const x = x1 + (gx / fine - 0.5) * sx, y = y1 + (gy / fine - 0.5) * sy;
-      if (first) path.moveTo(x, y); else path.lineTo(x, y);
-      first = false;
-      const following = next[side];
-      next[side] = -1;
-      side = following;
-    }
-    if (!first) path.closePath();
-  }
-  return path;
-}
-
-// ---------------------------------------------------------------------------------------------------- state
-
-const START = {
-  B: '1111', A: null, split: 0.5, off: 't', stage: 4, thr: 0.3, obj: 0, show: ['masks', 'boxes', 'labels'], ref: 'plain', life: 'mask',
-};
-
-// The same format as ExplorerState in htc_lab/explorer/state.py.
-export function formatState(state) {
-  const compare = state.A === null ? '' : `&A=${state.A}&split=${two(state.split)}`;
-  const show = LAYERS.map(([name]) => name).filter(name => state.show.includes(name)).join('.');
-  return `B=${state.B}${compare}&off=${state.off}&stage=${state.stage}&thr=${two(state.thr)}&obj=${state.obj}&show=${show}`
-    + (state.ref === 'prev' ? '&ref=prev' : '') + (state.life === 'box' ? '&life=box' : '');
-}
-
-export function parseState(text, last) {
-  const given = new URLSearchParams(text.replace(/^#/, ''));
-  const state = { ...START, stage: last };
-  const number = (name, low, high) => {
-    const value = Number(given.get(name));
-    if (given.get(name) && Number.isFinite(value)) state[name] = clamp(value, low, high);
-  };
-  for (const side of ['A', 'B']) if (/^[01]{4}$/.test(given.get(side) ?? '')) state[side] = given.get(side);
-  number('split', 0, 1);
-  number('stage', 0, last);
-  number('thr', 0, 1);
-  number('obj', 0, Infinity);
-  if (given.get('off') in MEANS) state.off = given.get('off');
-  if (given.has('show')) state.show = given.get('show').split('.').filter(name => LAYERS.some(([known]) => known === name));
-  if (given.get('ref') === 'prev') state.ref = 'prev';
-  if (given.get('life') === 'box') state.life = 'box';
-  return { ...state, stage: Math.round(state.stage), obj: Math.round(state.obj) };
-}
-
-// The fixed parts. Stages are named by number: 0 the proposals, then the stages, last the mean.
-function build(root, stages) {
-  const last = stages + 1;
-  const names = ['Proposals', ...Array.from({ length: stages }, (_, t) => `Stage ${t + 1}`), 'Mean'];
-  const short = ['RPN', ...Array.from({ length: stages }, (_, t) => String(t + 1)), 'Mean'];
-  const ui = { names, short };
-  ui.sub = h('span', { class: 'sub' });
-  ui.file = h('input', { type: 'file', accept: 'image/*', class: 'sr', tabindex: '-1', 'aria-hidden': 'true' });
-  ui.open = h('button', { type: 'button', class: 'btn', 'data-do': 'open', 'data-knob': 'open', title: 'Or drop a file on the picture' },
-    icon(14, 14, 'M7 10V2M3.5 5.5 7 2l3.5 3.5M1.5 9v3.2h11V9'), 'Your own picture');
-  const head = h('header', { class: 'head' }, h('h2', {}, 'Stage Explorer'), ui.sub, h('span', { class: 'grow' }), ui.file, ui.open,
-    h('button', { type: 'button', class: 'btn', 'data-do': 'help', 'aria-label': 'Keyboard and help', 'aria-keyshortcuts': '?' }, h('kbd', {}, '?')));
-
-  ui.side = segments(null, 'Side that the switches set', 'side', [['A', 'A'], ['B', 'B']]);
-  ui.sides = h('span', { class: 'pair' }, h('span', { class: 'cap' }, 'Switches of'), ui.side,
-    h('button', { type: 'button', class: 'btn', 'data-do': 'swap', 'aria-label': 'Swap A and B', 'aria-keyshortcuts': 'X', title: 'Swap A and B' },
-      icon(16, 14, 'M1 4h12M10 1l3 3-3 3M15 10H3M6 7l-3 3 3 3')));
-  ui.presets = segments('presets', 'Preset', 'preset', RUNGS);
-  ui.off = segments('off_means', 'Off means', 'off', [['t', 'trained without it', 'Another checkpoint, trained without the idea'],
-    ['s', 'switched off in this model', 'The richest checkpoint with the idea cut out at test time']]);
-  ui.ideas = IDEAS.map((idea, i) => {
-    const says = h('span', { class: 'says' }), gives = h('span', {});
-    const node = h('button', { type: 'button', class: 'idea', role: 'switch', 'data-idea': String(i), 'data-knob': idea.knob, 'aria-keyshortcuts': idea.key },
-      h('span', { class: 'track', 'aria-hidden': 'true' }),
-      h('span', { class: 'words' }, h('span', { class: 'name' }, idea.name), says,
-        h('span', { class: 'gives' }, gives, h('i', { 'aria-hidden': 'true' }, idea.eq))));
-    return { node, says, gives };
-  });
-  ui.four = h('div', { class: 'four' }, ui.ideas.map(({ node }) => node));
-  const ideas = h('section', { class: 'ideas', 'aria-label': 'The four ideas' },
-    h('div', { class: 'bar' }, ui.sides, ui.presets, h('span', { class: 'grow' }), ui.off), ui.four);
-
-  ui.layers = LAYERS.map(([name, text]) => h('button', {
-    type: 'button', class: 'chip', 'data-layer': name, 'data-knob': name === 'semantic' ? 'semantic semantic_map' : name,
-  }, text));
-  ui.threshold = h('input', { type: 'range', max: '0.95', step: '0.05', 'aria-label': 'Score threshold', 'aria-keyshortcuts': ', .' });
-  ui.thresholdText = h('output', {});
-  ui.compare = h('button', { type: 'button', class: 'btn line', 'data-do': 'compare', 'data-knob': 'compare', 'aria-keyshortcuts': 'C' },
-    icon(14, 12, 'M.7.7h12.6v10.6H.7zM7 0v12'), 'Compare A|B');
-  ui.photo = h('canvas', { class: 'photo', role: 'img' });
-  ui.map = h('canvas', { class: 'map', 'aria-hidden': 'true' });
-  ui.marks = h('canvas', { class: 'marks', 'aria-hidden': 'true' });
-  [ui.tagA, ui.tagB] = [['left', 'A'], ['right', 'B']].map(([place, name]) => h('span', { class: `tag ${place}` }, h('b', {}, name), h('span', {})));
-  ui.gained = h('span', {});
-  ui.lost = h('span', {});
-  ui.ref = segments(null, 'Difference against', 'ref', [['plain', 'against plain cascade'], ['prev', 'against the stage before']]);
-  ui.legend = h('div', { class: 'legend' }, h('span', { class: 'counts' },
-    h('span', {}, h('i', { class: 'patch gain', 'aria-hidden': 'true' }), ui.gained), h('span', {}, h('i', { class: 'patch loss', 'aria-hidden': 'true' }), ui.lost)), ui.ref);
-  ui.divider = h('div', { class: 'divider', role: 'slider', tabindex: '0', 'aria-label': 'Divider between A and B', 'aria-valuemin': '0', 'aria-valuemax': '100' },
-    h('span', {}, icon(16, 12, 'M5 1 1 6l4 5M11 1l4 5-4 5', { stroke: '#111' })));
-  ui.busy = h('div', { class: 'busy', role: 'status', hidden: true });
-  ui.picture = h('div', { class: 'picture' }, ui.photo, ui.map, ui.marks, ui.tagA, ui.tagB, ui.legend, ui.divider, ui.busy);
-  ui.badge = h('span', { class: 'badge' });
-  ui.sentence = h('span', {});
-  ui.wires = s('svg', { role: 'img' });
-  ui.play = h('button', { type: 'button', class: 'play', 'data-do': 'play' });
-  ui.stops = names.map((name, stage) => [h('i', {}), h('button', { type: 'button', class: 'stop', 'data-stage': String(stage), tabindex: '-1' }, name)]);
-  ui.scrubber = h('input', { type: 'range', min: '0', max: String(last), step: '1', 'aria-label': 'Stage' });
-  ui.scrub = h('div', { class: 'scrub' }, ui.play, ui.stops.flat(), ui.scrubber);
-  ui.wiring = h('div', { class: 'wiring' }, ui.wires, ui.scrub);
-  const main = h('section', { class: 'main', 'aria-label': 'Picture' },
-    h('div', { class: 'tools' }, h('span', { class: 'layers', role: 'group', 'aria-label': 'Layers' }, ui.layers), h('span', { class: 'grow' }),
-      h('label', { class: 'threshold', 'data-knob': 'threshold' }, 'score ≥ ', ui.thresholdText, ui.threshold), ui.compare),
-    h('div', { class: 'frame' }, ui.picture),
-    h('p', { class: 'note', 'aria-live': 'polite' }, ui.badge, ui.sentence), ui.wiring);
-
-  ui.big = h('div', { class: 'big' });
-  ui.figure = h('div', { class: 'text' });
-  ui.band = h('div', { class: 'band', 'aria-hidden': 'true' });
-  ui.heads = short.map((text, stage) => h('button', { type: 'button', class: 'lane', 'data-stage': String(stage), 'aria-label': `Go to ${names[stage]}` }, text));
-  ui.bars = s('svg', { class: 'bars', role: 'img' });
-  ui.swatches = h('span', { class: 'swatches', role: 'radiogroup', 'aria-label': 'Object' });
-  ui.name = h('h3', {});
-  ui.status = h('span', { class: 'status' });
-  // What is drawn of all tiles is one canvas: the browser handles every canvas as a layer of its own, in each frame.
-  ui.crops = names.map(() => h('div', { class: 'tile', role: 'img' }));
-  ui.softs = names.slice(1).map(() => h('div', { class: 'tile', role: 'img' }));
-  ui.drawn = h('canvas', { 'aria-hidden': 'true' });
-  ui.lifeTitle = h('span', {});
-  ui.life = segments(null, 'IoU of', 'life', [['mask', 'mask'], ['box', 'box']]);
-  ui.chart = s('svg', { class: 'chart', role: 'img' });
-  ui.scores = h('div', { class: 'all scores' });
-  const lanes = h('div', { class: 'lanes' }, ui.band, ui.heads, h('div', { class: 'all' }, ui.bars),
-    h('div', { class: 'all objects' }, ui.swatches, h('span', { class: 'walk' },
-      h('button', { type: 'button', 'data-do': 'previous', 'aria-label': 'Previous object', 'aria-keyshortcuts': '[' }, icon(12, 12, 'M8 2 4 6l4 4')),
-      h('button', { type: 'button', 'data-do': 'next', 'aria-label': 'Next object', 'aria-keyshortcuts': ']' }, icon(12, 12, 'm4 2 4 4-4 4')))),
-    h('div', { class: 'all object' }, ui.name, ui.status), ui.why = h('p', { class: 'all why' }),
-    h('div', { class: 'all row' }, ui.roiTitle = h('span', {})),
-    h('div', { class: 'all tiles' }, ui.drawn, ui.crops, h('div', { class: 'aside' }, ui.softTitle = h('span', {})), ui.softs),
-    h('div', { class: 'all row' }, ui.lifeTitle, ui.life), h('div', { class: 'all' }, ui.chart),
-    h('div', { class: 'all row' }, 'Class scores'), ui.scores);
-  lanes.style.setProperty('--lanes', String(names.length));
-  const side = h('section', { class: 'side', 'aria-label': 'This picture and the life of the selected object' },
-    h('div', { class: 'figure' }, ui.big, ui.figure), lanes);
-
-  ui.said = h('div', { class: 'said', role: 'status' });
-  const button = (what, knob, text) => h('button', { type: 'button', class: 'btn', 'data-do': what, 'data-knob': knob }, text);
-  const keys = (list, text, optional) => h('span', { class: optional ? 'optional' : '' }, list.map(key => h('kbd', {}, key)), ` ${text}`);
-  ui.exportButton = button('export', 'export', 'Export HTML');
-  const foot = h('footer', { class: 'foot' }, button('python', 'python', 'Copy as Python'), button('share', 'share', 'Share state'),
-    button('png', 'png', 'Save PNG'), ui.exportButton, h('span', { class: 'grow' }),
-    h('span', { class: 'keys', 'aria-hidden': 'true' }, keys(['←', '→'], 'stage'), keys(['I', 'F', 'B', 'M'], 'ideas'), keys(['[', ']'], 'object', true),
-      keys(['C'], 'compare', true), keys(['D'], 'difference', true), keys(['?'], 'all')), ui.said);
-  ui.dialog = h('dialog', { 'aria-label': 'Keyboard' }, h('h3', {}, 'Keyboard, while the focus is in the explorer'),
-    h('dl', {}, KEYS.flatMap(([list, text]) => [h('dt', {}, list.map(key => (key === '…' ? key : h('kbd', {}, key)))), h('dd', {}, text)])),
-    h('form', { method: 'dialog' }, h('button', { class: 'btn line' }, 'Close')));
-  root.replaceChildren(head, ideas, main, side, foot, ui.dialog);
-  return ui;
-}
-
-// How much of a page's height can be seen at once around a node: of the notebook that scrolls it, or of the window. A
-// frame that is made as tall as its page knows nothing of the screen; three quarters of that is what such places leave.
-const notebookOf = node => node.closest('.jp-WindowedPanel-outer, .jp-LinkedOutputView');
-function heightSeen(node) {
-  if (window.parent !== window) return Math.floor(screen.availHeight * 0.75);
-  return Math.min(notebookOf(node)?.clientHeight ?? innerHeight, innerHeight);
-}
-
-// ---------------------------------------------------------------------------------------------------- explorer
+const LAYER_BYTES = 96 * 1024 ** 2;
+const SLICE_MS = 3;
 
 let instances = 0;
 
@@ -385,7 +36,8 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   // Widths are read where they change: asked for between two writes they would cost a layout each.
   const widths = { wiring: 0, panel: 330, tile: 56, chart: 146, bars: 96 };
   const paths = new Map(), pasted = new Map(), texts = new Map(), layers = new Map();
-  const glide = { A: new Map(), B: new Map(), since: 0 };
+  // `since` is null from a change to the first frame after it.
+  const glide = { A: new Map(), B: new Map(), since: null };
   const ended = new AbortController();
   const stillness = matchMedia('(prefers-reduced-motion: reduce)');
   const lowScreen = matchMedia('(max-height: 900px)');
@@ -545,40 +197,64 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     context.drawImage(layer, 0, 0);
     context.restore();
   }
+  const layerKey = run => [ui.marks.width, run.number, state.stage, state.thr, state.obj, hovered, has('difference'), has('semantic')].join('|');
   function layerOf(run, items, unit) {
-    const key = [run.number, state.stage, state.thr, state.obj, hovered, has('difference'), has('semantic')].join('|');
-    let layer = layers.get(key);
-    if (layer) {
+    const key = layerKey(run);
+    if (layers.has(key)) {
+      // The last used is the last in the map, so the first is the one to give up.
+      const layer = layers.get(key);
       layers.delete(key);
+      layers.set(key, layer);
     } else {
-      const canvas = new OffscreenCanvas(ui.marks.width, ui.marks.height), context = canvas.getContext('2d');
-      context.scale(canvas.width / W, canvas.width / W);
-      context.lineJoin = 'round';
-      for (const item of items) paintMask(context, item, unit);
-      layer = canvas.transferToImageBitmap();
-      if (layers.size >= MOST_LAYERS) forgetLayer(layers.keys().next().value);
+      const drawing = drawLayer(key, items, unit);
+      while (!drawing.next().done);
     }
-    // The last used is the last in the map, so the first is the one to give up.
-    layers.set(key, layer);
-    return layer;
+    return layers.get(key);
+  }
+  // A mask a step; the layer is there after the last.
+  function* drawLayer(key, items, unit) {
+    const canvas = new OffscreenCanvas(ui.marks.width, ui.marks.height), context = canvas.getContext('2d');
+    context.scale(canvas.width / W, canvas.width / W);
+    context.lineJoin = 'round';
+    for (const item of items) {
+      paintMask(context, item, unit);
+      yield;
+    }
+    const most = clamp(Math.floor(LAYER_BYTES / (4 * canvas.width * canvas.height)), LEAST_LAYERS, MOST_LAYERS);
+    if (layers.size >= most) forgetLayer(layers.keys().next().value);
+    layers.set(key, canvas.transferToImageBitmap());
   }
   function forgetLayer(key) {
     layers.get(key).close();
     layers.delete(key);
   }
 
-  // What one more click on a switch or a preset would show is drawn while nothing else is to be done.
+  // What one more click on a switch or a preset would show is drawn while nothing else is to be done, in slices so
+  // short that a click does not wait for one.
   function warmUp() {
     (window.cancelIdleCallback ?? clearTimeout)(idle);
     const near = new Set([...IDEAS.map((_, i) => flipped(currentBits(), i)), ...RUNGS.map(([bits]) => bits)]);
-    const wanted = [...near].filter(bits => answer(bits) !== null && state.stage && has('masks'));
-    const next = () => {
-      const bits = wanted.shift();
-      if (bits === undefined) return;
-      layerOf(runOf(bits), itemsOf('', runOf(bits)), W / cssWidth);
-      later();
+    const wanted = [...near].filter(bits => answer(bits) !== null);
+    let drawing = null, key = '';
+    const step = () => {
+      const run = runOf(wanted[0]);
+      // What is set may have changed since the slice before.
+      if (drawing === null || key !== layerKey(run)) {
+        key = layerKey(run);
+        drawing = layers.has(key) ? null : drawLayer(key, itemsOf('', run), W / cssWidth);
+      }
+      if (drawing === null || drawing.next().done) {
+        drawing = null;
+        wanted.shift();
+      }
     };
-    const later = () => { idle = window.requestIdleCallback ? requestIdleCallback(next, { timeout: 2000 }) : setTimeout(next, 60); };
+    const slice = () => {
+      if (!state.stage || !has('masks')) return;
+      const end = performance.now() + SLICE_MS;
+      while (wanted.length && performance.now() < end) step();
+      if (wanted.length) later();
+    };
+    const later = () => { idle = window.requestIdleCallback ? requestIdleCallback(slice, { timeout: 2000 }) : setTimeout(slice, 60); };
     later();
   }
 
@@ -719,8 +395,8 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
 
   // Boxes start from where they are drawn now; a change while they glide needs no queue.
   function aim(animate) {
-    const now = performance.now(), moving = animate && !stillness.matches;
-    glide.since = now;
+    const moving = animate && !stillness.matches;
+    glide.since = null;
     for (const [name, bits] of [['A', state.A], ['B', state.B]]) {
       const old = glide[name], next = new Map();
       if (bits !== null) {
@@ -734,7 +410,13 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     }
     if (moving && !frame) frame = requestAnimationFrame(step);
   }
+  // The first frame shows what the change itself has painted: a glide begins there, and paints from the second frame on.
   function step(now) {
+    if (glide.since === null) {
+      glide.since = now;
+      frame = requestAnimationFrame(step);
+      return;
+    }
     const share = clamp((now - glide.since) / GLIDE_MS, 0, 1), eased = 1 - (1 - share) ** 3;
     for (const name of ['A', 'B']) for (const each of glide[name].values()) each.drawn = Array.from(each.from, (x, i) => x + (each.to[i] - x) * eased);
     paint();
@@ -743,28 +425,39 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
 
   // ---- the layers under the marks: only where size, theme, map or sides changed ----
 
-  let under = '';
+  let under = '', photographed = '';
   function paintUnder() {
     const maps = [['B', state.B], ['A', state.A]].filter(([, bits]) => bits !== null).map(([, bits]) => pack.models[runOf(bits).model]);
     const key = [ui.marks.width, has('semantic'), ...maps.map(model => model.name), state.A === null ? '' : two(state.split)].join('|');
-    setAttribute(ui.picture, 'data-dim', has('difference') && state.stage > 0);
-    setAttribute(ui.picture, 'data-tinted', has('semantic'));
-    if (key === under) return;
+    const photoKey = [ui.marks.width, ...tone()].join('|');
+    if (key === under && photoKey === photographed) return;
     under = key;
-    for (const canvas of [ui.photo, ui.map]) if (canvas.width !== ui.marks.width || canvas.height !== ui.marks.height) Object.assign(canvas, { width: ui.marks.width, height: ui.marks.height, painted: false });
-    if (!ui.photo.painted) {
-      paintPhoto(ui.photo.getContext('2d'), ui.photo.width / W);
-      ui.photo.painted = true;
-    }
+    for (const canvas of [ui.photo, ui.map]) if (canvas.width !== ui.marks.width || canvas.height !== ui.marks.height) Object.assign(canvas, { width: ui.marks.width, height: ui.marks.height });
+    if (photoKey !== photographed) paintPhoto(ui.photo.getContext('2d'), ui.photo.width / W);
+    photographed = photoKey;
+    // An empty canvas costs a frame as much as a full one.
+    ui.map.hidden = !has('semantic');
+    if (ui.map.hidden) return;
     const context = ui.map.getContext('2d');
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, ui.map.width, ui.map.height);
-    if (has('semantic')) paintMaps(context, ui.map.width / W);
+    paintMaps(context, ui.map.width / W);
   }
+  // How grey and how dim the photo is under what lies on it. Painted once: a filter would cost every frame anew.
+  const tone = () => (has('difference') && state.stage ? [0.85, 0.28] : has('semantic') ? [0.4, 0] : [0, 0]);
   function paintPhoto(context, scale) {
+    const [grey, dim] = tone();
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.imageSmoothingQuality = 'high';
     context.drawImage(pack.photo, 0, 0, W, H);
+    context.save();
+    for (const [blend, colour, share] of [['saturation', '#808080', grey], ['source-over', '#000000', dim]]) {
+      context.globalCompositeOperation = blend;
+      context.globalAlpha = share;
+      context.fillStyle = colour;
+      context.fillRect(0, 0, W, H);
+    }
+    context.restore();
   }
   function paintMaps(context, scale) {
     context.setTransform(scale, 0, 0, scale, 0, 0);
@@ -888,7 +581,12 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       if (gives.textContent !== gain.join('')) gives.replaceChildren(...gain.map((part, k) => (k === 1 ? change(withIt - without, 1) : part)));
       setAttribute(node, 'title', title);
     });
-    if (state.A !== null) for (const [tag, each] of [[ui.tagA, state.A], [ui.tagB, state.B]]) setText(tag.lastChild, `${titleOf(each)}, ${meaning(each).short}`);
+    if (state.A !== null) {
+      for (const [tag, each] of [[ui.tagA, state.A], [ui.tagB, state.B]]) {
+        setText(tag.children[1], titleOf(each));
+        setText(tag.lastChild, `, ${meaning(each).short}`);
+      }
+    }
     setText(ui.badge, meaning(bits).long);
     setAttribute(ui.badge, 'data-trained', answer(bits)?.[1] === 1);
   }
@@ -961,7 +659,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
 
   // ---- wiring: the model itself is the scrubber's scale ----
 
-  let wired = '';
+  let wired = '', spare = 0;
   function showWiring() {
     const w = widths.wiring, bits = currentBits(), key = [w, bits, state.stage, hotIdea, wide, lowScreen.matches, hide.join()].join('|');
     if (!w || key === wired) return;
@@ -1005,7 +703,10 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     for (let t = 1; t < last; t++) { node(X(t), yB, room ? `Box ${t}` : `B${t}`, t); node(X(t), yM, room ? `Mask ${t}` : `M${t}`, t); }
     node(X(last), yM, 'Mean', last);
     if (semantic) nodes.push(s('text', { x: X(0) - nw / 2, y: yS + 4.3, fill: 'var(--ink)' }, 'Semantic'));
-    const top = semantic ? 0 : yB - nh / 2 - 8, height = yR + (lowScreen.matches ? 5 : 8) - top;
+    const top = semantic ? 0 : yB - nh / 2 - 8;
+    // A switch may bring the semantic row: the picture leaves it its place.
+    spare = hidden('semantic') ? 0 : top;
+    const height = yR + (lowScreen.matches ? 5 : 8) - top;
     setAttribute(ui.wires, 'viewBox', `0 ${top} ${w} ${height}`);
     setAttribute(ui.wires, 'height', height);
     ui.wires.replaceChildren(nodes[0], ...lines, ...nodes.slice(1));
@@ -1280,10 +981,13 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     ui.scores.replaceChildren(...nodes);
   }
 
-  // After the frame that shows the switches and the picture, not within it.
+  // After the frame that shows the switches and the picture, and not while that is still being drawn: on two cores the
+  // panel would keep it from the screen.
   function laterPanel() {
     if (panelFrame) return;
-    panelFrame = requestAnimationFrame(() => { panelTimer = setTimeout(showPanel); });
+    panelFrame = requestAnimationFrame(() => {
+      panelFrame = requestAnimationFrame(() => { panelTimer = setTimeout(showPanel); });
+    });
   }
   function showPanel() {
     panelFrame = 0;
@@ -1411,10 +1115,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     canvas.width = Math.round(W * scale);
     canvas.height = Math.round(H * scale);
     const context = canvas.getContext('2d'), unit = W / cssWidth;
-    if (has('difference') && state.stage) context.filter = 'grayscale(.85) brightness(.72)';
-    else if (has('semantic')) context.filter = 'grayscale(.4)';
     paintPhoto(context, scale);
-    context.filter = 'none';
     if (has('semantic')) paintMaps(context, scale);
     context.setTransform(scale, 0, 0, scale, 0, 0);
     paintMarks(context, unit);
@@ -1542,6 +1243,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     hovered = thing;
     ui.marks.style.cursor = thing < 0 ? '' : 'pointer';
     if (!frame) paint();
+    warmUp();
   }
 
   function listen() {
@@ -1598,7 +1300,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     measured = key;
     widths.wiring = ui.wiring.clientWidth;
     showWiring();
-    const around = ui.scrub.getBoundingClientRect().bottom - root.getBoundingClientRect().top - ui.picture.clientHeight;
+    const around = ui.scrub.getBoundingClientRect().bottom - root.getBoundingClientRect().top - ui.picture.clientHeight + spare;
     // In a narrow cell the switches stand above the picture, and no height is left: it takes the width instead.
     const least = root.clientWidth < NARROW ? 0.7 * seen : LEAST_ROOM;
     root.style.setProperty('--room', `${Math.floor(Math.max(least, seen - around - 4))}px`);
@@ -1669,104 +1371,3 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     },
   };
 }
-
-// ---------------------------------------------------------------------------------------------------- places
-
-// A box for an explorer in `parent`; the explorer's handle is kept on it for scripts.
-function makeRoot(parent) {
-  const root = h('section', { class: 'htc-lab htc-explorer', 'aria-label': 'Stage Explorer', 'data-lm-suppress-shortcuts': 'true', tabindex: '-1' });
-  parent.append(h('div', { class: 'htc-explorer-cell' }, root));
-  return root;
-}
-function showError(root, error) {
-  root.replaceChildren(h('p', { class: 'error', role: 'alert' }, `The stage explorer can’t show this: ${error.message}`));
-}
-
-// In a notebook: anywidget calls this with the widget's model.
-function render({ model, el }) {
-  const root = makeRoot(el);
-  let explorer = null, generation = 0, waiting = null;
-  const host = {
-    openPicture(name, data) { model.send({ kind: 'picture', name }, undefined, [data]); },
-    exportHTML: state => new Promise((resolve, reject) => {
-      waiting = { resolve, reject };
-      setTimeout(() => reject(new Error('the kernel does not answer; is it running?')), 20000);
-      model.send({ kind: 'export', state });
-    }),
-    changed(state) {
-      if (model.get('state') === state) return;
-      model.set('state', state);
-      save();
-    },
-  };
-  // The kernel need not hear of every step of a drag.
-  let saving = 0;
-  const save = () => {
-    clearTimeout(saving);
-    saving = setTimeout(() => model.save_changes(), 150);
-  };
-  async function load() {
-    const mine = ++generation;
-    const data = model.get('pack');
-    if (!data?.byteLength) return;
-    try {
-      const pack = await openPack(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-      if (mine !== generation) return;
-      explorer?.end();
-      explorer = createExplorer(root, pack, host, { state: model.get('state'), hide: model.get('hide') });
-      root.htcExplorer = explorer;
-    } catch (error) {
-      showError(root, error);
-    }
-  }
-  const onStatus = () => {
-    const { text = '', failed = false } = model.get('status');
-    explorer?.busy(text, failed);
-  };
-  const onMessage = (message, buffers) => {
-    if (message.kind === 'html') waiting?.resolve(new Blob(buffers, { type: 'text/html' }));
-  };
-  const onState = () => explorer?.setState(model.get('state'));
-  const onHide = () => explorer?.setHidden(model.get('hide'));
-  const heard = [['change:pack', load], ['change:status', onStatus], ['change:state', onState], ['change:hide', onHide], ['msg:custom', onMessage]];
-  for (const [type, act] of heard) model.on(type, act);
-  load();
-  return () => {
-    for (const [type, act] of heard) model.off(type, act);
-    generation++;
-    clearTimeout(saving);
-    explorer?.end();
-  };
-}
-
-// In an exported page: everything is in the page itself, the state in its address.
-export async function start() {
-  const place = document.querySelector('.htc-page');
-  const settings = JSON.parse(document.querySelector('.htc-settings').textContent);
-  const root = makeRoot(place);
-  let naming = 0;
-  try {
-    const data = Uint8Array.from(atob(document.querySelector('.htc-pack').textContent.trim()), c => c.charCodeAt(0));
-    const explorer = createExplorer(root, await openPack(data), {
-      openPicture: null,
-      // A copy of this page with the state of now in it.
-      async exportHTML(state) {
-        const page = document.documentElement.cloneNode(true);
-        page.querySelector('.htc-page').replaceChildren();
-        page.querySelector('.htc-settings').textContent = JSON.stringify({ ...settings, state });
-        return new Blob([`<!doctype html>\n${page.outerHTML}`], { type: 'text/html' });
-      },
-      // A browser takes its time to change an address, and refuses to do so too often.
-      changed(state) {
-        clearTimeout(naming);
-        naming = setTimeout(() => history.replaceState(null, '', `#${state}`), 200);
-      },
-    }, { state: location.hash.length > 1 ? location.hash : settings.state, hide: settings.hide });
-    root.htcExplorer = explorer;
-    addEventListener('hashchange', () => explorer.setState(location.hash));
-  } catch (error) {
-    showError(root, error);
-  }
-}
-
-export default { render };
