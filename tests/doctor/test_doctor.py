@@ -11,6 +11,8 @@ import pytest
 from htc_lab.cli import main
 from htc_lab.doctor import machine, packages
 from htc_lab.doctor.finding import Finding
+from htc_lab.explorer.export import SCRIPT, STYLE
+from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
 
 ROOT = Path(__file__).parents[2]
 
@@ -215,9 +217,10 @@ def test_files_of_the_lab_that_are_missing(probed, tmp_path: Path, monkeypatch: 
     probed(anywidget="0.9", ipywidgets="8.1", places=[str(tmp_path)])
     assert packages.widgets().state == "ok"
     monkeypatch.setattr(packages, "STATIC", tmp_path)
-    (tmp_path / "explorer.js").touch()
-    assert_ill(packages.widgets(), "explorer.css is missing")
-    for name in ("base", "htc"):
+    for name in SCRIPT:
+        (tmp_path / name).touch()
+    assert_ill(packages.widgets(), f"{STYLE[0]} is missing")
+    for name in ("base", *RUNGS, *BESIDE_THE_LADDER):
         (tmp_path / f"{name}.safetensors").write_bytes(bytes(200_000))
     monkeypatch.setattr(machine, "_SHIPPED", tmp_path)
     assert machine.models().state == "ok"
