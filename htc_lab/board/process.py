@@ -87,8 +87,8 @@ def words_of(command: str | Sequence[str], folder: Path) -> list[str]:
 def start(folder: Path, command: Sequence[str]) -> Trainer:
     """Run ``htc-lab`` with these words in a process of its own, which outlives this one.
 
-    Unless ``OMP_NUM_THREADS`` says otherwise it leaves one core to the notebook: where two programs compute on
-    one core, torch's threads wait for each other by spinning, and both take several times as long.
+    Unless ``OMP_NUM_THREADS`` says otherwise it leaves one core to the notebook: where two programs compute
+    on one core, torch's threads wait for each other by spinning, and both take several times as long.
 
     Raises:
         InputError: something is training there already, or the folder can't be written.

@@ -300,7 +300,8 @@ plot_seeds(results, kept)
 #
 # - Do all dots lie on the same side of 0? Then nearly any seed would have told the right story.
 # - Does the black line hold 0? Then even five seeds leave it open.
-# - Is your diamond among the dots? It need not be: 260 steps and 1000 steps are two different questions.
+# - Is your diamond among the dots? It need not be: 260 steps and 1000 steps are two different questions, and
+#   your own pictures would be a third.
 #
 # ### Exercise 06.4 · The interval over training seeds
 #
