@@ -1,4 +1,4 @@
-"""06: the results the repository keeps, of five seeds and long trainings, beside those of one's own."""
+"""06: the results the repository keeps, of several seeds and long trainings, beside those of one's own."""
 
 from collections.abc import Mapping
 from pathlib import Path
