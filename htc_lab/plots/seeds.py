@@ -13,7 +13,7 @@ _BLUE, _ORANGE = hex_of(6), hex_of(1)
 
 
 def plot_seeds(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Picture:
-    """Mask AP each rung gains over the first: every single training, the mean with its interval, the paper.
+    """Mask AP each rung gains over the one before: every training, the mean with its interval, the paper.
 
     Args:
         results: of :meth:`htc_lab.engine.ablation.Ladder.results`, all rungs done.
@@ -28,13 +28,13 @@ def plot_seeds(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Pi
         first = line == 0
         if kept is not None:
             _kept(axes, line, kept["rungs"], line + 1, first)
-        own = np.subtract(rungs[line + 1]["mask_ap"], rungs[0]["mask_ap"])
+        own = np.subtract(rungs[line + 1]["mask_ap"], rungs[line]["mask_ap"])
         label = "yours, each training" if first else None
         axes.plot(own, [line + 0.24] * len(own), "D", ms=8, color=_ORANGE, label=label)
-        paper = PAPER_MASK_AP[name] - PAPER_MASK_AP[names[0]]
+        paper = PAPER_MASK_AP[name] - PAPER_MASK_AP[names[line]]
         label = "paper (COCO)" if first else None
         axes.plot(paper, line - 0.3, "o", ms=7, color=QUIET, mfc="white", label=label)
-    plain(axes, f"Mask AP gained over the {rung_words(names[0]).lower()}", xlabel="AP points")
+    plain(axes, "Mask AP gained over the rung before", xlabel="AP points")
     axes.set_yticks(range(len(names) - 1), [rung_words(name) for name in names[1:]])
     axes.set_ylim(len(names) - 1.5, -0.55)
     axes.grid(visible=False, axis="y")
@@ -45,8 +45,8 @@ def plot_seeds(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Pi
 
 
 def _kept(axes: Any, line: int, rungs: list[Mapping[str, Any]], place: int, first: bool) -> None:
-    each = np.subtract(rungs[place]["mask_ap"], rungs[0]["mask_ap"])
-    gain = rungs[place]["over_the_first"]
+    each = np.subtract(rungs[place]["mask_ap"], rungs[place - 1]["mask_ap"])
+    gain = rungs[place]["over_the_one_before"]
     label = "kept, each seed" if first else None
     axes.plot(each, [line] * len(each), "o", ms=7, color=_BLUE, alpha=0.6, mew=0, label=label)
     label = f"kept, mean and 95 % interval over {len(each)} seeds" if first else None

@@ -176,7 +176,8 @@ shipped_table(["mask_flow", "htc"])
 
 # %% [markdown]
 # In the paper the branch is the one idea that also moves box AP (+0.7; mask AP +0.6; table 2). Does it here?
-# Masks gain about as much as there, boxes do not; and this is one training of each. Lesson 06 has more.
+# Masks gain about as much as there, boxes do not. Would you publish it? It is one training of each, and
+# lesson 06 shows what other seeds say.
 #
 # **Is it of use on my data?** It has something to give where the surroundings say what a thing is, and little
 # where every picture has the same plain background: then the map holds nothing that the boxes don't know.

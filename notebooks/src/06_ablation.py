@@ -28,6 +28,7 @@ seeds = (0,)  # one training of every rung for each
 out = None  # folder of the runs; None: one for each data set and size
 
 # %%
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -294,9 +295,10 @@ beside_kept(results, kept)
 plot_seeds(results, kept)
 
 # %% [markdown]
-# Each blue dot is a gain as **one** seed would have told it, each with 1000 steps behind it: anybody who had
-# trained only that seed would have published that dot. The black line is what all say together. Your
-# diamond is such a single dot, and of a shorter training. Ask of each row:
+# Each row is a step of the ladder: what a rung gains over the one before. Each blue dot is that step as **one**
+# seed would have told it, with 1000 steps behind it: anybody who had trained only that seed would have
+# published that dot. The black line is what all say together. Your diamond is such a single dot, and of a
+# shorter training. Ask of each row:
 #
 # - Do all dots lie on the same side of 0? Then nearly any seed would have told the right story.
 # - Does the black line hold 0? Then even all of them leave it open.
@@ -334,16 +336,17 @@ check("06.4")
 # %%
 interval, judge = yours_or_ours("06.4"), yours_or_ours("06.3")
 student = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # t by the number of seeds
-aps = {rung["title"]: np.array(rung["mask_ap"]) for rung in kept["rungs"]} if kept else {}
-for title, ap in list(aps.items())[1:]:
+rungs = [(rung["title"], np.array(rung["mask_ap"])) for rung in kept["rungs"]] if kept else []
+for (_, before), (title, ap) in pairwise(rungs):
     for n in (n for n in student if n <= len(ap)):
-        low, high = interval(aps["Plain cascade"][:n], ap[:n], student[n])
-        print(f"{title}, {n} seeds: {low:+.1f} to {high:+.1f}, {judge(low, high)}")
+        low, high = interval(before[:n], ap[:n], student[n])
+        print(f"{title}, {n} seeds: {low:+.2f} to {high:+.2f}, {judge(low, high)}")
 
 # %% [markdown]
 # What this proves, if a line says *better*: that on **these scenes**, with **this small model** and **this
 # length** of training, the idea gains mask AP, whichever seed one takes. It proves nothing about COCO; the
-# paper's table gives one number for each row and no spread.
+# paper's table gives one number for each row and no spread. And *not significant* does not say that an idea is
+# worthless. It says that these seeds cannot tell.
 #
 # ## Where each rung helps
 #

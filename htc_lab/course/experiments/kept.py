@@ -43,7 +43,7 @@ def _read(name: str) -> dict[str, Any] | None:
 
 
 def beside_kept(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Markdown:
-    """Mask AP and its gain over the first rung: yours, the kept ones, the paper's.
+    """Mask AP and its gain over the rung before: yours, the kept ones, the paper's.
 
     Args:
         results: of :meth:`htc_lab.engine.ablation.Ladder.results`.
@@ -57,15 +57,15 @@ def beside_kept(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> M
         heads += [f"kept: {_basis(len(kept['seeds']), steps, pictures)}", "gain, 95 % interval"]
     lines = [f"| mask AP | {' | '.join([*heads, 'paper', 'gain'])} |", f"|{'---|' * (len(heads) + 3)}"]
     for place, rung in enumerate(rungs):
-        name, first = rung["name"], place == 0
-        gain = mean(rung["mask_ap"]) - mean(rungs[0]["mask_ap"])
+        first, before = place == 0, rungs[max(place - 1, 0)]
+        gain = mean(rung["mask_ap"]) - mean(before["mask_ap"])
         cells = [spread(rung["mask_ap"]), "" if first else signed(gain)]
         if kept is not None:
             row = kept["rungs"][place]
-            cells += [spread(row["mask_ap"]), "" if first else _interval(row["over_the_first"])]
-        paper = PAPER_MASK_AP[name] - PAPER_MASK_AP[rungs[0]["name"]]
-        cells += [f"{PAPER_MASK_AP[name]}", "" if first else signed(paper)]
-        lines.append(f"| {rung_words(name)} | {' | '.join(cells)} |")
+            cells += [spread(row["mask_ap"]), "" if first else _interval(row["over_the_one_before"])]
+        paper = PAPER_MASK_AP[rung["name"]] - PAPER_MASK_AP[before["name"]]
+        cells += [f"{PAPER_MASK_AP[rung['name']]}", "" if first else signed(paper)]
+        lines.append(f"| {rung_words(rung['name'])} | {' | '.join(cells)} |")
     if kept is None:
         lines += ["", "The folder `results/` of the repository is not here, so its columns are missing."]
     return Markdown("\n".join(lines))
