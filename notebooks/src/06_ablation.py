@@ -295,10 +295,10 @@ beside_kept(results, kept)
 plot_seeds(results, kept)
 
 # %% [markdown]
-# Each row is a step of the ladder: what a rung gains over the one before. Each blue dot is that step as **one**
-# seed would have told it, with 1000 steps behind it: anybody who had trained only that seed would have
-# published that dot. The black line is what all say together. Your diamond is such a single dot, and of a
-# shorter training. Ask of each row:
+# Each row is a step of the ladder: what a rung gains over the one before. Each blue dot is that gain as
+# **one** seed would have told it: anybody who had trained only that seed would have published that dot. The
+# black line is what all say together. Your diamond is such a single dot, and of a shorter training. Ask of
+# each row:
 #
 # - Do all dots lie on the same side of 0? Then nearly any seed would have told the right story.
 # - Does the black line hold 0? Then even all of them leave it open.
@@ -345,8 +345,8 @@ for (_, before), (title, ap) in pairwise(rungs):
 # %% [markdown]
 # What this proves, if a line says *better*: that on **these scenes**, with **this small model** and **this
 # length** of training, the idea gains mask AP, whichever seed one takes. It proves nothing about COCO; the
-# paper's table gives one number for each row and no spread. And *not significant* does not say that an idea is
-# worthless. It says that these seeds cannot tell.
+# paper's table gives one number for each row and no spread. And *not significant* does not say that an idea
+# is worthless. It says that these seeds cannot tell.
 #
 # ## Where each rung helps
 #
