@@ -266,8 +266,9 @@ print(
 stage_ap_table(model, classroom_data(scenes_on_disk), scored)
 
 # %% [markdown]
-# With the flow cut, heads 2 and 3 get less than they have learnt to expect. That is not what a model is like
-# that never had it. So here are two that were trained alike but for the flow, on more pictures:
+# With the flow cut, heads 2 and 3 fall apart: they get less than they have learnt to expect. That is not what
+# a model is like that never had it. So here are two that were trained alike but for the flow, on more
+# pictures:
 
 # %%
 shipped_table(["interleaved", "mask_flow"])
