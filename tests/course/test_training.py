@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from htc_lab.board.process import Trainer
+from htc_lab.board.widget import Dashboard
 from htc_lab.course import training
 from htc_lab.course.training import finished_rung, train_beside
 from htc_lab.data.layout import find_data
@@ -16,16 +17,6 @@ from tests.engine.conftest import SCHEDULE
 from tests.unit.tiny import TINY
 
 OTHER = Trainer(pid=1, began=0.0, known=False)
-
-
-class Board:
-    """In the place of a dashboard: remembers what it would start."""
-
-    def __init__(self, folder: Path, command: list[str]) -> None:
-        self.folder, self.command, self.starts = folder, command, 0
-
-    def start(self) -> None:
-        self.starts += 1
 
 
 @pytest.fixture(scope="module")
@@ -41,32 +32,40 @@ def ladder(data, tmp_path: Path) -> Ladder:
     return Ladder(data, TINY, schedule, tmp_path / "runs", seeds=(3, 4), test_images=2)
 
 
-@pytest.fixture(autouse=True)
-def board(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "dashboard", Board)
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[Dashboard]:
+    """Dashboards that were to start a training; none really does."""
+    started: list[Dashboard] = []
+    monkeypatch.setattr(Dashboard, "start", started.append)
+    return started
 
 
-def test_the_process_gets_the_ladders_own_settings(ladder: Ladder) -> None:
-    shown = train_beside(ladder, None, "quick")
-    assert (shown.folder, shown.starts) == (ladder.out, 1)
-    assert " ".join(shown.command) == (
-        "ablate --seeds 3 4 --device cpu --eval-every 2 --eval-images 32 --quick"
-    )
-    own = train_beside(ladder, "my photos", "classroom").command
-    assert own[-2:] == ["--data", "my photos"]
-    assert not {"--quick", "--tiny"} & set(own)
+def command_of(ladder: Ladder, data: str | None, size: str) -> str:
+    board = train_beside(ladder, data, size)
+    board.close()
+    return str(board.report["places"][0]["command"])
+
+
+def test_the_process_gets_the_ladders_own_settings(ladder: Ladder, starts: list[Dashboard]) -> None:
+    words = "htc-lab ablate --seeds 3 4 --device cpu --eval-every 2 --eval-images 32"
+    assert command_of(ladder, None, "quick") == f"{words} --quick --out {ladder.out}"
+    assert command_of(ladder, "my photos", "classroom") == f"{words} --data my photos --out {ladder.out}"
+    assert len(starts) == 2
 
 
 def test_nothing_is_started_where_something_trains_or_all_is_done(
-    ladder: Ladder, monkeypatch: pytest.MonkeyPatch
+    ladder: Ladder, starts: list[Dashboard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "trainer", lambda *_: OTHER)
-    assert train_beside(ladder, None, "tiny").starts == 0
+    command_of(ladder, None, "tiny")
+    assert starts == []
     monkeypatch.setattr(training, "trainer", lambda *_: None)
-    monkeypatch.setattr(ladder, "finished_seeds", lambda name: [3] if name == "htc" else [3, 4])
-    assert train_beside(ladder, None, "tiny").starts == 1, "one seed of HTC is left"
     monkeypatch.setattr(ladder, "finished_seeds", lambda name: [3, 4])
-    assert train_beside(ladder, None, "tiny").starts == 0
+    command_of(ladder, None, "tiny")
+    assert starts == []
+    monkeypatch.setattr(ladder, "finished_seeds", lambda name: [3] if name == "htc" else [3, 4])
+    command_of(ladder, None, "tiny")
+    assert len(starts) == 1, "one seed of HTC is left"
 
 
 def test_a_rung_is_waited_for_and_trained_here_where_nobody_does(
