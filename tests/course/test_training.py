@@ -36,7 +36,7 @@ def ladder(data, tmp_path: Path) -> Ladder:
 def starts(monkeypatch: pytest.MonkeyPatch) -> list[Dashboard]:
     """Dashboards that were to start a training; none really does."""
     started: list[Dashboard] = []
-    monkeypatch.setattr(Dashboard, "start", started.append)
+    monkeypatch.setattr(Dashboard, "start", lambda board, place=0: started.append(board))
     return started
 
 
