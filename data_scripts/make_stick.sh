@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything a class without internet needs, in one folder: the wheels of all pinned packages and of the lab, the
-# notebooks to hand out, the classroom scenes, and install.sh for the class.
+# notebooks to hand out, the classroom scenes, the results that lesson 06 shows, and install.sh for the class.
 #
 #   sh data_scripts/make_stick.sh [FOLDER]        PYTHON=python3.12 for a class with another Python
 #
@@ -29,6 +29,9 @@ rm -rf "$stick/notebooks"
 mv "$stick/course/student" "$stick/notebooks"
 rm -rf "$stick/course"
 cp constraints.txt "$stick/"
+mkdir -p "$stick/results/classroom"
+cp results/classroom_ladder.json "$stick/results/"
+cp results/classroom/report.json "$stick/results/classroom/"
 
 cat > "$stick/install.sh" <<'EOF'
 #!/bin/sh
@@ -41,7 +44,7 @@ mkdir -p htc-lab
 pip="htc-lab/venv/bin/python -m pip --disable-pip-version-check install --quiet --no-index --no-deps"
 $pip --find-links "$stick/wheels" -r "$stick/constraints.txt"
 $pip --find-links "$stick/wheels" htc-lab
-cp -r "$stick/notebooks" "$stick/data" htc-lab/
+cp -r "$stick/notebooks" "$stick/data" "$stick/results" htc-lab/
 echo "Done. Open the lab with:"
 echo "  cd htc-lab && venv/bin/python -m jupyterlab notebooks"
 EOF

@@ -87,6 +87,9 @@ def words_of(command: str | Sequence[str], folder: Path) -> list[str]:
 def start(folder: Path, command: Sequence[str]) -> Trainer:
     """Run ``htc-lab`` with these words in a process of its own, which outlives this one.
 
+    Unless ``OMP_NUM_THREADS`` says otherwise it leaves one core to the notebook: where two programs compute
+    on one core, torch's threads wait for each other by spinning, and both take several times as long.
+
     Raises:
         InputError: something is training there already, or the folder can't be written.
     """
@@ -106,6 +109,7 @@ def start(folder: Path, command: Sequence[str]) -> Trainer:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env={"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) - 1)), **os.environ},
             # A group of its own: an interrupted or restarted kernel takes only its own group with it.
             start_new_session=True,
         )

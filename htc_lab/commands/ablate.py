@@ -48,6 +48,7 @@ def ablate(
     data: Path | None = None,
     out: Path | None = None,
     quick: bool = False,
+    tiny: bool = False,
     combinations: bool = False,
     studies: Studies = NO_STUDIES,
     costs: bool = False,
@@ -68,6 +69,7 @@ def ablate(
         out: folder of the runs and results; default: runs/ablation_... after data and size. What is
             finished there is not trained again.
         quick: the size for a class: minutes on two cores.
+        tiny: three steps a rung, to see that all parts work; its figures mean nothing.
         combinations: also train the four combinations of the three ideas that the ladder has no rung for.
         costs: also measure what each rung costs, in a few minutes on a machine that does nothing else.
         report: also measure each kind of situation and of error, and write a report with figures.
@@ -84,7 +86,7 @@ def ablate(
     """
     from htc_lab.board.look import look_at
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.engine.ablation import COSTS, open_ladder
+    from htc_lab.engine.ablation import COSTS, ladder_folder, open_ladder
     from htc_lab.engine.studies import study_markdown
     from htc_lab.files import write_json
     from htc_lab.toggles import BESIDE_THE_LADDER
@@ -100,12 +102,13 @@ def ablate(
         in_range("steps", steps, 1, math.inf)
     if short_side is not None:
         in_range("short-side", short_side, 32, 2000)
-    size = "quick" if quick else "classroom"
+    if quick and tiny:
+        raise InputError("--quick and --tiny: give one of them")
+    size = "tiny" if tiny else "quick" if quick else "classroom"
     if data is None and layout.given():
         raise InputError(f"{', '.join(layout.given())}: needs --data, the folder of the data set")
     found = None if data is None else layout.find(data)
-    name = "scenes" if data is None else data.resolve().name
-    folder = out or Path("runs") / f"ablation_{name}_{size}"
+    folder = out or ladder_folder(data, size)
     ladder = open_ladder(
         found,
         folder,

@@ -16,6 +16,7 @@ from typing import Any
 
 import jupytext
 import nbformat
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -113,19 +114,23 @@ def with_parameters(notebook: NotebookNode, values: Mapping[str, Any]) -> Notebo
     return copy
 
 
-def execute(notebook: NotebookNode, folder: Path, timeout: int = 3600) -> NotebookNode:
-    """Run all cells with the kernel's working directory in ``folder``; the notebook gets the outputs.
+def execute(
+    notebook: NotebookNode, folder: Path, timeout: int = 3600, kernel: KernelManager | None = None
+) -> NotebookNode:
+    """Run all cells; the notebook gets the outputs.
 
     Args:
         notebook: changed in place.
-        folder: where the notebook lies.
+        folder: where the notebook lies, and the working directory of a new kernel.
         timeout: for a single cell, seconds.
+        kernel: a running one, which is left running; default: a new one, which is ended.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
     NotebookClient(
         notebook,
+        km=kernel,
         timeout=timeout,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},

@@ -143,7 +143,7 @@ class Ladder:
             statistics=[{kind: c["ap"][kind] for kind in ("bbox", "segm")} for c in cards],
             seconds=[c["seconds"] for c in cards],
             parameters=cards[0]["parameters"],
-            run_folders=[self._folder(name, seed) for seed in chosen],
+            run_folders=[self.run_folder(name, seed) for seed in chosen],
         )
         self.done[name] = result
         return result
@@ -151,15 +151,20 @@ class Ladder:
     def take_up(self) -> None:
         """Read what else lies finished in the folder, of this ladder's seeds: combinations and variants."""
         for name in (*BESIDE_THE_LADDER, *VARIANTS):
-            finished = [seed for seed in self.seeds if (self._folder(name, seed) / EVALUATION).is_file()]
+            finished = self.finished_seeds(name)
             if name not in self.done and finished:
                 self.run_rung(name, progress=False, seeds=finished)
 
-    def _folder(self, name: str, seed: int) -> Path:
+    def finished_seeds(self, name: str) -> list[int]:
+        """Of this ladder's seeds, those whose training of a rung or variant is done and evaluated."""
+        return [seed for seed in self.seeds if (self.run_folder(name, seed) / EVALUATION).is_file()]
+
+    def run_folder(self, name: str, seed: int) -> Path:
+        """Where one training lies or will lie."""
         return self.out / f"{name}_seed{seed}"
 
     def _run_seed(self, name: str, config: ModelConfig, seed: int, progress: bool) -> dict[str, Any]:
-        folder = self._folder(name, seed)
+        folder = self.run_folder(name, seed)
         options = TrainOptions(
             seed=seed,
             device=self.device,
@@ -180,7 +185,7 @@ class Ladder:
         Raises:
             InputError: it hasn't been trained here.
         """
-        return load(self._folder(name, self.seeds[0] if seed is None else seed), self.device)
+        return load(self.run_folder(name, self.seeds[0] if seed is None else seed), self.device)
 
     def gain(self, first: str, second: str, kind: Kind = "segm") -> Interval:
         """Mask AP of ``second`` minus that of ``first`` with a 95 % interval ("bbox": box AP).
@@ -282,6 +287,12 @@ class Ladder:
         text = "\n\n".join(part for part in parts if part) + "\n"
         write_text(self.out / "results.md", text)
         return results
+
+
+def ladder_folder(data: Path | None, size: str) -> Path:
+    """Where the runs of an ablation go if nobody says otherwise: a folder for each data set and size."""
+    name = "scenes" if data is None else data.resolve().name
+    return Path("runs") / f"ablation_{name}_{size}"
 
 
 def open_ladder(

@@ -51,22 +51,24 @@ def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return counts / max(len(values), 1)
 
 
-def plot_heads_on_boxes(table: Tensor) -> Picture:
-    """Mean mask IoU (T, T + 1) of each mask head on r_0, r_1, ...: one line a head."""
-    figure = new_figure(8.5, 4.2)
-    axes = figure.subplots()
-    places = range(table.shape[1])
-    for t, row in enumerate(table):
-        colour = STAGE_COLOURS[t + 1]
-        axes.plot(places, row.numpy(), "-o", color=colour, linewidth=2.2, ms=6, label=f"mask head {t + 1}")
-    names = ["r₀\nproposals"] + [f"r{'₁₂₃'[t - 1]}\nafter stage {t}" for t in places[1:]]
-    axes.set_xticks(list(places), names)
-    plain(axes, "Mean mask IoU of each mask head on each set of boxes")
+def plot_heads_on_boxes(tables: Mapping[str, Tensor]) -> Picture:
+    """Mean mask IoU (T, T + 1) of each mask head on r_0, r_1, ...: one line a head, one panel a model."""
+    figure = new_figure(6.5 * len(tables), 4.2)
+    together = torch.stack(list(tables.values()))
     # A narrower axis would make a hundredth look like a leap.
-    middle = float(table.mean())
-    reach = max(0.05, 1.2 * float((table - middle).abs().max()))
-    axes.set_ylim(middle - reach, middle + reach)
-    axes.legend(frameon=False, fontsize=10.5, labelcolor=INK, loc="lower right")
+    middle = float(together.mean())
+    reach = max(0.05, 1.2 * float((together - middle).abs().max()))
+    panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    for axes, (title, table) in zip(panels, tables.items(), strict=True):
+        places = range(table.shape[1])
+        for t, row in enumerate(table):
+            colour, label = STAGE_COLOURS[t + 1], f"mask head {t + 1}"
+            axes.plot(places, row.numpy(), "-o", color=colour, linewidth=2.2, ms=6, label=label)
+        names = ["r₀\nproposals"] + [f"r{'₁₂₃'[t - 1]}\nafter stage {t}" for t in places[1:]]
+        axes.set_xticks(list(places), names)
+        plain(axes, title, ylabel="mean mask IoU" if axes is panels[0] else "")
+        axes.set_ylim(middle - reach, middle + reach)
+        axes.legend(frameon=False, fontsize=10.5, labelcolor=INK, loc="lower right")
     return figure
 
 

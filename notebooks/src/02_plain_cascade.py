@@ -10,7 +10,7 @@
 # *About 45 minutes. You need: what a box head and RoIAlign do.*
 
 # %% tags=["parameters"]
-model_name = "classroom/htc"
+model_name = "classroom/plain_cascade"
 pictures = 40
 shown = 11  # place of the picture we look at
 
@@ -37,9 +37,8 @@ show_model(model, samples[shown])
 
 # %% [markdown]
 # Five pictures of one scene: the proposals, then what each stage makes of the boxes it got from the one
-# before, then the result. Look at the **boxes**: that is what cascades here. (The weights are those of a
-# full HTC, so the masks are better than a plain cascade's would be. What a plain cascade is worth that was
-# *trained* as one is the business of lesson 06.)
+# before, then the result. Look at the **boxes**: that is what cascades here. (The model was trained as a
+# plain cascade, the bottom rung of the paper's ladder. Each of the next lessons goes one rung up.)
 #
 # ## A dummy first
 #

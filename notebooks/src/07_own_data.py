@@ -120,11 +120,14 @@ show_model(model, dataset[1])
 # %% [markdown]
 # ## The explorer
 #
-# Everything that the stages said goes to the browser once, and every switch is answered there. Click an
-# object and follow its life through the stages; drag a picture file onto the explorer to see your own.
+# All eight shipped models look at the picture, one for each combination of the three ideas. Everything that
+# their stages said goes to the browser once, and every switch is answered there. *Off means* decides what a
+# switch shows: a model that was **trained without** the idea, or the idea **switched off** in a model that
+# was trained with it. Click an object and follow its life through the stages; put the plain cascade
+# beside it with *Compare A|B*; drag a picture file onto the explorer to see your own.
 
 # %%
-explorer = htc_lab.explore(dataset[1], {"htc": model})
+explorer = htc_lab.explore(dataset[1])
 explorer
 
 # %% [markdown]

@@ -57,14 +57,19 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_training_is_started_stopped_between_steps_and_resumed_by_another_dashboard(
-    scenes: Path, tmp_path: Path, boards: list[Dashboard]
+    scenes: Path, tmp_path: Path, boards: list[Dashboard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     run = tmp_path / "my run"
     command = f"train --data '{scenes}' --steps 100000 --batch 2 --lr 1e-6 --eval-every 2 --eval-images 1"
     first = htc_lab.dashboard(run, command, start=True)
     boards.append(first)
     assert first.report["places"][0]["state"] == "running"
     assert "--run" in first.report["places"][0]["command"]
+    running = first._places[0].trainer
+    assert running is not None
+    threads = psutil.Process(running.pid).environ()["OMP_NUM_THREADS"]
+    assert threads == str(max(1, (os.cpu_count() or 2) - 1)), "a core is left to the notebook"
     with pytest.raises(InputError, match="is training in it"):
         first.start()
     until(lambda: first.report["runs"] and len(first.report["runs"][0]["samples"]) > 1)

@@ -20,6 +20,8 @@ from htc_lab.course.notebooks import (
     to_notebook,
     with_parameters,
 )
+from tests.course.made_results import write_kept
+from tests.notebooks.conftest import Run
 
 FEW = (3, 2, 4)
 TINY: dict[str, dict[str, Any]] = {
@@ -40,19 +42,19 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 LESSONS = sorted(name for name in TINY if any(number.startswith(name[:2]) for number in EXERCISES))
-LESSONS.remove("06_ablation")  # its trainings have a test of their own
+TRAINS = "06_ablation"
 
 
 def test_every_notebook_is_in_step_with_its_source() -> None:
     assert check(notebooks_folder()) == []
 
 
-def run(name: str, folder: Path, change: Change = for_students) -> nbformat.NotebookNode:
+def run(run_in: Run, name: str, folder: Path, change: Change = for_students) -> nbformat.NotebookNode:
     """Execute a notebook at its tiny size in an otherwise empty ``folder/notebooks``."""
     here = folder / "notebooks"
     here.mkdir()
     notebook = with_parameters(to_notebook(notebooks_folder() / "src" / f"{name}.py", change), TINY[name])
-    return cleaned(execute(notebook, here, timeout=300), folder)
+    return cleaned(run_in(notebook, here), folder)
 
 
 def outputs(notebook: nbformat.NotebookNode, code: str) -> list[nbformat.NotebookNode]:
@@ -65,8 +67,8 @@ def kinds(found: list[nbformat.NotebookNode]) -> set[str]:
     return {kind for output in found for kind in output.get("data", {})}
 
 
-def test_the_tour_runs_and_shows_its_first_picture_in_the_third_cell(tmp_path: Path) -> None:
-    notebook = run("00_tour", tmp_path)
+def test_the_tour_runs_and_shows_its_first_picture_in_the_third_cell(run_in: Run, tmp_path: Path) -> None:
+    notebook = run(run_in, "00_tour", tmp_path)
     written = [cell for cell in notebook.cells if cell.id != "injected-parameters"]
     assert "image/png" in kinds(written[2].outputs)
     assert "image/jpeg" in kinds(outputs(notebook, "StageView(model"))
@@ -83,9 +85,13 @@ def all_outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-@pytest.mark.parametrize("name", LESSONS)
-def test_a_solved_lesson_passes_every_exercise(name: str, tmp_path: Path) -> None:
-    notebook = run(name, tmp_path, with_solutions)
+@pytest.mark.parametrize("name", [name for name in LESSONS if name != TRAINS])
+def test_a_solved_lesson_passes_every_exercise(run_in: Run, name: str, tmp_path: Path) -> None:
+    assert_solved(run(run_in, name, tmp_path, with_solutions), name)
+
+
+def assert_solved(notebook: nbformat.NotebookNode, name: str) -> None:
+    """All exercises pass, the functions are at work in the lab's place, and a picture comes early."""
     text = said(notebook)
     numbers = [number for number in EXERCISES if number.startswith(name[:2])]
     assert [f"✓ {number}" in text for number in numbers] == [True] * len(numbers), text
@@ -105,7 +111,7 @@ def test_the_committed_lesson_is_the_unanswered_one_and_runs_through(name: str) 
     assert "✓" not in text
 
 
-def test_the_last_lesson_runs_on_a_tree_of_coco(tmp_path: Path) -> None:
+def test_the_last_lesson_runs_on_a_tree_of_coco(run_in: Run, tmp_path: Path) -> None:
     """Annotations of COCO itself, with pictures of noise under them."""
     coco = tmp_path / "data" / "coco"
     (coco / "annotations").mkdir(parents=True)
@@ -115,13 +121,17 @@ def test_the_last_lesson_runs_on_a_tree_of_coco(tmp_path: Path) -> None:
     for image in json.loads(source.read_text())["images"]:
         noise = np.random.default_rng(image["id"]).integers(0, 256, (image["height"], image["width"], 3))
         Image.fromarray(noise.astype(np.uint8)).save(coco / "val2017" / image["file_name"])
-    text = said(run("08_coco", tmp_path))
+    text = said(run(run_in, "08_coco", tmp_path))
     assert "data/coco: 12 pictures, 24 classes" in text
     assert "stands in" in text, "the handed out copy runs through too"
 
 
-def test_the_ablation_runs_and_a_second_run_reads_what_is_there(tmp_path: Path) -> None:
-    notebook = run("06_ablation", tmp_path)
+def test_the_ablation_is_trained_beside_it_and_found_again_after_a_restart(
+    run_in: Run, tmp_path: Path
+) -> None:
+    write_kept(tmp_path / "results")
+    notebook = run(run_in, TRAINS, tmp_path, with_solutions)
+    assert_solved(notebook, TRAINS)
     tables = [
         o.data["text/markdown"]
         for c in notebook.cells
@@ -129,22 +139,30 @@ def test_the_ablation_runs_and_a_second_run_reads_what_is_there(tmp_path: Path) 
         if o.get("data", {}).get("text/markdown", "").startswith("| rung")
     ]
     assert [table.count("\n") for table in tables] == [2, 3, 4, 5]
-    for code in ("plot_ladder(results)", "plot_stage_ap(results)", "plot_losses(", "compare_rungs(sample"):
+    for code in (
+        "plot_ladder(results)",
+        "plot_stage_ap(results)",
+        "plot_losses(",
+        "compare_rungs(sample",
+        "plot_seeds(results",
+        "plot_situations(report",
+    ):
         assert "image/png" in kinds(outputs(notebook, code)), code
-    assert (tmp_path / "runs" / "ablation" / "results.json").is_file()
-
-    checkpoints = sorted((tmp_path / "runs" / "ablation").glob("*/checkpoint.safetensors"))
+    assert "Mask information flow, 5 seeds: +2.10 to +2.98, better" in said(notebook)
+    runs = tmp_path / "runs" / "ablation_scenes_tiny"
+    assert (runs / "process.log").is_file(), "a process of its own has trained"
+    checkpoints = sorted(runs.glob("*/checkpoint.safetensors"))
     assert len(checkpoints) == 4
-    before = [path.stat().st_mtime_ns for path in checkpoints]
+    before = [path.stat().st_mtime_ns for path in (*checkpoints, runs / "process.log")]
     # After a restart the cells that train find their runs; the figures would only take time.
-    needed = ("size =", "open_ladder(", "run_rung(")
+    needed = ("size =", "open_ladder(", "train_beside(ladder", "finished_rung(ladder")
     notebook.cells = [
         c for c in notebook.cells if c.cell_type == "code" and any(n in c.source for n in needed)
     ]
     for cell in notebook.cells:
         cell.outputs, cell.execution_count = [], None
     execute(notebook, tmp_path / "notebooks", timeout=300)
-    assert [path.stat().st_mtime_ns for path in checkpoints] == before
+    assert [path.stat().st_mtime_ns for path in (*checkpoints, runs / "process.log")] == before
 
 
 @pytest.mark.parametrize("name", sorted(TINY))

@@ -166,4 +166,67 @@ VERDICT = Exercise(
     points=1,
 )
 
-EXERCISES = (AP, BOOTSTRAP, VERDICT)
+
+def seed_interval(a: np.ndarray, b: np.ndarray, t: float) -> tuple[float, float]:
+    """Student's interval of the mean of b - a, in pairs: mean -/+ t * s / sqrt(n)."""
+    gains = b - a
+    reach = t * gains.std(ddof=1) / np.sqrt(len(gains))
+    return float(gains.mean() - reach), float(gains.mean() + reach)
+
+
+# Student's t at 97.5 %, by the number of seeds.
+_T = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447}
+
+
+def _seed_cases(seed: int) -> list[Case]:
+    g, rng = generator_of(seed), np.random.default_rng(seed)
+    cases = []
+    for least, most in ((3, 4), (5, 7)):
+        seeds = whole(g, least, most)
+        a = 38 + rng.normal(0, 1.0, seeds)
+        b = a + rng.normal(0.8, 0.4, seeds)
+        cases.append(Case(f"{seeds} seeds", (a, b, _T[seeds])))
+    return cases
+
+
+def _spread_of_seeds(a: np.ndarray, b: np.ndarray, t: float) -> Any:
+    gains, spread = b - a, t * (b - a).std(ddof=1)
+    return float(gains.mean() - spread), float(gains.mean() + spread)
+
+
+def _biased(a: np.ndarray, b: np.ndarray, t: float) -> Any:
+    gains = b - a
+    reach = t * gains.std() / np.sqrt(len(gains))
+    return float(gains.mean() - reach), float(gains.mean() + reach)
+
+
+def _seeds_unpaired(a: np.ndarray, b: np.ndarray, t: float) -> Any:
+    reach = t * np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / len(a))
+    return float(b.mean() - a.mean() - reach), float(b.mean() - a.mean() + reach)
+
+
+SEEDS = Exercise(
+    "06.4",
+    "seed_interval",
+    "The interval over training seeds",
+    seed_interval,
+    _seed_cases,
+    "Subtract seed by seed first. Then mean -/+ t * s / sqrt(n) of these n differences; "
+    "`differences.std(ddof=1)` is s.",
+    (
+        Mistake(
+            _spread_of_seeds,
+            "This says where *one* more training would fall. The mean of n trainings wobbles less: "
+            "divide by sqrt(n).",
+        ),
+        Mistake(_biased, "Five values lie closer to their own mean than to the true one: `std(ddof=1)`."),
+        Mistake(
+            _seeds_unpaired,
+            "You add the spread of both models. A seed gives both the same pictures and the same first "
+            "weights: subtract seed by seed, then look at the spread of the differences.",
+        ),
+        Mistake(lambda a, b, t: seed_interval(b, a, t), "This is a minus b. The gain is b minus a."),
+    ),
+)
+
+EXERCISES = (AP, BOOTSTRAP, VERDICT, SEEDS)

@@ -62,7 +62,7 @@ def count_decoys(model: HybridTaskCascade, scenes: Sequence[Seen], first: int, s
     """Count the decoys a model falls for.
 
     Args:
-        model: with the semantic branch.
+        model: with the semantic branch; without one where ``semantic`` is off.
         scenes: test scenes from place ``first`` on, none left out.
         first: place of the first scene in the test split.
         semantic: run with the semantic feature in boxes and masks, or with it switched off.

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from htc_lab.course.limits import CAN_FORK
-from htc_lab.course.notebooks import execute
+from tests.notebooks.conftest import Run
 
 CELLS = [
     "import os\nfrom htc_lab.course.checking import check, yours_or_ours\nkept = 1",
@@ -19,9 +19,9 @@ CELLS = [
 
 
 @pytest.mark.skipif(not CAN_FORK, reason="a crash ends the kernel where there is no child process")
-def test_hanging_and_crashing_answers_leave_the_kernel_alive(tmp_path: Path) -> None:
+def test_hanging_and_crashing_answers_leave_the_kernel_alive(run_in: Run, tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in CELLS])
-    cells = execute(notebook, tmp_path, timeout=120).cells
+    cells = run_in(notebook, tmp_path).cells
     shown = [cell.outputs[-1]["data"]["text/plain"] for cell in cells[1:]]
     assert "did not come to an end" in shown[0]
     assert "ended the process" in shown[1]
