@@ -145,26 +145,29 @@ def measure_situations(
         counted = [entry for entry, place in zip(results, owner, strict=True) if inside[place]]
         kept = [a for a, stays in zip(truth["annotations"], inside[:-1], strict=True) if stays]
         only = {**truth, "annotations": kept}
-        there, objects = _found_by_image(only, [e for e in counted if e["score"] >= SCORE], rows)
+        matches = match_images(only, counted, "segm")
+        there, objects = _found_by_image(matches, rows)
         found[situation.name] = InSituation(
             objects=int(objects.sum()),
-            mask_ap=precision(match_images(only, counted, "segm"), rows),
+            mask_ap=precision(matches, rows),
             recall=share(there, objects),
         )
     return found
 
 
-def _found_by_image(
-    truth: dict[str, Any], results: list[dict[str, Any]], rows: dict[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Objects found at IoU 0.5 and objects there, (n,) each."""
+def _found_by_image(matches: list[dict[str, Any]], rows: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Objects found at IoU 0.5 by detections scoring at least ``SCORE``, and objects there, (n,) each.
+
+    A better detection chooses its object before a worse one, so those above ``SCORE`` match as if they were
+    alone.
+    """
     found, objects = np.zeros(len(rows), dtype=int), np.zeros(len(rows), dtype=int)
-    for match in match_images(truth, results, "segm"):
+    for match in matches:
         row = rows[match["image_id"]]
         objects[row] += sum(match["gtInDenominator"])
         if len(match["dtScores"]):
-            hit, ignored = (np.asarray(match[field], dtype=bool)[0] for field in ("dtMatched", "dtIgnore"))
-            found[row] += int((hit & ~ignored).sum())
+            hit, ignored = (np.asarray(match[field][0], dtype=bool) for field in ("dtMatched", "dtIgnore"))
+            found[row] += int((hit & ~ignored & (np.asarray(match["dtScores"]) >= SCORE)).sum())
     return found, objects
 
 
