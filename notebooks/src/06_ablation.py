@@ -194,7 +194,7 @@ compare_rungs(sample.image, models, test.class_names, sample.targets)
 StageView(models, first)
 
 # %% [markdown]
-# ## Is the gain real? Three exercises
+# ## Is the gain real?
 #
 # An AP is one number for many pictures, and pictures are drawn by chance. Before you believe a gain, ask what
 # other pictures would have said.
