@@ -16,13 +16,14 @@ import tyro
 from benchmarks.figures import peak_gb, seconds_of, show
 from benchmarks.parts import Parts
 from htc_lab.engine import ablation as ablation_module
+from htc_lab.engine import run_evaluation
 from htc_lab.engine.ablation import Ladder, open_ladder
 from htc_lab.engine.machine import describe_machine
 
 _WATCHED: list[tuple[str, Any, str]] = [
     ("train", ablation_module, "train"),
-    ("predict", ablation_module, "predict_split"),
-    ("evaluate", ablation_module, "average_precision"),
+    ("predict", run_evaluation, "predict_split"),
+    ("evaluate", run_evaluation, "average_precision"),
 ]
 
 

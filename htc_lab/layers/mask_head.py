@@ -73,7 +73,7 @@ class MaskHead(nn.Module):
 
         def logits_of(some: Tensor, channel: Tensor) -> Tensor:
             pixels = F.relu(F.linear(some, four, four_bias), inplace=True)
-            return torch.bmm(pixels.view(len(some), -1, width), channel[..., None])
+            return torch.bmm(pixels.view(len(some), 4 * height * columns, width), channel[..., None])
 
         # With four times the channels a few RoIs still fit in the cache, all of them don't. In training all
         # are kept for the backward pass anyway.
