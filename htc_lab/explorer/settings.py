@@ -123,7 +123,7 @@ def _with_these_boxes(
     at = [each.select(detected) for each in boxes]
     step()
 
-    mask_heads: list[MaskHead] = list(head.mask_head)[:stages]  # type: ignore[arg-type]
+    mask_heads: list[MaskHead] = list(head.mask_head)[:stages]  # type: ignore[assignment]
     masks: dict[tuple[_Pooled, _Mask], Tensor] = {}
     for (place, semantic_mask), wanted in _wanted(settings).items():
         pooled = head.mask_features(
