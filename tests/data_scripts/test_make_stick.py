@@ -33,7 +33,7 @@ def test_the_script_for_the_class_installs_the_pins_before_the_lab_and_asks_no_i
     """Run on a stick without wheels, with a Python that writes down what it is asked."""
     (written,) = re.findall(r"<<'EOF'\n(.*?)\nEOF\n", SCRIPT.read_text(), re.DOTALL)
     stick, place = tmp_path / "my stick", tmp_path / "class"
-    for folder in (stick / "notebooks", stick / "data" / "classroom", place):
+    for folder in (stick / "notebooks", stick / "data" / "classroom", stick / "results", place):
         folder.mkdir(parents=True)
     (stick / "install.sh").write_text(written)
     python = tmp_path / "python"
@@ -57,3 +57,4 @@ def test_the_script_for_the_class_installs_the_pins_before_the_lab_and_asks_no_i
     assert lab.endswith("htc-lab")
     assert (place / "htc-lab" / "notebooks").is_dir()
     assert (place / "htc-lab" / "data" / "classroom").is_dir()
+    assert (place / "htc-lab" / "results").is_dir()
