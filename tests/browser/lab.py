@@ -118,7 +118,7 @@ def browse() -> Iterator[Browser]:
 
 def run_all_cells(page: Page, address: str, seconds: float) -> None:
     """Open a notebook, run all its cells, and wait until the last one is done without an error."""
-    page.goto(address)
+    page.goto(address, timeout=1000 * START_SECONDS)
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=120_000)
     # Asked to run before its kernel is there, JupyterLab opens a dialog instead.
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
