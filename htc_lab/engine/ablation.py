@@ -22,7 +22,7 @@ from htc_lab.engine.checkpoint import load
 from htc_lab.engine.evaluate import Kind
 from htc_lab.engine.inference import require_objects, truth_of
 from htc_lab.engine.ladder_measures import read_detections
-from htc_lab.engine.ladder_size import SIZES
+from htc_lab.engine.ladder_size import SIZES, with_short_side
 from htc_lab.engine.ladder_tables import cost_markdown, effects, effects_markdown, ladder_markdown
 from htc_lab.engine.machine import describe_machine
 from htc_lab.engine.paper import TITLES, title_of
@@ -339,16 +339,3 @@ def open_ladder(
         config = with_short_side(config, short_side)
     schedule = dataclasses.replace(CLASSROOM_SCHEDULE, steps=usual_steps if steps is None else steps)
     return Ladder(folder, config, schedule, out, seeds, chosen.test_images, device)
-
-
-def with_short_side(config: ModelConfig, short: int) -> ModelConfig:
-    """``config`` for images of ``short`` px at their short side, in training a tenth less or more."""
-    change = max(short // 10, 1)
-    image = dataclasses.replace(
-        config.image,
-        short=short,
-        long=8 * short // 5,
-        train_short=(short - change, short, short + change),
-        train_long=9 * short // 5,
-    )
-    return dataclasses.replace(config, image=image)

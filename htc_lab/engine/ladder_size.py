@@ -1,6 +1,9 @@
 """How large an ablation may be."""
 
+import dataclasses
 from dataclasses import dataclass
+
+from htc_lab.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -29,3 +32,16 @@ SIZES: dict[str, LadderSize] = {
         scenes=(1000, 200, 500), steps=1000, own_steps=1000, test_images=None, report_scenes=1000
     ),
 }
+
+
+def with_short_side(config: ModelConfig, short: int) -> ModelConfig:
+    """``config`` for images of ``short`` px at their short side, in training a tenth less or more."""
+    change = max(short // 10, 1)
+    image = dataclasses.replace(
+        config.image,
+        short=short,
+        long=8 * short // 5,
+        train_short=(short - change, short, short + change),
+        train_long=9 * short // 5,
+    )
+    return dataclasses.replace(config, image=image)
