@@ -21,7 +21,7 @@ from htc_lab.data.layout import find_data
 from htc_lab.engine.ablation import Ladder
 from htc_lab.engine.checkpoint import CHECKPOINT, load, read_run
 from htc_lab.engine.run_evaluation import EVALUATION
-from tests.faults.small import DONE, SCHEDULE, Small, child, ended, of_steps, small
+from tests.faults.small import DONE, LONGEST, SCHEDULE, Small, child, ended, gone, of_steps, small
 from tests.unit.tiny import TINY
 
 WHOLE = {"config.json", "metrics.jsonl", "run.lock", CHECKPOINT}
@@ -51,12 +51,6 @@ def being_written(run: Path) -> bool:
         return False
 
 
-def gone(pid: int) -> int | None:
-    """How the child ended, if it has."""
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
-
-
 class Killer:
     """Kills at moments that a seed decides."""
 
@@ -83,6 +77,8 @@ class Killer:
             if code is not None:
                 assert code == DONE, f"the training ended with code {code}"
                 return True
+            if time.monotonic() > end + LONGEST:
+                raise AssertionError(f"the training hangs: it ended with code {ended(pid)}")
             if in_writing and time.monotonic() > end and being_written(run):
                 time.sleep(delay)
                 break

@@ -1,8 +1,11 @@
 """A training small enough to be started a hundred times, each in a child of a process that is warm."""
 
 import dataclasses
+import faulthandler
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +27,9 @@ QUIET = TrainOptions(progress=False, checkpoint_every=1)
 
 # How a child ended; a killed one has the signal's number, negative.
 DONE, REFUSED, BROKEN = 0, 2, 1
+
+# Seconds after which a child that has not ended hangs.
+LONGEST = 120
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ def child(work: Callable[[], None], said: Path | None = None) -> int:
     if pid:
         return pid
     code = BROKEN
+    faulthandler.enable()
     try:
         work()
         code = DONE
@@ -77,9 +84,21 @@ def child(work: Callable[[], None], said: Path | None = None) -> int:
         os._exit(code)
 
 
+def gone(pid: int) -> int | None:
+    """How the child ended, if it has."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
 def ended(pid: int) -> int:
-    """Wait for a child; how it ended."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    """Wait for a child; how it ended. One that hangs is aborted, which prints where it stood."""
+    end = time.monotonic() + LONGEST
+    while (code := gone(pid)) is None:
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGABRT)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        time.sleep(0.0003)
+    return code
 
 
 def of_steps(steps: int) -> Schedule:
