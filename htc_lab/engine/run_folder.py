@@ -39,18 +39,35 @@ def claim(run: Path, wanted: dict[str, Any]) -> None:
     (:func:`note_parts`).
 
     Raises:
-        InputError: the folder holds another run.
+        InputError: the folder holds another run, or the checkpoint of one that cannot be told.
     """
     path = run / CONFIG
+    mend = "delete the folder or choose another --run"
     if not path.exists():
+        if (run / CHECKPOINT).exists():
+            raise InputError(
+                f"{path}: is missing, and {run / CHECKPOINT} may be of any training; put it back, {mend}"
+            )
         write_json(path, wanted)
         return
-    mend = "delete the folder or choose another --run"
     found = read_json(path, mend)
     asked = plain(wanted)
     for field in _FIXED:
         if not isinstance(found, dict) or _compared(found.get(field)) != _compared(asked[field]):
             raise InputError(f"{path}: field '{field}' differs from what is asked for now; {mend}")
+
+
+def require_in_place(run: Path) -> None:
+    """See that the folder is still where the training began: it must not be begun anew by a checkpoint.
+
+    Raises:
+        InputError: it was moved or deleted meanwhile.
+    """
+    if not (run / CONFIG).exists():
+        raise InputError(
+            f"{run / CONFIG}: is gone; the run's folder was moved or deleted while it was trained. Give its "
+            "new place as --run, and the same command goes on from its last checkpoint"
+        )
 
 
 def _compared(value: Any) -> Any:

@@ -28,7 +28,7 @@ from htc_lab.engine.checkpoint import CHECKPOINT, fill, load, read_run, save_run
 from htc_lab.engine.distributed import ALONE, SharedError, Team
 from htc_lab.engine.memory import memory_explained
 from htc_lab.engine.pretrained import pretrained_weights
-from htc_lab.engine.run_folder import RunLog, claim, note_parts, tidy
+from htc_lab.engine.run_folder import RunLog, claim, note_parts, require_in_place, tidy
 from htc_lab.engine.run_lock import only_here
 from htc_lab.engine.step import GradientStep
 from htc_lab.engine.stopping import stopping_between_steps
@@ -196,6 +196,7 @@ def _train(
                 if team.largest([int(not _all_numbers(model))])[0]:
                     gradients.stop("weights that are no numbers", step, batch.samples, metrics, log)
                 if team.first:
+                    require_in_place(run)
                     save_run(run / CHECKPOINT, model, _remembered(optimizer, named), step + 1)
             if on_step:
                 on_step(step + 1, metrics)

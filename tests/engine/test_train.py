@@ -99,6 +99,27 @@ def test_a_folder_with_another_run_is_refused_and_left_alone(tmp_path, config, d
     assert (tmp_path / "a" / "checkpoint.safetensors").read_bytes() == before
 
 
+def test_a_checkpoint_of_a_run_that_cannot_be_told_is_not_gone_on_from(tmp_path, config, dataset):
+    train(tmp_path / "a", config, dataclasses.replace(SCHEDULE, steps=2), dataset, QUIET)
+    (tmp_path / "a" / "config.json").unlink()
+    with pytest.raises(
+        InputError, match=r"config.json: is missing, .* may be of any training"
+    ):
+        train(tmp_path / "a", config, SCHEDULE, dataset, QUIET)
+
+
+def test_a_folder_that_is_moved_is_not_begun_anew_and_goes_on_where_it_is(tmp_path, config, dataset):
+    def move(step: int, metrics: dict[str, float]) -> None:
+        if step == 3:
+            (tmp_path / "a").rename(tmp_path / "b")
+
+    whole = train(tmp_path / "whole", config, SCHEDULE, dataset, QUIET)
+    with pytest.raises(InputError, match=r"a/config.json: is gone; .* moved or deleted while it was trained"):
+        train(tmp_path / "a", config, SCHEDULE, dataset, QUIET, move)
+    assert not (tmp_path / "a").exists()
+    assert_equal(weights(whole), weights(train(tmp_path / "b", config, SCHEDULE, dataset, QUIET)))
+
+
 def test_it_learns_two_pictures(tmp_path, config, dataset):
     schedule = dataclasses.replace(SCHEDULE, steps=40, batch=2, lr=0.02, warmup_steps=5)
     train(tmp_path / "a", config, schedule, dataset, dataclasses.replace(QUIET, checkpoint_every=40))
