@@ -102,9 +102,7 @@ def test_a_folder_with_another_run_is_refused_and_left_alone(tmp_path, config, d
 def test_a_checkpoint_of_a_run_that_cannot_be_told_is_not_gone_on_from(tmp_path, config, dataset):
     train(tmp_path / "a", config, dataclasses.replace(SCHEDULE, steps=2), dataset, QUIET)
     (tmp_path / "a" / "config.json").unlink()
-    with pytest.raises(
-        InputError, match=r"config.json: is missing, .* may be of any training"
-    ):
+    with pytest.raises(InputError, match=r"config.json: is missing, .* may be of any training"):
         train(tmp_path / "a", config, SCHEDULE, dataset, QUIET)
 
 
