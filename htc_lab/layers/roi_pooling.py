@@ -6,12 +6,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from htc_lab.layers.separable_pooling import pool_levels_separably, pool_separably
-from htc_lab.layers.window_pooling import pool_windows
+from htc_lab.layers.bin_pooling import pool_bins
+from htc_lab.layers.separable_pooling import pool_levels_separably
 from htc_lab.structures import RoIs
 from htc_lab.transfer import fetch, send
 
-# Cells of a map up to which it is quicker to take the whole of it than each RoI's window.
+# Cells of a map up to which it is quicker to take the whole of it than what lies under each RoI.
 _SMALL_MAP = 64 * 64
 
 
@@ -33,9 +33,9 @@ def pool(
         sampling_ratio: points per output cell and side; 0: as many as it has map cells, rounded up.
         average: of the size x size cells, squares of so many by so many are averaged at the end.
     """
-    if feature.device.type == "cpu":
-        by_products = pool_separably if _cells(feature) <= _SMALL_MAP else pool_windows
-        return by_products(feature, rois, size, stride, sampling_ratio, average)
+    if _on_cpu(feature):
+        every = torch.zeros(len(rois), dtype=torch.long)
+        return _pool_on_cpu([feature], (stride,), rois, every, size, sampling_ratio, average)
     boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
     out: Tensor = roi_align(
         feature, boxes.to(feature.dtype), (size, size), 1.0 / stride, sampling_ratio, aligned=True
@@ -43,8 +43,23 @@ def pool(
     return out if average == 1 else F.avg_pool2d(out, average)
 
 
-def _cells(feature: Tensor) -> int:
-    return feature.shape[-2] * feature.shape[-1]
+def _on_cpu(feature: Tensor) -> bool:
+    return feature.device.type == "cpu"
+
+
+def _pool_on_cpu(
+    levels: list[Tensor],
+    strides: tuple[int, ...],
+    rois: RoIs,
+    which: Int[Tensor, " N"],
+    size: int,
+    sampling_ratio: int,
+    average: int = 1,
+) -> Tensor:
+    """RoI n from ``levels[which[n]]``; there torchvision's kernel is slow, above all backwards."""
+    small = max(level.shape[-2] * level.shape[-1] for level in levels) <= _SMALL_MAP
+    quick = pool_levels_separably if small else pool_bins
+    return quick(levels, strides, rois, which, size, sampling_ratio, average)
 
 
 def level_of(boxes: Float[Tensor, "N 4"], levels: int, finest_scale: int) -> Int[Tensor, " N"]:
@@ -66,8 +81,8 @@ def pool_pyramid(
     ``levels`` and ``strides`` are the pooled levels, finest first; other arguments as for :func:`pool`.
     """
     which = fetch(level_of(rois.boxes, len(levels), finest_scale))
-    if levels[0].device.type == "cpu" and max(map(_cells, levels)) <= _SMALL_MAP:
-        return pool_levels_separably(levels, strides, rois, which, size, sampling_ratio)
+    if _on_cpu(levels[0]):
+        return _pool_on_cpu(levels, strides, rois, which, size, sampling_ratio)
     places = [torch.nonzero(which == i).squeeze(1) for i in range(len(levels))]
     order = send(torch.cat(places), rois.boxes.device)
     pooled = [

@@ -70,19 +70,6 @@ def axis_weights(
     return weights.scatter_add_(2, (cell + 1).clamp(max=longest - 1), upper)
 
 
-def pool_separably(
-    feature: Float[Tensor, "B C H W"],
-    rois: RoIs,
-    size: int,
-    stride: int,
-    sampling_ratio: int,
-    average: int = 1,
-) -> Float[Tensor, "N C bins bins"]:
-    """As ``roi_align(..., aligned=True)``, up to rounding; arguments as for ``roi_pooling.pool``."""
-    which = torch.zeros(len(rois), dtype=torch.long)
-    return pool_levels_separably([feature], (stride,), rois, which, size, sampling_ratio, average)
-
-
 def pool_levels_separably(
     levels: list[Tensor],
     strides: tuple[int, ...],
@@ -92,7 +79,15 @@ def pool_levels_separably(
     sampling_ratio: int,
     average: int = 1,
 ) -> Float[Tensor, "N C bins bins"]:
-    """The same from several maps (B, C, H/stride, W/stride), RoI n from ``levels[which[n]]``."""
+    """As ``roi_align(..., aligned=True)``, up to rounding; RoI n from ``levels[which[n]]``.
+
+    Args:
+        levels: (B, C, H/stride, W/stride) maps.
+        strides: px per cell of each.
+        rois: boxes in px of the network's input.
+        which: the map of each RoI.
+        size, sampling_ratio, average: as for ``roi_pooling.pool``.
+    """
     sides = [(level.shape[3], level.shape[2]) for level in levels]
     longest = max(max(side) for side in sides)
     scale, cells = torch.tensor(strides)[which], torch.tensor(sides)[which]

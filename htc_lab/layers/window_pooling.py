@@ -1,12 +1,12 @@
-"""RoIAlign as two small matrix products a RoI, for large maps on a CPU.
+"""The gradient of RoIAlign as two small matrix products a RoI, for large maps on a CPU.
 
-The weights are those of ``separable_pooling``, but each RoI meets only the window of the map under it:
+RoIAlign is W_y[n] @ window[n] @ W_x[n]^T, window[n] being the part of the map under RoI n
+(``separable_pooling``), so the gradient of a window is
 
-    out[n] = W_y[n] @ window[n] @ W_x[n]^T.
+    W_y[n]^T @ grad[n] @ W_x[n].
 
 In a map with its channels last, a window is a matrix with long rows that needs no copy: rows of the window,
-columns and channels side by side. That costs a few million multiplications a RoI, where gathering bilinear
-samples reads four cells for each of them, on one core.
+columns and channels side by side.
 
 The RoIs are shared out to worker threads whose own products are single-threaded: waking all cores for so
 small a product costs more than the product.
@@ -24,7 +24,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from htc_lab.layers.separable_pooling import sample_points
-from htc_lab.structures import RoIs
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,73 +91,43 @@ def _share_out(work: Callable[[range], Any], items: int) -> list[Any]:
     return list(_workers(threads).map(work, [range(i, items, threads) for i in range(threads)]))
 
 
-class _Windows:
-    """Where each RoI's window lies in a map with its channels last."""
-
-    def __init__(self, shape: torch.Size, image: Tensor, rows: Axis, columns: Axis) -> None:
-        _, self.channels, height, width = shape
-        self.row = width * self.channels
-        starts = ((image * height + rows.start) * width + columns.start) * self.channels
-        self.places = list(zip(starts.tolist(), rows.length.tolist(), columns.length.tolist(), strict=True))
-
-    def of(self, n: int, flat: Tensor) -> tuple[Tensor, int, int]:
-        """RoI n's window, (rows, columns * channels), with its rows and columns."""
-        start, tall, wide = self.places[n]
-        return flat.as_strided((tall, wide * self.channels), (self.row, 1), start), tall, wide
-
-
-class _Pool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, feature: Tensor, image: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        windows = _Windows(feature.shape, image, rows, columns)
-        flat = feature.permute(0, 2, 3, 1).contiguous().view(-1)
-        bins, channels = rows.weights.shape[1], feature.shape[1]
-        out = feature.new_empty(len(image), bins, bins, channels)
-
-        @torch.no_grad()
-        def pool(part: range) -> None:
-            for n in part:
-                window, tall, wide = windows.of(n, flat)
-                squeezed = torch.mm(rows.weights[n, :, :tall], window).view(bins, wide, channels)
-                torch.matmul(columns.weights[n, :, :wide], squeezed, out=out[n])
-
-        _share_out(pool, len(image))
-        ctx.windows, ctx.rows, ctx.columns, ctx.shape = windows, rows, columns, feature.shape
-        return out.permute(0, 3, 1, 2)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        windows, rows, columns = ctx.windows, ctx.rows, ctx.columns
-        images, channels, height, width = ctx.shape
-        given = grads[0].permute(0, 2, 3, 1).contiguous()
-        bins = given.shape[1]
-
-        @torch.no_grad()
-        def scatter(part: range) -> Tensor:
-            # Windows overlap, so each thread adds to a map of its own.
-            flat = given.new_zeros(images * height * width * channels)
-            for n in part:
-                window, tall, wide = windows.of(n, flat)
-                spread = torch.matmul(columns.weights[n, :, :wide].T, given[n]).view(bins, wide * channels)
-                window.addmm_(rows.weights[n, :, :tall].T, spread)
-            return flat
-
-        total = torch.stack(_share_out(scatter, len(given))).sum(dim=0)
-        return total.view(images, height, width, channels).permute(0, 3, 1, 2), None, None, None
-
-
-def pool_windows(
-    feature: Float[Tensor, "B C H W"],
-    rois: RoIs,
+def add_to_windows(
+    shape: torch.Size,
+    image: Int[Tensor, " n"],
+    edges: Float[Tensor, "n 4"],
+    grad: Float[Tensor, "n C bins bins"],
     size: int,
-    stride: int,
     sampling_ratio: int,
-    average: int = 1,
-) -> Float[Tensor, "N C bins bins"]:
-    """As ``roi_align(..., aligned=True)``, up to rounding; arguments as for ``roi_pooling.pool``."""
-    edges = (rois.boxes / stride - 0.5).to(feature.dtype)
-    height, width = feature.shape[-2:]
+    average: int,
+) -> Float[Tensor, "B C H W"]:
+    """The gradient of a map.
+
+    Args:
+        shape: of the map.
+        image: each RoI's image.
+        edges: the RoIs, in cells of the map (cell i is centred at i).
+        grad: of what was pooled.
+        size, sampling_ratio, average: as for ``roi_pooling.pool``.
+    """
+    images, channels, height, width = shape
     rows = window_weights(edges[:, 1], edges[:, 3], size, height, sampling_ratio, average)
     columns = window_weights(edges[:, 0], edges[:, 2], size, width, sampling_ratio, average)
-    out: Tensor = _Pool.apply(feature, rois.image, rows, columns)
-    return out
+    row = width * channels
+    starts = ((image * height + rows.start) * width + columns.start) * channels
+    places = list(zip(starts.tolist(), rows.length.tolist(), columns.length.tolist(), strict=True))
+    given = grad.permute(0, 2, 3, 1).contiguous()
+    bins = given.shape[1]
+
+    @torch.no_grad()
+    def scatter(part: range) -> Tensor:
+        # Windows overlap, so each thread adds to a map of its own.
+        flat = given.new_zeros(images * height * width * channels)
+        for n in part:
+            start, tall, wide = places[n]
+            window = flat.as_strided((tall, wide * channels), (row, 1), start)
+            spread = torch.matmul(columns.weights[n, :, :wide].T, given[n]).view(bins, wide * channels)
+            window.addmm_(rows.weights[n, :, :tall].T, spread)
+        return flat
+
+    total = torch.stack(_share_out(scatter, len(given))).sum(dim=0)
+    return total.view(images, height, width, channels).permute(0, 3, 1, 2)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torchvision.ops import roi_align
 
 from htc_lab import transfer
 from htc_lab.config import HTC, PLAIN_CASCADE
@@ -90,13 +89,7 @@ class _Readings(TorchFunctionMode):
 def as_on_a_gpu(monkeypatch):
     """The paths of a GPU, on the CPU."""
 
-    def pool(feature, rois, size, stride, sampling_ratio, average=1):
-        boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
-        return roi_align(feature, boxes, (size, size), 1.0 / stride, sampling_ratio, aligned=True)
-
-    # Every map counts as large: those are pooled one by one, as on a GPU.
-    monkeypatch.setattr(roi_pooling, "_SMALL_MAP", 0)
-    monkeypatch.setattr(roi_pooling, "pool_windows", pool)
+    monkeypatch.setattr(roi_pooling, "_on_cpu", lambda feature: False)
     monkeypatch.setattr(nms, "_image_by_image", nms._all_at_once)
 
 

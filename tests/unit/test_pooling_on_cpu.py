@@ -1,4 +1,4 @@
-"""RoIAlign as matrix products, on whole maps and on windows, against torchvision's: values and gradients."""
+"""RoIAlign on a CPU, as matrix products and as weighted sums, against torchvision's: values and gradients."""
 
 import pytest
 import torch
@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import roi_align
 
-from htc_lab.layers.separable_pooling import pool_separably
-from htc_lab.layers.window_pooling import pool_windows
+from htc_lab.layers.bin_pooling import pool_bins
+from htc_lab.layers.separable_pooling import pool_levels_separably
 from htc_lab.structures import RoIs
 
 
@@ -22,7 +22,12 @@ def some_rois(count: int, images: int, side: float, seed: int) -> RoIs:
     return RoIs(torch.cat([start, start + size], dim=1), image)
 
 
-@pytest.mark.parametrize("pool", [pool_separably, pool_windows])
+def on_one_map(pool, feature, rois, size, stride, ratio, average=1):
+    every = torch.zeros(len(rois), dtype=torch.long)
+    return pool([feature], (stride,), rois, every, size, ratio, average)
+
+
+@pytest.mark.parametrize("pool", [pool_levels_separably, pool_bins])
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -40,7 +45,7 @@ def test_values_and_gradients_are_those_of_roi_align(
     feature = torch.randn(2, 3, height, width, generator=generator, dtype=torch.float64, requires_grad=True)
     rois = some_rois(count, 2, stride * max(height, width), seed)
     rois = rois.with_boxes(rois.boxes.double())
-    ours = pool(feature, rois, 14, stride, ratio, average)
+    ours = on_one_map(pool, feature, rois, 14, stride, ratio, average)
     numbered = torch.cat([rois.image[:, None].double(), rois.boxes], dim=1)
     theirs = roi_align(feature, numbered, (14, 14), 1 / stride, ratio, aligned=True)
     theirs = F.avg_pool2d(theirs, average)
@@ -52,14 +57,14 @@ def test_values_and_gradients_are_those_of_roi_align(
     torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("pool", [pool_separably, pool_windows])
+@pytest.mark.parametrize("pool", [pool_levels_separably, pool_bins])
 def test_the_comparison_can_fail(pool):
     feature = torch.randn(1, 1, 9, 9)
     rois = RoIs.of([torch.tensor([[4.0, 4.0, 30.0, 28.0]])])
     moved = rois.with_boxes(rois.boxes + 0.5)
-    a = pool(feature, rois, 7, 4, 2)
+    a = on_one_map(pool, feature, rois, 7, 4, 2)
     with pytest.raises(AssertionError):
-        torch.testing.assert_close(a, pool(feature, moved, 7, 4, 2), rtol=0, atol=1e-4)
+        torch.testing.assert_close(a, on_one_map(pool, feature, moved, 7, 4, 2), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -69,7 +74,7 @@ def test_threads_share_the_rois_out(threads):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        pooled = pool_windows(feature, rois, 7, 4, 0)
+        pooled = on_one_map(pool_bins, feature, rois, 7, 4, 0)
         (gradient,) = torch.autograd.grad(pooled.square().sum(), feature)
         assert torch.get_num_threads() == threads
     finally:
@@ -79,3 +84,33 @@ def test_threads_share_the_rois_out(threads):
     torch.testing.assert_close(pooled, expected, rtol=1e-5, atol=1e-5)
     (wanted,) = torch.autograd.grad(expected.square().sum(), feature)
     torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pool", [pool_levels_separably, pool_bins])
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), count=st.integers(0, 40))
+def test_each_roi_is_pooled_from_its_level_whatever_stands_beside_it(pool, seed, count):
+    generator = torch.Generator().manual_seed(seed)
+    sides = [(100 // s, 160 // s) for s in (1, 2, 4)]
+    levels = [torch.randn(2, 3, *side, generator=generator, dtype=torch.float64) for side in sides]
+    strides = (4, 8, 16)
+    rois = some_rois(count, 2, 640, seed)
+    rois = rois.with_boxes(rois.boxes.double())
+    which = torch.randint(0, 3, (count,), generator=generator)
+    pooled = pool(levels, strides, rois, which, 7, 0)
+    assert pooled.shape == (count, 3, 7, 7)
+    for n in range(count):
+        level, stride = levels[which[n]], strides[which[n]]
+        one = rois.select(torch.tensor([n]))
+        numbered = torch.cat([one.image[:, None].double(), one.boxes], dim=1)
+        expected = roi_align(level, numbered, (7, 7), 1 / stride, 0, aligned=True)
+        torch.testing.assert_close(pooled[n : n + 1], expected, rtol=0, atol=1e-9)
+
+
+def test_company_does_not_change_a_bit():
+    levels = [torch.randn(1, 8, 100, 160), torch.randn(1, 8, 50, 80)]
+    rois = some_rois(200, 1, 640, 5)
+    which = torch.arange(200) % 2
+    whole = pool_bins(levels, (4, 8), rois, which, 7, 0)
+    some = torch.arange(3, 200, 7)
+    assert torch.equal(pool_bins(levels, (4, 8), rois.select(some), which[some], 7, 0), whole[some])
