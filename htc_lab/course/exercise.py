@@ -178,7 +178,8 @@ def _same(answer: Answer, case: Case, got: Any) -> bool:
 
 def _raised(error: Exception) -> str:
     """The error, and the line of the student's own code it came from."""
-    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}."
+    words = str(error).splitlines()[:1]
+    text = ": ".join([type(error).__name__, *words]) + "."
     line = _line_of_answer(error.__traceback__)
     return f"{text} Your line: `{line}`." if line else text
 

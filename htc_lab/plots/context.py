@@ -37,6 +37,8 @@ def show_prediction(scene: Seen, names: Sequence[str]) -> Picture:
             (draw_semantic(said, _SIDE), "What the branch says", f"{right:.0%} of the pixels right"),
         ]
     )
+    # In fewer colours a class of few pixels takes on that of another, and the key shows two alike.
+    figure.colours = 256
     seen = torch.stack(
         [torch.bincount(m.flatten().long(), minlength=256)[: len(names)] for m in (true, said)]
     )
@@ -58,7 +60,7 @@ def show_prediction(scene: Seen, names: Sequence[str]) -> Picture:
 
 def show_features(features: Mapping[str, Tensor]) -> Picture:
     """Feature maps (1, C, h, w) by title, each as the norm over its channels, scaled by its own largest."""
-    figure = new_figure(3.2 * len(features), 3.5)
+    figure = new_figure(3.2 * len(features), 3.8)
     for axes, (title, feature) in zip(
         figure.subplots(1, len(features), squeeze=False)[0], features.items(), strict=True
     ):
@@ -103,7 +105,7 @@ def plot_decoys(counts: Mapping[str, DecoyCount]) -> Picture:
         for place, (value, (part, whole)) in enumerate(zip(values, pairs, strict=True)):
             words = f"{value:.0f}  ({part} of {whole})"
             axes.text(value + 1, place, words, va="center", fontsize=11, color=INK)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names if axes is left else [])
         axes.invert_yaxis()
         plain(axes, title)
         axes.grid(visible=False)

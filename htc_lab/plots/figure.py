@@ -12,13 +12,19 @@ from htc_lab.plots.palette import INK, QUIET, RULE
 
 
 class Picture(Figure):
-    """A figure that a notebook shows once, where it is returned, whether or not pyplot was imported."""
+    """A figure that a notebook shows once, where it is returned, whether or not pyplot was imported.
+
+    Attributes:
+        colours: of the file's palette.
+    """
+
+    colours = 128
 
     def _repr_png_(self) -> bytes:
         drawn, light = io.BytesIO(), io.BytesIO()
         self.savefig(drawn, format="png")
         # A palette makes the file a fourth: notebooks carry their pictures with them.
-        Image.open(drawn).convert("RGB").quantize(128).save(light, format="png", optimize=True)
+        Image.open(drawn).convert("RGB").quantize(self.colours).save(light, format="png", optimize=True)
         return light.getvalue()
 
 

@@ -59,6 +59,8 @@ def plot_heads_on_boxes(tables: Mapping[str, Tensor]) -> Picture:
     middle = float(together.mean())
     reach = max(0.05, 1.2 * float((together - middle).abs().max()))
     panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    # The last name below a panel must not touch the first below the next.
+    figure.set_layout_engine("constrained", wspace=0.08)
     for axes, (title, table) in zip(panels, tables.items(), strict=True):
         places = range(table.shape[1])
         for t, row in enumerate(table):

@@ -66,7 +66,7 @@ show_sample(sample, model.class_names)
 # %%
 told = trace.with_truth([sample.targets])
 found = trace.scores >= 0.3
-print(f"{int(found.sum())} objects scoring at least 0.3; mean over them:")
+print(f"{int(found.sum())} detections score at least 0.3; mean over them:")
 for t, stage in enumerate(told.stages):
     own = told.stage_scores(t)[found]
     iou = stage.truth.iou[told.detected][found]

@@ -138,10 +138,10 @@ explorer.figure()
 
 # %% [markdown]
 # What is set is one line of text that you can share. A teacher can hide knobs whose idea has not come yet:
-# after this cell the explorer above has no semantic switches (an empty list brings them back).
+# put `["semantic", "compare"]` for the empty list, run the cell, and look at the explorer above.
 
 # %%
-explorer.hide = ["semantic", "compare"]
+explorer.hide = []
 print(explorer.state)
 
 # %% [markdown]

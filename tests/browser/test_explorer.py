@@ -287,6 +287,14 @@ def test_hidden_knobs_are_gone_with_their_keys(opened: Opened, made: bytes) -> N
     assert state(page) == before
 
 
+def test_who_has_no_switches_is_not_told_to_switch(opened: Opened, made: bytes) -> None:
+    words = "Switch an idea on"
+    expect(opened(made, "B=0000").locator(".note:has(.badge)")).to_contain_text(words)
+    page = opened(made, "B=0000", hide=("interleaved", "mask_flow", "semantic"))
+    expect(page.locator(".note:has(.badge)")).to_contain_text("what the others are compared with")
+    expect(page.locator(".note:has(.badge)")).not_to_contain_text(words)
+
+
 def test_names_are_text_whatever_they_hold(opened: Opened) -> None:
     evil = "<img src=x onerror=alert(1)>"
     runs = made_runs()

@@ -65,6 +65,13 @@ def test_a_crash_names_the_line_of_the_student() -> None:
     assert "return previous.mean() + x" in str(verdict)
 
 
+def test_an_error_without_words_is_its_name_alone() -> None:
+    def unfinished(x, previous, flow):
+        raise MemoryError
+
+    assert "  MemoryError. Your line: `raise MemoryError`." in str(check("04.2", unfinished))
+
+
 def test_a_crash_inside_a_library_names_the_line_that_called_it() -> None:
     def careless(x, previous, flow):
         return json.loads("no json")

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -7,8 +8,13 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
+import htc_lab
 from htc_lab.config import PLAIN_CASCADE
+from htc_lab.course.experiments.scenes import look_at
+from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.errors import InputError
 from htc_lab.model import build_model
 from htc_lab.plots import (
@@ -20,6 +26,7 @@ from htc_lab.plots import (
     show_sample,
     show_stages,
 )
+from htc_lab.plots.context import show_prediction
 from htc_lab.plots.palette import OBJECT_COLOURS
 from htc_lab.presets import PRESETS
 from tests.plots.made_trace import CLASS_NAMES, made_sample, made_trace
@@ -195,3 +202,14 @@ def test_losses_of_a_run_that_is_being_written(tmp_path: Path) -> None:
 def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"metrics\.jsonl: no such file"):
         plot_losses(tmp_path)
+
+
+def test_the_key_of_a_semantic_map_keeps_its_colours_in_the_file() -> None:
+    scene = look_at(htc_lab.load("classroom/htc"), classroom_samples(2))[1]
+    figure = show_prediction(scene, (*SCENE_THINGS, *SCENE_STUFF))
+    keys = [np.multiply(patch.get_facecolor()[:3], 255) for patch in figure.legends[0].get_patches()]
+    file = np.asarray(Image.open(io.BytesIO(figure._repr_png_())).convert("RGB"), dtype=float)
+    there = np.unique(file.reshape(-1, 3), axis=0)
+    assert len(keys) == 9
+    for colour in keys:
+        assert np.abs(there - colour).max(axis=1).min() <= 8

@@ -609,7 +609,9 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       return;
     }
     if (run === before && stage === other.stage) {
-      ui.sentence.replaceChildren(h('b', {}, titleOf(state.B)), state.A === null ? ' is what the others are compared with. Switch an idea on to see what it changes.' : ' is on both sides.');
+      const switches = ['interleaved', 'mask_flow', 'semantic'].some(name => !hidden(name));
+      const asked = switches ? ' Switch an idea on to see what it changes.' : '';
+      ui.sentence.replaceChildren(h('b', {}, titleOf(state.B)), state.A === null ? ` is what the others are compared with.${asked}` : ' is on both sides.');
       return;
     }
     const gains = { found: [], lost: [], gone: [], come: [], named: [], up: [], down: [] };
