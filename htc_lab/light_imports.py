@@ -1,28 +1,32 @@
 """Importing a library without a large part of it that is wanted for one name, which the lab never uses.
 
-``torchvision.ops`` takes a function from torch's compiler, and so loads the compiler and sympy; ``mmcv.cnn``
-takes a loader of checkpoints from mmengine, and so loads its trainers and torch's distributed ones. Together
-they are more than half of the wait for a first picture. While :func:`postponed` is open, such a module is
-stood in for by one that loads the true one when the name is called, or when anything else is asked of it.
-Afterwards nothing of the stand-in is left but that name.
+``torchvision.ops`` takes a function from torch's compiler, and so loads the compiler and sympy, and
+``torchvision.tv_tensors`` has it decorate one; ``mmcv.cnn`` takes a loader of checkpoints from mmengine, and
+so loads its trainers and torch's distributed ones. Together they are more than half of the wait for a first
+picture. While :func:`postponed` is open, such a module is stood in for by one that loads the true one when
+the name is called, or what it decorates, or when anything else is asked of it. Afterwards nothing of the
+stand-in is left but that name.
 """
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
+
+_Later = Callable[[str, str], Callable[..., Any]]
 
 
 class _StandIn(ModuleType):
-    def __init__(self, module: str, function: str) -> None:
+    def __init__(self, module: str, function: str, later: _Later) -> None:
         super().__init__(module)
-        self._function = function
+        self._function, self._later = function, later
 
     def __getattr__(self, name: str) -> Any:
         if name == self._function:
-            return _called_later(self.__name__, name)
+            return self._later(self.__name__, name)
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(_true(self.__name__), name)
@@ -43,17 +47,39 @@ def _called_later(module: str, function: str) -> Callable[..., Any]:
     return call
 
 
+def _decorates_later(module: str, decorator: str) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        @functools.cache
+        def decorated() -> Callable[..., Any]:
+            true: Callable[..., Any] = getattr(_true(module), decorator)(function, *args, **kwargs)
+            return true
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return decorated()(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
 @contextmanager
-def postponed(names: Mapping[str, str]) -> Iterator[None]:
+def postponed(
+    names: Mapping[str, str], decorators: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[None]:
     """While inside, importing a function (or a class, to be called) from its module does not load it.
 
     Without effect where it is loaded already.
 
     Args:
         names: for each module, by its full name, the one name that is imported from it.
+        decorators: likewise; each decorates functions while this is open, and a function is decorated when it
+            is first called.
     """
-    absent = names.keys() - sys.modules.keys()
-    stand_ins = {module: _StandIn(module, names[module]) for module in absent}
+    wanted: dict[str, tuple[str, _Later]] = {module: (name, _called_later) for module, name in names.items()}
+    wanted |= {module: (name, _decorates_later) for module, name in decorators.items()}
+    absent = wanted.keys() - sys.modules.keys()
+    stand_ins = {module: _StandIn(module, *wanted[module]) for module in absent}
     sys.modules.update(stand_ins)
     try:
         yield

@@ -63,16 +63,14 @@ def _flipped(sample: Sample) -> Sample:
     """Mirrored left to right."""
     old = sample.targets
     size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
-    boxes = tv_tensors.BoundingBoxes(old.boxes, format="XYXY", canvas_size=size)
+    # Plain tensors: torchvision's own kinds of them would load torch's compiler (htc_lab/light_imports.py).
     targets = Targets(
-        boxes=v2.horizontal_flip(boxes).as_subclass(Tensor),
+        boxes=v2.horizontal_flip_bounding_boxes(old.boxes, tv_tensors.BoundingBoxFormat.XYXY, size),
         labels=old.labels,
-        masks=v2.horizontal_flip(tv_tensors.Mask(old.masks)).as_subclass(Tensor),
-        semantic=None
-        if old.semantic is None
-        else v2.horizontal_flip(tv_tensors.Mask(old.semantic)).as_subclass(Tensor),
+        masks=v2.horizontal_flip(old.masks),
+        semantic=None if old.semantic is None else v2.horizontal_flip(old.semantic),
     )
-    image = v2.horizontal_flip(tv_tensors.Image(sample.image)).as_subclass(Tensor)
+    image = v2.horizontal_flip(sample.image)
     return Sample(image, targets, sample.image_id, sample.original_size)
 
 

@@ -1,11 +1,13 @@
 """The explorer's picture as a still figure, for places where widgets can't run."""
 
 import io
+import operator
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 from htc_lab.explorer.blob import OpenPack, read_pack
@@ -22,12 +24,17 @@ from htc_lab.explorer.state import ExplorerState
 from htc_lab.plots.figure import Picture, bare, new_figure, plain
 from htc_lab.plots.palette import FILL, INK, OBJECT_COLOURS, QUIET
 
+# Inches that a side and the bars are given.
+_ACROSS, _BARS = 6.0, 3.4
 _MOST_LABELS = 12
+# About what a label takes: its height, and the width of a letter.
+_LABEL_POINTS, _LETTER_POINTS = 15.0, 6.2
 _GREY = 7
 _TINT = 0.5
 # The difference, on the photo as the browser greys and dims it.
 _STRONG = 0.85
 _COLOUR_LEFT, _DIMMED = 0.15, 0.72
+_OTHER_STAGES = 0.52
 
 
 def state_figure(pack: bytes, state: ExplorerState | str = "") -> Picture:
@@ -49,21 +56,22 @@ def state_figure(pack: bytes, state: ExplorerState | str = "") -> Picture:
     sides = sides_of(opened, state)
     with_ap = sides[-1].ap is not None and None not in sides[-1].ap
     height, width = opened.index["size"]
-    across = 6.0
     figure = new_figure(
-        across * len(sides) + 3.4 * with_ap, min(max(across * height / width, 3.2), 9.0) + 0.9
+        _ACROSS * len(sides) + _BARS * with_ap, min(max(_ACROSS * height / width, 3.2), 9.0) + 0.9
     )
     grid = figure.subplots(
-        1, len(sides) + with_ap, squeeze=False, width_ratios=[across] * len(sides) + [3.4] * with_ap
+        1, len(sides) + with_ap, squeeze=False, width_ratios=[_ACROSS] * len(sides) + [_BARS] * with_ap
     )[0]
     for axes, side, letter in zip(grid, sides, ("A", "B"), strict=False):
         difference = None
         if side is sides[-1] and "difference" in state.show:
             difference = difference_of(opened, state)
         _draw_side(axes, opened, state, side, f"{letter}  " if len(sides) == 2 else "", difference)
-    if with_ap:
-        _draw_ap(grid[-1], sides)
     stage = min(state.stage, last_view(opened))
+    if with_ap:
+        _draw_ap(grid[-1], sides, stage, _top_ap(opened))
+        # As tall as the picture beside it.
+        grid[-1].set_box_aspect(height / width * _ACROSS / _BARS)
     views = ["proposals", *(f"stage {t}" for t in range(1, last_view(opened))), "mean of the stages' masks"]
     figure.suptitle(
         f"{opened.index['title']}: {views[stage]}, score from {state.threshold:.2f}",
@@ -117,8 +125,7 @@ def _draw_side(
         for mask in true_masks(pack):
             _outline(axes, mask, "white", ":")
     if "labels" in state.show:
-        for each in side.objects[:_MOST_LABELS]:
-            _label(axes, pack, each)
+        _draw_labels(axes, pack, side, "truth" in state.show and known)
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
 
@@ -158,22 +165,62 @@ def _outline(axes: Axes, mask: np.ndarray, colour: str | tuple[float, ...], line
     )
 
 
-def _label(axes: Axes, pack: OpenPack, each: ShownObject) -> None:
+def _words(pack: OpenPack, each: ShownObject) -> str:
     name = "RoI" if each.mask is None else pack.index["classes"][each.label]
-    axes.text(
-        float(each.box[0]),
-        float(each.box[1]),
-        f"{name} {each.score:.2f}" + (" false" if each.error else ""),
-        fontsize=9,
-        color="black",
-        va="bottom",
-        bbox={
-            "facecolor": np.asarray(OBJECT_COLOURS[_colour(pack, each.thing)]) / 255,
-            "edgecolor": "none",
-            "pad": 1.5,
-        },
-        clip_on=True,
-    )
+    return f"{name} {each.score:.2f}" + (" false" if each.error else "")
+
+
+def _draw_labels(axes: Axes, pack: OpenPack, side: ShownSide, with_missed: bool) -> None:
+    """Names and scores, black on the objects' colours; what was missed is named in white on ink."""
+    wanted: list[tuple[np.ndarray, str, str | np.ndarray, str]] = [
+        (each.box, _words(pack, each), np.asarray(OBJECT_COLOURS[_colour(pack, each.thing)]) / 255, "black")
+        for each in side.objects[:_MOST_LABELS]
+    ]
+    if with_missed:
+        boxes, labels = pack.blocks[pack.index["truth"]["boxes"]], pack.index["things"]["labels"]
+        wanted += [
+            (boxes[k], f"missed: {pack.index['classes'][labels[k]]}", INK, "white") for k in side.missed
+        ]
+    point = pack.index["size"][1] / (_ACROSS * 72)
+    tall = _LABEL_POINTS * point
+    used: list[tuple[float, float, float]] = []
+    for box, text, paper, ink in wanted:
+        long = (_LETTER_POINTS * len(text) + 4) * point
+        x, y = _spot(box, long, tall, used, pack.index["size"])
+        used.append((x, y, long))
+        axes.text(
+            x,
+            y + tall / 2,
+            text,
+            fontsize=9,
+            color=ink,
+            va="center",
+            bbox={"facecolor": paper, "edgecolor": "none", "pad": 1.5},
+            clip_on=True,
+        )
+
+
+def _spot(
+    box: np.ndarray,
+    long: float,
+    tall: float,
+    used: Sequence[tuple[float, float, float]],
+    size: Sequence[int],
+) -> tuple[float, float]:
+    """A label's left upper corner: by its box, in the picture, and where other labels are covered least."""
+    height, width = size
+    x1, y1, x2, y2 = (float(v) for v in box)
+    places = [(x1, y1 - tall), (x2 - long, y1 - tall), (x1, y1), (x1, y2), (x2 - long, y2), (x1, y2 - tall)]
+    places += [(x1, y2 + tall), (x2 - long, y2 + tall), (x1, (y1 + y2) / 2)]
+    inside = [(max(0.0, min(x, width - long)), max(0.0, min(y, height - tall))) for x, y in places]
+
+    def covered(spot: tuple[float, float]) -> float:
+        x, y = spot
+        across = (max(0.0, min(x + long, u + w) - max(x, u)) for u, _, w in used)
+        down = (max(0.0, tall - abs(y - v)) for _, v, _ in used)
+        return sum(map(operator.mul, across, down), 0.0)
+
+    return min(inside, key=covered)
 
 
 def _draw_map(axes: Axes, pack: OpenPack, side: ShownSide, extent: tuple[float, float, float, float]) -> None:
@@ -192,27 +239,40 @@ def _caption(pack: OpenPack, side: ShownSide, difference: Difference | None) -> 
             f"against {difference.against}"
         )
     shown = len(side.objects)
+    if shown and side.objects[0].mask is None:
+        return f"the RoIs of {shown} shown object{'' if shown == 1 else 's'}; no class yet, no masks"
     words = f"{shown} object{'' if shown == 1 else 's'} shown"
     if pack.index["truth"] is None:
         return f"{words}; no truth for this picture"
-    return f"{words}, {sum(each.error > 0 for each in side.objects)} of them false"
+    false = sum(each.error > 0 for each in side.objects)
+    return f"{words}, {false} of them false" + (f"; {len(side.missed)} missed" if side.missed else "")
 
 
-def _draw_ap(axes: Axes, sides: Sequence[ShownSide]) -> None:
-    """Mask AP on this picture by stage."""
-    for number, side in enumerate(sides):
+def _top_ap(pack: OpenPack) -> int:
+    """One scale for all settings of the picture, so that figures can be compared; as in the browser."""
+    most = max(max(run["truth"]["ap"]) for run in pack.index["runs"])
+    return next((top for top in (25, 50, 75) if most <= 0.98 * top), 100)
+
+
+def _draw_ap(axes: Axes, sides: Sequence[ShownSide], stage: int, top: int) -> None:
+    """Mask AP on this picture by stage; what the picture shows is the stronger bar."""
+    colours = ["#c3c8cc", INK][-len(sides) :]
+    for number, (side, colour) in enumerate(zip(sides, colours, strict=True)):
         values = [ap for ap in side.ap or [] if ap is not None]
         thick = 0.7 / len(sides)
         places = np.arange(len(values)) + (number - (len(sides) - 1) / 2) * thick
-        colour = INK if number == len(sides) - 1 else "#c3c8cc"
-        name = "AB"[number] if len(sides) == 2 else ""
-        axes.bar(places, values, width=thick * 0.92, color=colour, label=name)
-        for place, value in zip(places, values, strict=True):
-            axes.text(place, value + 1, f"{value:.0f}", ha="center", fontsize=9, color=INK)
+        bars = axes.bar(places, values, width=thick * 0.92, color=colour)
+        for view, (bar, value) in enumerate(zip(bars, values, strict=True), start=1):
+            if stage not in (0, view):
+                # Mixed, not seen through: the lines behind stay behind.
+                bar.set_facecolor(_OTHER_STAGES * np.asarray(to_rgb(colour)) + 1 - _OTHER_STAGES)
+            middle = bar.get_x() + bar.get_width() / 2
+            axes.text(middle, value + 0.01 * top, f"{value:.0f}", ha="center", fontsize=9, color=INK)
         axes.set_xticks(
             range(len(values)), [*(f"stage {t}" for t in range(1, len(values))), "mean"], fontsize=9
         )
     plain(axes, "Mask AP on this picture")
-    axes.set_ylim(0, 108)
+    axes.set_ylim(0, 1.08 * top)
     if len(sides) == 2:
-        axes.legend(frameon=False, fontsize=10, labelcolor=INK, loc="upper left", ncols=2)
+        keys = [Patch(color=colour, label=name) for colour, name in zip(colours, "AB", strict=True)]
+        axes.legend(handles=keys, frameon=False, fontsize=10, labelcolor=INK, loc="upper left", ncols=2)

@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 """Told how many parts of the work are done, and of how many; parts take about as long as each other."""
 
 
-_PATIENCE = 5.0
+_PATIENCE = 2.0
 """Seconds a person waits without being told how far the work is."""
 
 

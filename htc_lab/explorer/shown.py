@@ -46,6 +46,7 @@ class ShownSide:
         run: the entry of the pack's index that answers.
         objects: best first.
         ap: mask AP on this picture of stage 1 to T and of the mean; None where it isn't known.
+        missed: the true objects that none of the shown ones found; none at the proposals.
     """
 
     bits: str
@@ -53,6 +54,7 @@ class ShownSide:
     run: dict[str, Any]
     objects: list[ShownObject]
     ap: list[float | None] | None
+    missed: list[int]
 
 
 def last_view(pack: OpenPack) -> int:
@@ -99,7 +101,12 @@ def side_of(pack: OpenPack, state: ExplorerState, bits: str) -> ShownSide:
         )
         for row, mask in zip(rows, masks, strict=True)
     ]
-    return ShownSide(bits, title, run, objects, None if run["truth"] is None else run["truth"]["ap"])
+    ap = None if run["truth"] is None else run["truth"]["ap"]
+    missed = []
+    if run["truth"] is not None and stage:
+        found = set(blocks[run["truth"]["match"]][stage - 1][rows].tolist())
+        missed = [k for k in range(index["things"]["true"]) if k not in found]
+    return ShownSide(bits, title, run, objects, ap, missed)
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,36 @@ def test_the_proposals_have_no_difference(pack: bytes) -> None:
     assert "shown" in axes.get_xlabel()
 
 
+def test_what_is_missed_is_counted_and_named(pack: bytes, opened: OpenPack) -> None:
+    run = opened.index["runs"][opened.index["answers"]["trained_without"]["1111"][0]]
+    found = opened.blocks[run["truth"]["match"]][-1]
+    shown = found[opened.blocks[run["scores"][4]] >= 0.6]
+    missed = sorted(set(range(opened.index["things"]["true"])) - set(shown.tolist()))
+    assert side_of(opened, ExplorerState(threshold=0.6), "1111").missed == missed != []
+    axes = state_figure(pack, "B=1111&stage=4&thr=0.6&show=labels.truth").axes[0]
+    assert sum(text.get_text().startswith("missed: ") for text in axes.texts) == len(missed)
+    assert axes.get_xlabel().endswith(f"; {len(missed)} missed")
+    proposals = state_figure(pack, "B=1111&stage=0&thr=0.6&show=labels.truth").axes[0]
+    assert not any(
+        "missed" in text for text in (proposals.get_xlabel(), *(t.get_text() for t in proposals.texts))
+    )
+
+
+def test_labels_lie_in_the_picture_and_beside_each_other(pack: bytes) -> None:
+    figure = state_figure(pack, "B=1111&stage=4&thr=0.3&show=labels")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    picture = axes.get_window_extent()
+    labels = [text.get_window_extent() for text in axes.texts]
+    assert len(labels) > 2
+    for label in labels:
+        assert picture.x0 <= label.x0
+        assert label.x1 <= picture.x1
+        assert picture.y0 <= label.y0
+        assert label.y1 <= picture.y1
+        assert not any(label is not other and label.overlaps(other) for other in labels)
+
+
 def test_objects_have_the_browser_s_colours(pack: bytes) -> None:
     patch = state_figure(pack, "show=boxes").axes[0].patches[-1]
     assert matplotlib.colors.to_hex(patch.get_edgecolor()) == "#56b4e9"

@@ -12,6 +12,8 @@ print("loaded")
 other = 7
 def f(x, y=1):
     return x + y
+def twice(g):
+    return lambda x: 2 * g(x)
 """
 
 
@@ -30,6 +32,21 @@ def test_a_function_loads_its_module_when_it_is_called(heavy, capsys):
     assert capsys.readouterr().out == ""
     assert f(1, y=2) == 3
     assert f(1) == 2
+    assert capsys.readouterr().out == "loaded\n"
+
+
+def test_a_decorator_loads_its_module_when_what_it_decorates_is_called(heavy, capsys):
+    with postponed({}, decorators={heavy: "twice"}):
+        import heavy_module
+
+        @heavy_module.twice
+        def plus_one(x):
+            return x + 1
+
+    assert heavy not in sys.modules
+    assert plus_one.__name__ == "plus_one"
+    assert capsys.readouterr().out == ""
+    assert [plus_one(1), plus_one(5)] == [4, 12]
     assert capsys.readouterr().out == "loaded\n"
 
 
@@ -57,7 +74,7 @@ def test_an_error_leaves_nothing_behind(heavy):
 
 def test_a_model_loads_neither_torch_s_compiler_nor_mmengine_s_trainers():
     program = (
-        "import sys, htc_lab; htc_lab.load, htc_lab.build_model\n"
+        "import sys, htc_lab; htc_lab.load, htc_lab.build_model, htc_lab.explore\n"
         "heavy = ('torch', 'torch._dynamo', 'torch.distributed.fsdp', 'sympy', 'mmengine.runner')\n"
         "print([m for m in heavy if m in sys.modules])\n"
         # As they do where such a function is needed after all.

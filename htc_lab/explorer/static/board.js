@@ -10,6 +10,7 @@ const RUN_COLOURS = ['#2b7bc4', '#d55e00', '#00855f', '#a8508a', '#8a6d00', '#56
 const RUN_COLOURS_DARK = ['#6fb6ee', '#ff9a57', '#3fc79c', '#dd9cc4', '#f0e442', '#a9d6f5', '#aab4bd', '#f08a98'];
 const DASHES = ['', '7 4', '2 3', '9 3 2 3', '12 3', '4 2', '1 2'];
 const MOST_NAMES = 10;
+const NAME_ROOM = 15;
 
 const lasting = seconds => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
 const points = x => (x === null || x === undefined ? '–' : x.toFixed(1));
@@ -48,6 +49,7 @@ export function createBoard(root, host) {
     parts.losses = s('svg', { class: 'plot', role: 'img' });
     parts.aps = s('svg', { class: 'plot', role: 'img' });
     parts.stages = s('svg', { class: 'plot low', role: 'img' });
+    parts.lossNote = h('p', { class: 'small' });
     parts.apNote = h('p', { class: 'small' });
     parts.stageNote = h('p', { class: 'small' });
     parts.picture = h('img', { class: 'sample', alt: '' });
@@ -57,7 +59,7 @@ export function createBoard(root, host) {
     const panel = (title, extra, ...rest) => h('section', { class: 'panel', 'aria-label': title }, h('div', { class: 'line' }, h('h3', {}, title), h('span', { class: 'grow' }), extra), ...rest);
     root.replaceChildren(
       h('header', { class: 'head' }, h('h2', {}, 'Training Dashboard'), parts.sub), parts.places, parts.said, parts.table,
-      h('div', { class: 'plots' }, panel('Loss', parts.loss, parts.losses), parts.apPanel = panel('AP on the way', parts.ap, parts.aps, parts.apNote),
+      h('div', { class: 'plots' }, panel('Loss', parts.loss, parts.losses, parts.lossNote), parts.apPanel = panel('AP on the way', parts.ap, parts.aps, parts.apNote),
         panel('Mask AP by stage', null, parts.stages, parts.stageNote),
         parts.samples = panel('What it finds', parts.sampleName, parts.picture, parts.slider, parts.none)));
     return parts;
@@ -144,13 +146,23 @@ export function createBoard(root, host) {
     return { x, y, right, low };
   }
   const line = (xs, ys, place) => xs.map((step, i) => (ys[i] === null ? '' : `${i && ys[i - 1] !== null ? 'L' : 'M'}${place.x(step).toFixed(1)} ${place.y(ys[i]).toFixed(1)}`)).join('');
-  // Names at the lines' ends, moved apart where they would touch.
+  // Names at the lines' ends. Those that would touch move apart around the middle of their places.
   function names(nodes, all, tall) {
     const ends = all.length > MOST_NAMES ? all.filter(({ i }) => report.runs[i].name === view.run) : all;
     ends.sort((a, b) => a.y - b.y);
-    for (let i = 1; i < ends.length; i++) ends[i].y = Math.max(ends[i].y, ends[i - 1].y + 15);
-    const over = ends.length ? Math.max(0, ends.at(-1).y - (tall - 26)) : 0;
-    for (const end of ends) nodes.push(s('text', { x: end.x + 9, y: end.y - over + 4, fill: inkOf(end.i), 'font-weight': 600, class: 'end' }, end.text));
+    // With the room of those above it taken off, no name may stand above the one before: where one does, both take their mean.
+    const groups = [];
+    ends.forEach(({ y }, i) => {
+      let group = { sum: y - NAME_ROOM * i, many: 1 };
+      while (groups.length && groups.at(-1).sum / groups.at(-1).many > group.sum / group.many) {
+        const above = groups.pop();
+        group = { sum: above.sum + group.sum, many: above.many + group.many };
+      }
+      groups.push(group);
+    });
+    const places = groups.flatMap(({ sum, many }) => Array(many).fill(sum / many)).map((y, i) => y + NAME_ROOM * i);
+    const over = Math.max(0, (places.at(-1) ?? 0) - (tall - 26));
+    ends.forEach((end, i) => nodes.push(s('text', { x: end.x + 9, y: places[i] - over + 4, fill: inkOf(end.i), 'font-weight': 600, class: 'end' }, end.text)));
   }
   const mostSteps = () => Math.max(1, ...report.runs.map(run => run.steps ?? run.step));
 
@@ -169,6 +181,7 @@ export function createBoard(root, host) {
       told.push(`${report.runs[i].name} ${two(smooth.at(-1))} at step ${xs.at(-1)}`);
     }
     names(nodes, ends, tall);
+    setText(ui.lossNote, drawn.length ? 'Thick: smoothed over the steps; thin: each step. The list above has the last step’s.' : '');
     if (!drawn.length) nodes.push(s('text', { x: '50%', y: tall / 2, 'text-anchor': 'middle', fill: 'var(--ink2)' }, 'no steps yet'));
     setAttribute(ui.losses, 'aria-label', `Loss (${LOSSES[view.loss]}) over the steps: ${told.join('; ') || 'no steps yet'}`);
     ui.losses.replaceChildren(...nodes);

@@ -33,6 +33,10 @@ const change = (x, digits) => h('b', { class: Number(x.toFixed(digits)) > 0 ? 'u
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
+// Written anew, an attribute like this has its element styled again, changed or not.
+function setHidden(node, hidden) {
+  if (node.hidden !== hidden) node.hidden = hidden;
+}
 function setAttribute(node, name, value) {
   const text = String(value);
   if (node.getAttribute(name) !== text) node.setAttribute(name, text);

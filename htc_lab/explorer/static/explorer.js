@@ -436,7 +436,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     if (photoKey !== photographed) paintPhoto(ui.photo.getContext('2d'), ui.photo.width / W);
     photographed = photoKey;
     // An empty canvas costs a frame as much as a full one.
-    ui.map.hidden = !has('semantic');
+    setHidden(ui.map, !has('semantic'));
     if (ui.map.hidden) return;
     const context = ui.map.getContext('2d');
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -538,7 +538,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     checkSegments(ui.side, side);
     checkSegments(ui.ref, state.ref);
     checkSegments(ui.life, state.life);
-    ui.sides.hidden = state.A === null;
+    setHidden(ui.sides, state.A === null);
     const semantic = [state.B, state.A].some(each => each !== null && pack.models[runOf(each).model].semantic);
     const why = {
       masks: state.stage ? '' : 'No masks before stage 1', difference: state.stage ? '' : 'No masks before stage 1',
@@ -551,13 +551,13 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
       if (chip.title !== reason) chip.title = reason;
     }
     setAttribute(ui.compare, 'aria-pressed', state.A !== null);
-    ui.divider.hidden = ui.tagA.hidden = ui.tagB.hidden = state.A === null;
+    for (const node of [ui.divider, ui.tagA, ui.tagB]) setHidden(node, state.A === null);
     if (state.A !== null) {
       ui.divider.style.left = `${100 * state.split}%`;
       setAttribute(ui.divider, 'aria-valuenow', Math.round(100 * state.split));
     }
-    ui.legend.hidden = !(has('difference') && state.stage);
-    ui.ref.hidden = state.A !== null;
+    setHidden(ui.legend, !(has('difference') && state.stage > 0));
+    setHidden(ui.ref, state.A !== null);
     ui.threshold.value = String(state.thr);
     setText(ui.thresholdText, two(state.thr));
     ui.scrubber.value = String(state.stage);
@@ -814,7 +814,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
     const place = row < 0 && run.lost ? run.lost.things.indexOf(thing) : -1;
     const why = place >= 0 ? whyLost(run, place) : row >= 0 && isTrue(thing) && !isShown(run, row, state.stage) ? `Its score is under the threshold of ${two(state.thr)}: lower that to see it.` : '';
     setText(ui.why, why);
-    ui.why.hidden = why === '';
+    setHidden(ui.why, why === '');
     setText(ui.roiTitle, place >= 0 ? 'The RoI that came nearest' : 'What each stage looks at (RoI)');
     showTiles(run, row, thing, place);
     if (place >= 0) showLostChart(run, place, thing);
@@ -906,7 +906,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   // IoU with the truth over the stages; without a truth, the score.
   function showChart(run, row, before, old, name, thing) {
     const followed = ap && row >= 0 && run.truth.reference[row] >= 0, byScore = !ap;
-    ui.life.hidden = byScore;
+    setHidden(ui.life, byScore);
     setText(ui.lifeTitle, byScore ? 'Score' : 'IoU with the truth');
     const { w, tall, x, y, nodes } = chartFrame();
     const first = !byScore && state.life === 'box' ? 0 : 1;
@@ -948,7 +948,7 @@ export function createExplorer(root, pack, host, { state: text = '', hide = [] }
   }
   function showLostChart(run, place, thing) {
     const { boxIou, things } = run.lost, many = things.length;
-    ui.life.hidden = true;
+    setHidden(ui.life, true);
     setText(ui.lifeTitle, 'Box IoU with the truth; no mask was made');
     const { w, tall, x, y, nodes } = chartFrame();
     const values = Array.from({ length: last }, (_, stage) => boxIou[stage * many + place]);
