@@ -1,5 +1,7 @@
 """RoI pooling: a fixed grid of features for a box of any size (RoIAlign, half-pixel aligned)."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -35,7 +37,7 @@ def pool(
     """
     if _on_cpu(feature):
         every = torch.zeros(len(rois), dtype=torch.long)
-        return _pool_on_cpu([feature], (stride,), rois, every, size, sampling_ratio, average)
+        return _quicker([feature])([feature], (stride,), rois, every, size, sampling_ratio, average)
     boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
     out: Tensor = roi_align(
         feature, boxes.to(feature.dtype), (size, size), 1.0 / stride, sampling_ratio, aligned=True
@@ -47,19 +49,10 @@ def _on_cpu(feature: Tensor) -> bool:
     return feature.device.type == "cpu"
 
 
-def _pool_on_cpu(
-    levels: list[Tensor],
-    strides: tuple[int, ...],
-    rois: RoIs,
-    which: Int[Tensor, " N"],
-    size: int,
-    sampling_ratio: int,
-    average: int = 1,
-) -> Tensor:
-    """RoI n from ``levels[which[n]]``; there torchvision's kernel is slow, above all backwards."""
+def _quicker(levels: list[Tensor]) -> Callable[..., Tensor]:
+    """Of the two ways on a CPU, where torchvision's kernel is slow, above all backwards."""
     small = max(level.shape[-2] * level.shape[-1] for level in levels) <= _SMALL_MAP
-    quick = pool_levels_separably if small else pool_bins
-    return quick(levels, strides, rois, which, size, sampling_ratio, average)
+    return pool_levels_separably if small else pool_bins
 
 
 def level_of(boxes: Float[Tensor, "N 4"], levels: int, finest_scale: int) -> Int[Tensor, " N"]:
@@ -82,7 +75,7 @@ def pool_pyramid(
     """
     which = fetch(level_of(rois.boxes, len(levels), finest_scale))
     if _on_cpu(levels[0]):
-        return _pool_on_cpu(levels, strides, rois, which, size, sampling_ratio)
+        return _quicker(levels)(levels, strides, rois, which, size, sampling_ratio)
     places = [torch.nonzero(which == i).squeeze(1) for i in range(len(levels))]
     order = send(torch.cat(places), rois.boxes.device)
     pooled = [

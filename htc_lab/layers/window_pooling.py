@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from htc_lab.layers.separable_pooling import sample_points
+from htc_lab.layers.bins import Bins
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,32 +41,17 @@ class Axis:
     length: Int[Tensor, " n"]
 
 
-def window_weights(
-    low: Float[Tensor, " n"],
-    high: Float[Tensor, " n"],
-    size: int,
-    cells: int,
-    sampling_ratio: int,
-    average: int,
-) -> Axis:
-    """The weights along one axis; arguments as for ``separable_pooling.sample_points``.
-
-    ``average`` neighbouring bins are merged to their mean.
-    """
-    at, used, count = sample_points(low, high, size, cells, sampling_ratio)
-    below = at.floor().clamp(max=max(cells - 2, 0))
-    upper = at - below
-    first = torch.where(used, below, cells).flatten(1).amin(dim=1, keepdim=True).long().clamp(max=cells - 1)
-    last = torch.where(used, below + 1, 0).flatten(1).amax(dim=1, keepdim=True).long().clamp(max=cells - 1)
-    span = (last - first + 1).clamp(min=1)
-    longest = int(span.max()) if len(span) else 1
-    weights = low.new_zeros(len(low), size // average, longest)
-    share = used / (count[:, None, None] * average)
-    place = (below.long() - first[..., None]).clamp(0, longest - 1)
-    for cell, part in ((place, 1 - upper), ((place + 1).clamp(max=longest - 1), upper)):
-        merged = cell.reshape(len(low), size // average, average * at.shape[2])
-        weights.scatter_add_(2, merged, (part * share).reshape(merged.shape))
-    return Axis(weights, first.squeeze(1), span.squeeze(1))
+def windows_of(axis: Bins) -> Axis:
+    """The windows that the bins of each RoI take from."""
+    cells, taken = axis.cells.long(), axis.weights != 0
+    last = torch.where(taken, cells, 0).flatten(1).amax(dim=1)
+    start = torch.where(taken, cells, last[:, None, None]).flatten(1).amin(dim=1)
+    length = last - start + 1
+    longest = int(length.max()) if len(length) else 1
+    # What weighs nothing may lie outside.
+    place = (cells - start[:, None, None]).clamp(0, longest - 1)
+    weights = axis.weights.new_zeros(*cells.shape[:2], longest).scatter_add_(2, place, axis.weights)
+    return Axis(weights, start, length)
 
 
 @functools.cache
@@ -94,24 +79,20 @@ def _share_out(work: Callable[[range], Any], items: int) -> list[Any]:
 def add_to_windows(
     shape: torch.Size,
     image: Int[Tensor, " n"],
-    edges: Float[Tensor, "n 4"],
+    along_y: Bins,
+    along_x: Bins,
     grad: Float[Tensor, "n C bins bins"],
-    size: int,
-    sampling_ratio: int,
-    average: int,
 ) -> Float[Tensor, "B C H W"]:
     """The gradient of a map.
 
     Args:
         shape: of the map.
         image: each RoI's image.
-        edges: the RoIs, in cells of the map (cell i is centred at i).
+        along_y, along_x: the RoIs' bins.
         grad: of what was pooled.
-        size, sampling_ratio, average: as for ``roi_pooling.pool``.
     """
     images, channels, height, width = shape
-    rows = window_weights(edges[:, 1], edges[:, 3], size, height, sampling_ratio, average)
-    columns = window_weights(edges[:, 0], edges[:, 2], size, width, sampling_ratio, average)
+    rows, columns = windows_of(along_y), windows_of(along_x)
     row = width * channels
     starts = ((image * height + rows.start) * width + columns.start) * channels
     places = list(zip(starts.tolist(), rows.length.tolist(), columns.length.tolist(), strict=True))
