@@ -17,6 +17,10 @@ _BLUE, _ORANGE, _PINK, _RED, _GREEN = (hex_of(i) for i in (6, 1, 2, 4, 5))
 LINES = ("#8a9097", _BLUE, _ORANGE, _GREEN, _PINK, _RED)
 
 
+# Points of AP that an axis shows at least.
+_LEAST_POINTS = 2.0
+
+
 def _two_lines(name: str) -> str:
     """A rung's name, broken so that neighbours on an axis don't touch."""
     words = rung_words(name).split(" ")
@@ -44,18 +48,19 @@ def plot_ladder(results: Mapping[str, Any]) -> Picture:
 def _ap(axes: Axes, title: str, names: list[str], by_seed: list[list[float]]) -> None:
     means = [float(np.mean(values)) for values in by_seed]
     places = range(len(names))
+    longest = max([1.0, *(v for values in by_seed for v in values)])
     axes.barh(places, means, height=0.56, color="#c9ced3")
     for place, values, mean in zip(places, by_seed, means, strict=True):
         if len(values) > 1:
             axes.plot(values, [place] * len(values), "o", ms=5, color=INK, alpha=0.75)
         axes.text(0, place - 0.31, rung_words(names[place]), fontsize=10.5, color=INK, va="bottom")
-        axes.text(max(values) + 0.6, place, f"{mean:.1f}", fontsize=12, color=INK, va="center")
+        axes.text(max(values) + 0.025 * longest, place, f"{mean:.1f}", fontsize=12, color=INK, va="center")
     plain(axes, title)
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlim(0, 1.18 * max([1.0, *(v for values in by_seed for v in values)]))
+    axes.set_xlim(0, 1.18 * longest)
     axes.set_ylim(len(names) - 0.45, -0.75)
 
 
@@ -94,6 +99,10 @@ def plot_stage_ap(results: Mapping[str, Any]) -> Picture:
         axes.plot(places[-2:], by_stage[-2:], ":", color=colour, linewidth=1.5)
         axes.plot(places[-1:], by_stage[-1:], "D", color=colour, ms=8)
         axes.set_xticks(places, [f"stage {t + 1}" for t in places[:-1]] + ["mean"])
+    # Stretched to fill the axis, a tenth of a point would look like a gain.
+    low, high = axes.get_ylim()
+    more = max(0.0, _LEAST_POINTS - (high - low)) / 2
+    axes.set_ylim(low - more, high + more)
     plain(axes, "Mask AP of each stage's masks on the final boxes")
     axes.legend(frameon=False, fontsize=10.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

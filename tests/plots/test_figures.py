@@ -175,6 +175,23 @@ def test_stage_ap_is_the_mean_over_seeds() -> None:
     ]
 
 
+def test_rungs_that_are_alike_look_alike() -> None:
+    rungs = [
+        {"name": name, "mask_ap": [ap], "box_ap": [ap], "stage_mask_ap": [[ap, ap, ap, ap]]}
+        for name, ap in (("plain_cascade", 4.1), ("htc", 4.3))
+    ]
+    low, high = plot_stage_ap({"rungs": rungs}).axes[0].get_ylim()
+    assert high - low == pytest.approx(2)
+    assert (low + high) / 2 == pytest.approx(4.2)
+
+
+@pytest.mark.parametrize("ap", [4.1, 41.0])
+def test_a_bar_s_number_stands_at_its_end(ap: float) -> None:
+    axes = plot_ladder({"rungs": [result("plain_cascade", [ap], [ap])]}).axes[0]
+    (number,) = [text for text in axes.texts if text.get_text() == f"{ap:.1f}"]
+    assert ap < number.get_position()[0] < 1.05 * ap
+
+
 def metrics(folder: Path, steps: int, tail: str = "") -> Path:
     rows = [
         {"step": s + 1, "loss": 6.0 - s, "loss_rpn_cls": 1.0, "s0.loss_cls": 1.0, "s2.loss_mask": 4.0 - s}
