@@ -3,9 +3,10 @@
 Two engines compute them. ``pycocotools`` is the reference; ``hotcoco`` is a far faster
 implementation of the same rules and the default. The tests hold the two equal.
 
-Both engines take what ``_plain_truth`` and ``_plain_results`` hand over, and those settle two traps:
+Both engines take what ``_true_objects`` and ``_found_objects`` hand over, field by field: a dict for every
+object and detection takes longer to make and to read than the statistics. Two traps are settled on the way:
 
-* annotations are renumbered from 1, because the reference reads a match with id 0 as no match;
+* annotations are numbered anew from 1, because the reference reads a match with id 0 as no match;
 * a mask evaluation gets no boxes and a box evaluation no masks, because the reference takes a detection's
   size from its box whenever there is one. So APs, APm and APl of masks go by the mask's area, as in today's
   public evaluations (and unlike the paper's own table, which fits box areas).
@@ -15,7 +16,7 @@ import contextlib
 import io
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import hotcoco
 import numpy as np
@@ -125,10 +126,9 @@ def evaluate(
             mask of the wrong size.
     """
     _one_of("engine", engine, get_args(Engine))
-    truth, results = _plain_truth(truth, kind), _plain_results(truth, results, kind)
-    statistics = (
-        _by_hotcoco(truth, results, kind) if engine == "hotcoco" else _by_pycocotools(truth, results, kind)
-    )
+    objects = _true_objects(truth, kind)
+    found = _found_objects(objects, results, kind)
+    statistics = (_by_hotcoco if engine == "hotcoco" else _by_pycocotools)(objects, found, kind)
     return {
         name: math.nan if value == -1 else 100.0 * value
         for name, value in zip(STATISTICS, statistics, strict=True)
@@ -146,7 +146,8 @@ def match_images(truth: dict[str, Any], results: list[dict[str, Any]], kind: Kin
         ``category_id``, ``image_id``, ``dtScores`` (d,), ``dtMatched`` and ``dtIgnore`` (10 IoU thresholds,
         d), ``gtInDenominator`` (g,). Detections are best first.
     """
-    evaluation = _hotcoco_evaluation(_plain_truth(truth, kind), _plain_results(truth, results, kind), kind)
+    objects = _true_objects(truth, kind)
+    evaluation = _hotcoco_evaluation(objects, _found_objects(objects, results, kind), kind)
     evaluation.params.area_rng = [[0.0, 1e10]]
     evaluation.params.area_rng_lbl = ["all"]
     evaluation.params.max_dets = [100]
@@ -155,13 +156,57 @@ def match_images(truth: dict[str, Any], results: list[dict[str, Any]], kind: Kin
     return sorted(found, key=lambda entry: (entry["category_id"], entry["image_id"]))
 
 
-def _hotcoco_evaluation(truth: dict[str, Any], results: list[dict[str, Any]], kind: Kind) -> Any:
-    ground_truth = hotcoco.COCO(truth)
-    return hotcoco.COCOeval(ground_truth, ground_truth.load_res(results), kind)
+class _True(NamedTuple):
+    """The ground truth: its images and categories, and of the g objects the fields that count."""
+
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    image_ids: list[int]
+    category_ids: list[int]
+    areas: list[float]
+    crowds: list[int]
+    geometry: list[Any]
 
 
-def _by_hotcoco(truth: dict[str, Any], results: list[dict[str, Any]], kind: Kind) -> list[float]:
-    evaluation = _hotcoco_evaluation(truth, results, kind)
+class _Found(NamedTuple):
+    """Of the d detections the fields that count, in the order given."""
+
+    image_ids: list[int]
+    category_ids: list[int]
+    scores: np.ndarray
+    geometry: list[Any]
+
+
+def _hotcoco_evaluation(objects: _True, found: _Found, kind: Kind) -> Any:
+    boxes = [
+        _boxes(of.geometry) if kind == "bbox" else np.zeros((len(of.geometry), 4)) for of in (objects, found)
+    ]
+    truth = hotcoco.COCO.from_arrays(
+        objects.images,
+        objects.categories,
+        objects.image_ids,
+        objects.category_ids,
+        boxes[0],
+        area=objects.areas,
+        iscrowd=objects.crowds,
+        segmentation=None if kind == "bbox" else objects.geometry,
+    )
+    table = np.column_stack((found.image_ids, boxes[1], found.scores, found.category_ids))
+    if kind == "bbox":
+        return hotcoco.COCOeval(truth, truth.load_res(table), kind)
+    results = truth.load_res(table, segmentation=found.geometry)
+    # It has taken the areas from the boxes, of which there are none.
+    areas = hotcoco.mask.area(found.geometry)
+    results.update_anns(ids=np.arange(1, len(areas) + 1), area=areas)
+    return hotcoco.COCOeval(truth, results, kind)
+
+
+def _boxes(geometry: list[Any]) -> np.ndarray:
+    return np.array(geometry, dtype=np.float64).reshape(-1, 4)
+
+
+def _by_hotcoco(objects: _True, found: _Found, kind: Kind) -> list[float]:
+    evaluation = _hotcoco_evaluation(objects, found, kind)
     evaluation.evaluate()
     evaluation.accumulate()
     # summarize() prints past sys.stdout, so the means are taken here from the curves it would read.
@@ -183,72 +228,84 @@ def _mean(values: np.ndarray) -> float:
     return float(present.mean()) if present.size else -1.0
 
 
-def _by_pycocotools(truth: dict[str, Any], results: list[dict[str, Any]], kind: Kind) -> list[float]:
-    if not truth["categories"] or not truth["images"]:
+def _by_pycocotools(objects: _True, found: _Found, kind: Kind) -> list[float]:
+    if not objects.categories or not objects.images:
         # Nothing to select by: the reference would then take an empty selection for "all".
         return [-1.0] * len(STATISTICS)
+    place = ("image_id", "category_id")
+    numbered = zip(range(1, len(objects.geometry) + 1), *objects[2:], strict=True)
+    annotations = [
+        dict(zip(("id", *place, "area", "iscrowd", _GEOMETRY[kind]), values, strict=True))
+        for values in numbered
+    ]
+    entries = [
+        dict(zip((*place, "score", _GEOMETRY[kind]), values, strict=True))
+        for values in zip(*found, strict=True)
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         ground_truth = COCO()
-        ground_truth.dataset = truth
+        ground_truth.dataset = {
+            "images": objects.images,
+            "categories": objects.categories,
+            "annotations": annotations,
+        }
         ground_truth.createIndex()
-        if results:
-            found = ground_truth.loadRes(results)
+        if entries:
+            results = ground_truth.loadRes(entries)
         else:
             # loadRes looks at its first entry to learn the kind, so it cannot take none.
-            found = COCO()
-            found.dataset = {**truth, "annotations": []}
-            found.createIndex()
-        evaluation = COCOeval(ground_truth, found, kind)
+            results = COCO()
+            results.dataset = {**ground_truth.dataset, "annotations": []}
+            results.createIndex()
+        evaluation = COCOeval(ground_truth, results, kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return [float(value) for value in evaluation.stats]
 
 
-def _plain_truth(truth: dict[str, Any], kind: Kind) -> dict[str, Any]:
-    """The ground truth with exactly the fields the evaluation of this kind reads, in fresh dicts."""
+def _true_objects(truth: dict[str, Any], kind: Kind) -> _True:
     _one_of("kind", kind, get_args(Kind))
     for field in ("images", "annotations", "categories"):
         if field not in truth:
             raise InputError(f"ground truth: the list '{field}' is missing; give a COCO instances data set")
     shape = ("height", "width") if kind == "segm" else ()
-    images = _pick(truth["images"], ("id", *shape), "ground truth, images")
-    categories = _pick(truth["categories"], ("id",), "ground truth, categories")
-    named = [{**entry, "name": str(entry["id"])} for entry in categories]
-    plain = {"images": images, "annotations": [], "categories": named}
-    where = "ground truth, annotations"
-    annotations = _pick(truth["annotations"], ("image_id", "category_id", "area", _GEOMETRY[kind]), where)
-    _check_ids(annotations, plain, where)
+    columns = _columns(truth["images"], ("id", *shape), "ground truth, images")
+    images = [dict(zip(("id", *shape), values, strict=True)) for values in zip(*columns, strict=True)]
+    (names,) = _columns(truth["categories"], ("id",), "ground truth, categories")
+    where, entries = "ground truth, annotations", truth["annotations"]
+    image_ids, category_ids, areas, geometry = _columns(
+        entries, ("image_id", "category_id", "area", _GEOMETRY[kind]), where
+    )
+    objects = _True(
+        images,
+        [{"id": name, "name": str(name)} for name in names],
+        image_ids,
+        category_ids,
+        areas,
+        [int(entry.get("iscrowd", 0)) for entry in entries],
+        geometry,
+    )
+    _check_ids(objects, objects, where)
     if kind == "segm":
-        _check_outlines(annotations, where)
-    plain["annotations"] = [
-        {**annotation, "id": number, "iscrowd": int(source.get("iscrowd", 0))}
-        for number, (annotation, source) in enumerate(
-            zip(annotations, truth["annotations"], strict=True), start=1
-        )
-    ]
-    return plain
+        _check_outlines(geometry, where)
+    return objects
 
 
-def _plain_results(truth: dict[str, Any], results: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
-    """The results with the one geometry that counts, in fresh dicts and in the order given."""
+def _found_objects(objects: _True, results: list[dict[str, Any]], kind: Kind) -> _Found:
     where = "results"
-    plain = _pick(results, ("image_id", "category_id", "score", _GEOMETRY[kind]), where)
-    _check_ids(plain, truth, where)
-    scores = np.array([entry["score"] for entry in plain], dtype=np.float64)
-    if not np.isfinite(scores).all():
-        number = int(np.isfinite(scores).argmin())
+    image_ids, category_ids, scores, geometry = _columns(
+        results, ("image_id", "category_id", "score", _GEOMETRY[kind]), where
+    )
+    found = _Found(image_ids, category_ids, np.array(scores, dtype=np.float64), geometry)
+    _check_ids(found, objects, where)
+    finite = np.isfinite(found.scores)
+    if not finite.all():
+        number = int(finite.argmin())
         raise InputError(f"{where}[{number}]: the score is {scores[number]}; give a finite number")
     if kind == "segm":
-        sizes = {image["id"]: [image["height"], image["width"]] for image in truth["images"]}
-        for number, entry in enumerate(plain):
-            size = entry["segmentation"]["size"]
-            if list(size) != sizes[entry["image_id"]]:
-                raise InputError(
-                    f"{where}[{number}]: the mask is {size} but image {entry['image_id']} is "
-                    f"{sizes[entry['image_id']]} (height, width); give masks at the image's size"
-                )
-    return plain
+        _check_sizes(found, objects, where)
+    return found
 
 
 def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
@@ -256,31 +313,49 @@ def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
         raise InputError(f"{flag}: {value!r} is unknown; choose one of {', '.join(choices)}")
 
 
-def _pick(entries: list[dict[str, Any]], fields: tuple[str, ...], where: str) -> list[dict[str, Any]]:
-    """Fresh dicts of the named fields alone."""
+def _columns(entries: list[dict[str, Any]], fields: tuple[str, ...], where: str) -> list[list[Any]]:
+    """The named fields of all entries, one list a field."""
     try:
-        return [{field: entry[field] for field in fields} for entry in entries]
+        return [[entry[field] for entry in entries] for field in fields]
     except KeyError as missing:
         number = next(n for n, entry in enumerate(entries) if missing.args[0] not in entry)
         raise InputError(f"{where}[{number}]: the field {missing} is missing; add it") from None
 
 
-def _check_ids(entries: list[dict[str, Any]], truth: dict[str, Any], where: str) -> None:
-    for field, listed in (("image_id", "images"), ("category_id", "categories")):
-        known = {entry["id"] for entry in truth[listed]}
-        unknown = {entry[field] for entry in entries} - known
+def _check_ids(given: _True | _Found, objects: _True, where: str) -> None:
+    """That image and category of each object given are among the ground truth's own."""
+    for field, ids, listed, owners in (
+        ("image_id", given.image_ids, "images", objects.images),
+        ("category_id", given.category_ids, "categories", objects.categories),
+    ):
+        unknown = set(ids) - {owner["id"] for owner in owners}
         if unknown:
-            number, entry = next((n, entry) for n, entry in enumerate(entries) if entry[field] in unknown)
+            number, value = next((n, value) for n, value in enumerate(ids) if value in unknown)
             raise InputError(
-                f"{where}[{number}]: {field} {entry[field]} is not among the ground truth's {listed}; "
+                f"{where}[{number}]: {field} {value} is not among the ground truth's {listed}; "
                 "use the ground truth these entries were made for"
             )
 
 
-def _check_outlines(annotations: list[dict[str, Any]], where: str) -> None:
+def _check_sizes(found: _Found, objects: _True, where: str) -> None:
+    """That each mask is of its image's size."""
+    sizes = {image["id"]: [image["height"], image["width"]] for image in objects.images}
+    given = [code["size"] for code in found.geometry]
+    expected = [sizes[image_id] for image_id in found.image_ids]
+    # All at once first: one by one takes longer than all the other checks.
+    if given == expected:
+        return
+    for number, (size, image_size) in enumerate(zip(given, expected, strict=True)):
+        if list(size) != image_size:
+            raise InputError(
+                f"{where}[{number}]: the mask is {size} but image {found.image_ids[number]} is "
+                f"{image_size} (height, width); give masks at the image's size"
+            )
+
+
+def _check_outlines(outlines: list[Any], where: str) -> None:
     """An RLE, or polygons of three points or more; the engines part ways on anything else."""
-    for number, annotation in enumerate(annotations):
-        outline = annotation["segmentation"]
+    for number, outline in enumerate(outlines):
         if isinstance(outline, dict):
             continue
         if not outline or any(len(polygon) < 6 or len(polygon) % 2 for polygon in outline):
