@@ -1,7 +1,4 @@
-"""RoIAlign along one axis of a large map: which cells each bin takes from, and how much.
-
-``bin_pooling`` gathers by it, and ``window_pooling`` scatters the gradient.
-"""
+"""RoIAlign along one axis of a map: which cells each bin takes from, and how much."""
 
 from dataclasses import dataclass
 
@@ -17,18 +14,18 @@ class Bins:
     """The bins of n RoIs along one axis.
 
     Attributes:
-        cells: (n, bins, longest) int32, in the map.
-        weights: (n, bins, longest) float, 0 where a bin takes from fewer.
-        needed: (n,) the cells that the longest bin of a RoI takes from.
+        first: (n, bins) int32, the first cell a bin takes from.
+        count: (n, bins) int32, how many it takes from, side by side.
+        weights: (n, bins, longest) float, what it takes of them.
     """
 
-    cells: Int[Tensor, "n bins longest"]
+    first: Int[Tensor, "n bins"]
+    count: Int[Tensor, "n bins"]
     weights: Float[Tensor, "n bins longest"]
-    needed: Int[Tensor, " n"]
 
     def of(self, places: Int[Tensor, " m"]) -> "Bins":
         """Those of some RoIs."""
-        return Bins(self.cells[places], self.weights[places], self.needed[places])
+        return Bins(self.first[places], self.count[places], self.weights[places])
 
 
 def bins_along(
@@ -51,11 +48,9 @@ def bins_along(
     # A sample lies between this cell and the next.
     below = at.floor().minimum((end - 1).clamp(min=0)).long()
     first = torch.where(used, below, end).amin(dim=2, keepdim=True)
-    span = torch.where(used, below + 2, 0).amax(dim=2, keepdim=True) - first
+    span = (torch.where(used, below + 2, 0).minimum(end + 1).amax(dim=2, keepdim=True) - first).clamp(min=0)
     longest = max(int(span.max()), 2) if len(span) else 2
     place, upper = (below - first).clamp(0, longest - 2), (at - below) * share
     weights = low.new_zeros(*first.shape[:2], longest).scatter_add_(2, place, share - upper)
     weights.scatter_add_(2, place + 1, upper)
-    return Bins(
-        (first + torch.arange(longest)).minimum(end).int(), weights, span.amax(dim=(1, 2)).clamp(min=1)
-    )
+    return Bins(first.squeeze(2).int(), span.squeeze(2).int(), weights)

@@ -69,16 +69,18 @@ class MaskHead(nn.Module):
         bias, last_bias = self.upsample.bias, self.conv_logits.bias
         assert bias is not None
         assert last_bias is not None
+        training = torch.is_grad_enabled()
         four_bias, channel = bias.repeat(4), self.conv_logits.weight[labels, :, 0, 0]
 
         def logits_of(some: Tensor, channel: Tensor) -> Tensor:
-            pixels = F.relu(F.linear(some, four, four_bias), inplace=True)
+            # In place the gradient of a view, which a linear layer's result is, would be copied three times.
+            pixels = F.relu(F.linear(some, four, four_bias), inplace=not training)
             return torch.bmm(pixels.view(len(some), 4 * height * columns, width), channel[..., None])
 
         # With four times the channels a few RoIs still fit in the cache, all of them don't. In training all
         # are kept for the backward pass anyway.
         numbers = 4 * width * height * columns
-        at_once = max(n, 1) if torch.is_grad_enabled() else max(_NUMBERS_AT_ONCE // numbers, 1)
+        at_once = max(n, 1) if training else max(_NUMBERS_AT_ONCE // numbers, 1)
         parts = [logits_of(*of) for of in zip(cells.split(at_once), channel.split(at_once), strict=True)]
         out = torch.cat(parts).squeeze(2).float() + last_bias[labels, None]
         placed = out.view(n, height, columns, 2, 2).transpose(2, 3)

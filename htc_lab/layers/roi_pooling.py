@@ -13,8 +13,9 @@ from htc_lab.layers.separable_pooling import pool_levels_separably
 from htc_lab.structures import RoIs
 from htc_lab.transfer import fetch, send
 
-# Cells of a map up to which it is quicker to take the whole of it than what lies under each RoI.
-_SMALL_MAP = 64 * 64
+# Numbers in a map, cells times channels, up to which it is quicker to take the whole of it than what lies
+# under each RoI: half a megabyte, which the cache holds.
+_SMALL_MAP = 2**17
 
 
 def pool(
@@ -51,7 +52,7 @@ def _on_cpu(feature: Tensor) -> bool:
 
 def _quicker(levels: list[Tensor]) -> Callable[..., Tensor]:
     """Of the two ways on a CPU, where torchvision's kernel is slow, above all backwards."""
-    small = max(level.shape[-2] * level.shape[-1] for level in levels) <= _SMALL_MAP
+    small = max(level[0].numel() for level in levels) <= _SMALL_MAP
     return pool_levels_separably if small else pool_bins
 
 
