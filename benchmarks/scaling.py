@@ -6,7 +6,7 @@ Writes curves (``scaling.png``) and a table with what grows how (``scaling.md``)
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,16 @@ def _inference(config: ModelConfig, side: int, options: Options, batch: int = 1)
     return _point(lambda: model.predict(images), parts_of(model), options)
 
 
+@torch.no_grad()
+def _proposals(config: ModelConfig, most: int, options: Options) -> tuple[float, Point]:
+    """How many there are and what they cost, on the largest picture: a small one has few."""
+    config = dataclasses.replace(config, rpn=dataclasses.replace(config.rpn, test_after_nms=most))
+    side = max(options.sides)
+    model = build_model(sized(config, side, side * 4 // 3), seed=0).eval().to(options.device)
+    features = model.encode([picture(side, side * 4 // 3, 0)])
+    return float(len(model.propose(features).rois)), _inference(config, side, options)
+
+
 def _training(count: int, options: Options) -> Point:
     step = train_step.Step(
         train_step.Options(
@@ -141,9 +151,6 @@ def curves(options: Options) -> list[Curve]:
     """Measure all of them."""
     config = preset(options.preset)
 
-    def with_proposals(n: int) -> ModelConfig:
-        return dataclasses.replace(config, rpn=dataclasses.replace(config.rpn, test_after_nms=n))
-
     def with_detections(n: int) -> ModelConfig:
         return dataclasses.replace(config, cascade=dataclasses.replace(config.cascade, max_detections=n))
 
@@ -157,9 +164,7 @@ def curves(options: Options) -> list[Curve]:
     by_side = curve("image size", "pixels", options.sides, lambda n: _inference(config, n, options))
     return [
         dataclasses.replace(by_side, x=[float(n * (n * 4 // 3)) for n in options.sides]),
-        curve(
-            "proposals", "an image", options.proposals, lambda n: _inference(with_proposals(n), side, options)
-        ),
+        Curve("proposals", "an image", *_columns(_proposals(config, n, options) for n in options.proposals)),
         curve(
             "detections",
             "an image",
@@ -175,9 +180,14 @@ def curves(options: Options) -> list[Curve]:
     ]
 
 
+def _columns(pairs: Iterable[tuple[float, Point]]) -> tuple[list[float], list[Point]]:
+    x, points = zip(*pairs, strict=True)
+    return list(x), list(points)
+
+
 def _reading(options: Options) -> tuple[list[float], list[Point]]:
     """Seconds an image, of the loader alone."""
-    asked = data_loading.Options(images=options.images, steps=options.images // 4, batch=4)
+    asked = data_loading.Options(images=options.images, steps=options.images // 4, batch=4, size=options.side)
     with tempfile.TemporaryDirectory() as folder:
         _, schedule, dataset = data_loading.material(asked, Path(folder) / "scenes")
         points = [{TOTAL: 1 / data_loading.loader_rate(dataset, schedule, n)} for n in options.workers]
@@ -213,22 +223,31 @@ def table(found: list[Curve]) -> str:
 
 
 def draw(found: list[Curve], path: Path) -> None:
-    """The curves, one panel each, both axes logarithmic."""
+    """The curves, one panel each; both axes are logarithmic but where a curve begins at none."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(15, 7.5), layout="constrained")
     axes = figure.subplots(2, 4).flatten()
     names = sorted({part for curve in found for part in curve.parts()} - {TOTAL})
-    styles = {name: f"C{i % 10}" for i, name in enumerate(names)} | {TOTAL: "black"}
+    # Of this map's pairs the dark ones first: there are more parts than the ten usual colours.
+    colours = colormaps["tab20"].colors[::2] + colormaps["tab20"].colors[1::2]
+    styles = dict(zip(names, colours, strict=False)) | {TOTAL: "black"}
     for axis, curve in zip(axes, found, strict=False):
         for part in curve.parts():
             width = 2.5 if part == TOTAL else 1.3
             axis.plot(curve.x, curve.seconds(part), "o-", color=styles[part], label=part, lw=width, ms=4)
-        axis.set_yscale("log")
         if min(curve.x) > 0:
             axis.set_xscale("log")
+            axis.set_yscale("log")
+            # A curve may stay within a power of ten.
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()
+        else:
+            axis.set_ylim(bottom=0)
         axis.set_xticks(curve.x, [f"{x:,.0f}" for x in curve.x])
-        axis.minorticks_off()
         axis.set_title(curve.title)
         axis.set_xlabel(curve.unit)
         axis.set_ylabel("seconds")
