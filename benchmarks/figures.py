@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def seconds_of(run: Callable[[], Any], device: str = "cpu") -> float:
@@ -19,6 +20,13 @@ def seconds_of(run: Callable[[], Any], device: str = "cpu") -> float:
     run()
     wait_for(device)
     return time.perf_counter() - began
+
+
+def gflop_of(run: Callable[[], Any]) -> float:
+    """Floating-point operations of a call's products and convolutions, in thousands of millions."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return round(counter.get_total_flops() / 1e9, 1)
 
 
 def wait_for(device: str) -> None:

@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.figures import peak_gb, seconds_of, show, summary
+from benchmarks.figures import gflop_of, peak_gb, seconds_of, show, summary
 from benchmarks.machine import convolution_rate
 from benchmarks.parts import Parts, parts_of
 from benchmarks.peers import Peer, Task, against, peers_at_hand
@@ -83,9 +82,8 @@ def measure(options: Options) -> dict[str, Any]:
         figures = summary(times)
         compared = against(figures, peers)
     # The network's multiplications, of which Winograd's way leaves out some.
-    with written_out(), FlopCounterMode(display=False) as counter:
-        ours()
-    gflop = counter.get_total_flops() / 1e9
+    with written_out():
+        gflop = gflop_of(ours)
     rate = convolution_rate(options.device, torch.bfloat16 if half else torch.float32)
     return {
         "preset": options.preset,
@@ -94,7 +92,7 @@ def measure(options: Options) -> dict[str, Any]:
         "detections": len(found),
         **figures,
         **compared,
-        "gflop": round(gflop, 1),
+        "gflop": gflop,
         "convolution_gflop_per_s": round(rate, 1),
         "share_of_convolution_rate": round(gflop / figures["seconds"] / rate, 3),
         "parts": by_part,

@@ -50,6 +50,7 @@ class Peer:
         who: "torchvision" or "mmdet".
         times: seconds of each turn.
         peak_gb: its largest memory.
+        gflop: of a turn, as far as torch counts them.
     """
 
     def __init__(self, who: str, task: Task) -> None:
@@ -65,7 +66,7 @@ class Peer:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._answer()
+        self.gflop: float = self._answer()["gflop"]
 
     def __enter__(self) -> "Peer":
         return self
@@ -87,8 +88,8 @@ class Peer:
         self.peak_gb = answer["peak_gb"]
 
     def figures(self) -> dict[str, Any]:
-        """``seconds``, ``spread`` and ``peak_gb``."""
-        return {**summary(self.times), "peak_gb": self.peak_gb}
+        """``seconds``, ``spread``, ``peak_gb`` and ``gflop``."""
+        return {**summary(self.times), "peak_gb": self.peak_gb, "gflop": self.gflop}
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

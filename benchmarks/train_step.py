@@ -14,8 +14,9 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks.figures import peak_gb, seconds_of, show, summary
+from benchmarks.figures import gflop_of, peak_gb, seconds_of, show, summary
 from benchmarks.inference import sized
+from benchmarks.machine import convolution_rate
 from benchmarks.parts import Parts, parts_of
 from benchmarks.peers import Peer, Task, against, peers_at_hand
 from benchmarks.pictures import objects, picture, proposals_near
@@ -123,7 +124,7 @@ def _propose_also(model: HybridTaskCascade, near: list[Tensor]) -> None:
 def measure(options: Options) -> dict[str, Any]:
     """Run the benchmark: figures by name."""
     step = Step(options)
-    step()
+    gflop = gflop_of(step)
     times = []
     with ExitStack() as stack:
         task = Task(
@@ -148,6 +149,7 @@ def measure(options: Options) -> dict[str, Any]:
             watched = [seconds_of(step, options.device) for _ in range(options.repeats)]
         figures = summary(times)
         compared = against(figures, peers)
+    rate = convolution_rate(options.device, torch.bfloat16 if step.half else torch.float32)
     return {
         "preset": options.preset,
         "size": [options.height, options.width],
@@ -158,6 +160,9 @@ def measure(options: Options) -> dict[str, Any]:
         "loss": round(sum(float(v.detach()) for n, v in step.losses.items() if "loss" in n), 4),
         **figures,
         **compared,
+        "gflop": gflop,
+        "convolution_gflop_per_s": round(rate, 1),
+        "share_of_convolution_rate": round(gflop / figures["seconds"] / rate, 3),
         "parts": parts.shares(options.repeats, sum(watched) / options.repeats),
         "peak_gb": peak,
         "machine": describe_machine(),

@@ -41,7 +41,8 @@ def test_inference_by_parts(precision: str) -> None:
 def test_training_step_by_parts() -> None:
     options = train_step.Options(**SMALL, batch=2, objects=3, on_objects=20)
     figures = _as_json(train_step.measure(options))
-    assert {*EVERYWHERE, "spread", "loss", "peak_gb"} <= figures.keys()
+    assert {*EVERYWHERE, "spread", "loss", "gflop", "share_of_convolution_rate", "peak_gb"} <= figures.keys()
+    assert figures["gflop"] > 0.1
     assert figures["parts"].keys() == FORWARD | {MATCHING, "losses", "backward"}
     assert figures["loss"] == train_step.measure(options)["loss"]
 
@@ -149,6 +150,7 @@ def test_a_peer_has_a_process_of_its_own(work: Any) -> None:
     assert len(peer.times) == 2
     assert compared["vs_torchvision"] == pytest.approx(2.0 / peer.figures()["seconds"], abs=2e-3)
     assert compared["peers"]["torchvision"]["peak_gb"] > 0.2
+    assert compared["peers"]["torchvision"]["gflop"] > 1
 
 
 def test_a_peer_that_ends_is_told() -> None:
