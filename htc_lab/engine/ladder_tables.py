@@ -108,11 +108,8 @@ def cost_markdown(
     """
     first = next(iter(rungs))
     base, machine = costs["rungs"][first], costs["machine"]
-    where = (
-        machine["gpu"]
-        if machine["gpu"] != "none"
-        else f"{machine['processor']}, {machine['threads']} threads"
-    )
+    threads = "one thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    where = machine["gpu"] if machine["gpu"] != "none" else f"{machine['processor']}, {threads}"
     lines = [
         "| rung | mask AP over the first | M parameters | s a training step | × | ms a test image | × "
         "| GB in training |",
