@@ -16,6 +16,7 @@ import contextlib
 import io
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Literal, NamedTuple, get_args
 
 import hotcoco
@@ -163,7 +164,7 @@ class _True(NamedTuple):
     categories: list[dict[str, Any]]
     image_ids: list[int]
     category_ids: list[int]
-    areas: list[float]
+    areas: np.ndarray
     crowds: list[int]
     geometry: list[Any]
 
@@ -282,13 +283,15 @@ def _true_objects(truth: dict[str, Any], kind: Kind) -> _True:
         [{"id": name, "name": str(name)} for name in names],
         image_ids,
         category_ids,
-        areas,
+        _finite(areas, "area", where),
         [int(entry.get("iscrowd", 0)) for entry in entries],
         geometry,
     )
     _check_ids(objects, objects, where)
     if kind == "segm":
         _check_outlines(geometry, where)
+    else:
+        _check_boxes(geometry, where)
     return objects
 
 
@@ -297,14 +300,12 @@ def _found_objects(objects: _True, results: list[dict[str, Any]], kind: Kind) ->
     image_ids, category_ids, scores, geometry = _columns(
         results, ("image_id", "category_id", "score", _GEOMETRY[kind]), where
     )
-    found = _Found(image_ids, category_ids, np.array(scores, dtype=np.float64), geometry)
+    found = _Found(image_ids, category_ids, _finite(scores, "score", where), geometry)
     _check_ids(found, objects, where)
-    finite = np.isfinite(found.scores)
-    if not finite.all():
-        number = int(finite.argmin())
-        raise InputError(f"{where}[{number}]: the score is {scores[number]}; give a finite number")
     if kind == "segm":
         _check_sizes(found, objects, where)
+    else:
+        _check_boxes(geometry, where)
     return found
 
 
@@ -337,10 +338,51 @@ def _check_ids(given: _True | _Found, objects: _True, where: str) -> None:
             )
 
 
+def _finite(values: list[Any], field: str, where: str) -> np.ndarray:
+    """As float64; each must be a finite number."""
+    try:
+        numbers = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([value if isinstance(value, Real) else np.nan for value in values])
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        number = next(n for n, value in enumerate(numbers) if np.ndim(value) or not np.isfinite(value))
+        raise InputError(f"{where}[{number}]: the {field} is {values[number]!r:.80}; give a finite number")
+    return numbers
+
+
+def _check_boxes(boxes: list[Any], where: str) -> None:
+    """Four finite numbers each."""
+    try:
+        good = np.isfinite(_boxes(boxes)).all() and all(len(box) == 4 for box in boxes)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        number = next(n for n, box in enumerate(boxes) if not _is_box(box))
+        raise InputError(
+            f"{where}[{number}]: 'bbox' is {boxes[number]!r:.80}; "
+            "give four finite numbers: x, y, width, height"
+        )
+
+
+def _is_box(box: Any) -> bool:
+    try:
+        return np.array(box, dtype=np.float64).shape == (4,) and bool(np.isfinite(box).all())
+    except (TypeError, ValueError):
+        return False
+
+
 def _check_sizes(found: _Found, objects: _True, where: str) -> None:
     """That each mask is of its image's size."""
     sizes = {image["id"]: [image["height"], image["width"]] for image in objects.images}
-    given = [code["size"] for code in found.geometry]
+    try:
+        given = [code["size"] for code in found.geometry]
+    except (TypeError, KeyError, IndexError):
+        number = next(
+            n for n, code in enumerate(found.geometry) if not (isinstance(code, dict) and "size" in code)
+        )
+        raise InputError(
+            f"{where}[{number}]: 'segmentation' is no RLE with a 'size'; encode the mask with encode_masks"
+        ) from None
     expected = [sizes[image_id] for image_id in found.image_ids]
     # All at once first: one by one takes longer than all the other checks.
     if given == expected:

@@ -295,10 +295,27 @@ def test_broken_entries_are_an_input_error(truth: dict[str, Any], engine: str) -
     def with_result(**changes: object) -> list[dict[str, Any]]:
         return [results[0], {**results[1], **changes}]
 
-    with pytest.raises(InputError, match=r"results\[1\]: the score is nan"):
-        evaluate(truth, with_result(score=math.nan), "bbox", engine)
+    for score in (math.nan, -math.inf, None, "high", [0.5]):
+        with pytest.raises(InputError, match=r"results\[1\]: the score is .*; give a finite number"):
+            evaluate(truth, with_result(score=score), "bbox", engine)
+    with pytest.raises(InputError, match=r"results\[0\]: the score is \[0.5\]; give a finite number"):
+        evaluate(truth, [{**results[0], "score": [0.5]}], "bbox", engine)
+    with pytest.raises(InputError, match=r"annotations\[0\]: the area is None; give a finite number"):
+        evaluate({**truth, "annotations": [{**truth["annotations"][0], "area": None}]}, [], "bbox", engine)
     with pytest.raises(InputError, match=r"results\[1\]: the mask is \[3, 4\]"):
         evaluate(truth, with_result(segmentation=rectangle(3, 4, 0, 0, 1, 1)), "segm", engine)
+    for box in ([1, 2, 3], [1, 2, 3, math.inf], [1, 2, 3, "4 px"], None, [[1, 2, 3, 4]]):
+        with pytest.raises(InputError, match=r"results\[1\]: 'bbox' is .*; give four finite numbers"):
+            evaluate(truth, with_result(bbox=box), "bbox", engine)
+        annotations = [{**truth["annotations"][0], "bbox": box}]
+        with pytest.raises(InputError, match=r"annotations\[0\]: 'bbox' is"):
+            evaluate({**truth, "annotations": annotations}, results, "bbox", engine)
+    # Together as many numbers as two boxes have.
+    with pytest.raises(InputError, match=r"results\[0\]: 'bbox' is"):
+        evaluate(truth, [{**result, "bbox": [1, 2]} for result in results[:4]], "bbox", engine)
+    for code in (None, [[1, 2, 3, 4, 5, 6]], {"counts": "1"}):
+        with pytest.raises(InputError, match=r"results\[1\]: 'segmentation' is no RLE with a 'size'"):
+            evaluate(truth, with_result(segmentation=code), "segm", engine)
     boxes_only = [
         {key: value for key, value in result.items() if key != "segmentation"} for result in results
     ]
