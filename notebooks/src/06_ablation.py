@@ -14,7 +14,7 @@
 #
 # | `size` | steps a rung | test pictures | two cores, no GPU |
 # |---|---|---|---|
-# | `"quick"` | 260 | 200 | about ten minutes |
+# | `"quick"` | 260 | 200 | five to ten minutes |
 # | `"classroom"` | 1000 | 1000 | about three quarters of an hour |
 #
 # With `data = "path/to/folder"` the same ladder is trained on your own pictures (lesson 07 says what the
