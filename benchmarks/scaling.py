@@ -22,7 +22,7 @@ from benchmarks.parts import Parts, parts_of
 from benchmarks.pictures import picture
 from htc_lab.config import ModelConfig
 from htc_lab.engine.machine import describe_machine
-from htc_lab.model import build_model
+from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.presets import preset
 
 # Of a curve's largest total; parts below it are noise to the reader.
@@ -115,9 +115,13 @@ def _point(run: Callable[[], Any], watched: list[tuple[str, Any, str]], options:
     return min(points, key=lambda point: point[TOTAL])
 
 
+def _model(config: ModelConfig, side: int, options: Options) -> HybridTaskCascade:
+    return build_model(sized(config, side, side * 4 // 3), seed=0).eval().to(options.device)
+
+
 @torch.no_grad()
 def _inference(config: ModelConfig, side: int, options: Options, batch: int = 1) -> Point:
-    model = build_model(sized(config, side, side * 4 // 3), seed=0).eval().to(options.device)
+    model = _model(config, side, options)
     images = [picture(side, side * 4 // 3, i) for i in range(batch)]
     return _point(lambda: model.predict(images), parts_of(model), options)
 
@@ -127,9 +131,9 @@ def _proposals(config: ModelConfig, most: int, options: Options) -> tuple[float,
     """How many there are and what they cost, on the largest picture: a small one has few."""
     config = dataclasses.replace(config, rpn=dataclasses.replace(config.rpn, test_after_nms=most))
     side = max(options.sides)
-    model = build_model(sized(config, side, side * 4 // 3), seed=0).eval().to(options.device)
-    features = model.encode([picture(side, side * 4 // 3, 0)])
-    return float(len(model.propose(features).rois)), _inference(config, side, options)
+    model, images = _model(config, side, options), [picture(side, side * 4 // 3)]
+    count = len(model.propose(model.encode(images)).rois)
+    return float(count), _point(lambda: model.predict(images), parts_of(model), options)
 
 
 def _training(count: int, options: Options) -> Point:

@@ -14,7 +14,8 @@ from hotcoco import mask as rle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from htc_lab.engine.evaluate import STATISTICS, _one_of, coco_results, encode_masks, evaluate, match_images
+from htc_lab.engine.evaluate import STATISTICS, coco_results, encode_masks, evaluate, match_images
+from htc_lab.engine.evaluation_input import check_choice
 from htc_lab.errors import InputError
 from htc_lab.structures import Detections
 
@@ -333,7 +334,7 @@ def test_broken_entries_are_an_input_error(truth: dict[str, Any], engine: str) -
 def test_an_unknown_choice_is_an_input_error() -> None:
     # Asked of the check itself: under pytest a wrong Literal is stopped by the type checker before it.
     with pytest.raises(InputError, match="kind: 'keypoints' is unknown; choose one of bbox, segm"):
-        _one_of("kind", "keypoints", KINDS)
+        check_choice("kind", "keypoints", KINDS)
 
 
 @settings(max_examples=40, deadline=None)
