@@ -6,6 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -28,8 +29,8 @@ class Options:
     """Print one JSON object."""
 
 
-def main(options: Options) -> None:
-    """Measure and print."""
+def measure(options: Options) -> dict[str, Any]:
+    """Run the benchmark: figures by name."""
     config = SceneConfig(size=options.size)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -38,16 +39,16 @@ def main(options: Options) -> None:
         )
         seconds = time.perf_counter() - start
     alone = min(_seconds_of_scene(seed, config) for seed in range(20))
-    figures = {
+    return {
         "images": options.images,
         "size": options.size,
         "workers": options.workers,
         "seconds": round(seconds, 2),
+        "vs_torchvision": None,
         "images_per_second": round(options.images / seconds, 1),
         "fastest_scene_ms": round(1e3 * alone, 2),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
     }
-    show(figures, options.json)
 
 
 def _seconds_of_scene(seed: int, config: SceneConfig) -> float:
@@ -57,4 +58,5 @@ def _seconds_of_scene(seed: int, config: SceneConfig) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    options = tyro.cli(Options)
+    show(measure(options), options.json)

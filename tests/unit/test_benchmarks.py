@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import ablation, cascade, data_loading, import_time, inference, scaling, train_step
+from benchmarks import (
+    ablation,
+    cascade,
+    data_loading,
+    evaluation,
+    import_time,
+    inference,
+    scaling,
+    train_step,
+)
+from benchmarks import scenes as scenes_benchmark
 from benchmarks.figures import peak_gb, seconds_of, summary
 from benchmarks.parts import MATCHING, Parts, parts_of
 from benchmarks.peers import Peer, Task, against
@@ -64,6 +74,21 @@ def test_toggles_on_cached_features() -> None:
     assert 0 < figures["classroom"]["p50_ms"] <= figures["classroom"]["p95_ms"]
     model = build_model(CLASSROOM, seed=0)
     assert len(set(cascade.combinations(model))) == 16
+
+
+def test_evaluation_engine_beside_engine() -> None:
+    figures = _as_json(evaluation.measure(images=4, repeats=1))
+    assert figures.keys() >= EVERYWHERE
+    for kind in ("bbox", "segm"):
+        assert figures[kind]["equal"]
+        assert figures[kind]["ratio"] > 0
+    assert figures["seconds"] == figures["segm"]["seconds"]["hotcoco"]
+
+
+def test_scenes_a_second() -> None:
+    figures = _as_json(scenes_benchmark.measure(scenes_benchmark.Options(images=4, workers=1)))
+    assert figures.keys() >= EVERYWHERE
+    assert figures["images_per_second"] > 0
 
 
 def test_ladder_rung_by_rung() -> None:
