@@ -16,6 +16,7 @@ from htc_lab.layers.matching import Draws
 from htc_lab.layers.rpn import RPN
 from htc_lab.stages.semantic import IGNORED_PIXEL, counted_pixels, semantic_loss
 from htc_lab.structures import Counts, Detections, Features, Proposals, Targets
+from htc_lab.threads import share_cores
 from htc_lab.trace import StageTrace
 from htc_lab.transfer import fetch, send
 
@@ -30,6 +31,7 @@ class HybridTaskCascade(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         keep_freed_memory()
+        share_cores()
         self.config = config
         self.backbone = Backbone(config.backbone)
         self.neck = FPN(self.backbone.out_channels, config.fpn)

@@ -57,6 +57,17 @@ def claim(run: Path, wanted: dict[str, Any]) -> None:
             raise InputError(f"{path}: field '{field}' differs from what is asked for now; {mend}")
 
 
+def threads_of(run: Path) -> int | None:
+    """How many threads the run began with, so that it goes on with sums split alike; None: it doesn't say."""
+    try:
+        card = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Whatever is wrong with the file, claim() tells.
+        return None
+    threads = card.get("threads") if isinstance(card, dict) else None
+    return threads if type(threads) is int and threads > 0 else None
+
+
 def require_in_place(run: Path) -> None:
     """See that the folder is still where the training began: it must not be begun anew by a checkpoint.
 

@@ -28,12 +28,13 @@ from htc_lab.engine.checkpoint import CHECKPOINT, fill, load, read_run, save_run
 from htc_lab.engine.distributed import ALONE, SharedError, Team
 from htc_lab.engine.memory import memory_explained
 from htc_lab.engine.pretrained import pretrained_weights
-from htc_lab.engine.run_folder import RunLog, claim, note_parts, require_in_place, tidy
+from htc_lab.engine.run_folder import RunLog, claim, note_parts, require_in_place, threads_of, tidy
 from htc_lab.engine.run_lock import only_here
 from htc_lab.engine.step import GradientStep
 from htc_lab.engine.stopping import stopping_between_steps
 from htc_lab.errors import InputError
 from htc_lab.model import HybridTaskCascade, build_model
+from htc_lab.threads import on_free_cores
 
 # What SGD and AdamW remember of each weight.
 _STATE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
@@ -124,6 +125,8 @@ def train(
             written.
     """
     with ExitStack() as lock:
+        if team.size == 1 and options.device == "cpu":
+            lock.enter_context(on_free_cores(threads_of(run)))
         with team.together():
             _check(config, schedule, dataset, options, team)
             if team.first:
@@ -278,6 +281,7 @@ def _asked(
         "init": None if options.init is None else str(options.init),
         "data": str(dataset.split.coco.path),
         "images": len(dataset),
+        "threads": torch.get_num_threads(),
         "class_names": list(dataset.class_names),
         "about": options.about or {},
     }
