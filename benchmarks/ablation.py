@@ -15,10 +15,10 @@ import tyro
 
 from benchmarks.figures import peak_gb, seconds_of, show
 from benchmarks.parts import Parts
-from htc_lab.engine import ablation as ablation_module
-from htc_lab.engine import run_evaluation
-from htc_lab.engine.ablation import Ladder, open_ladder
-from htc_lab.engine.machine import describe_machine
+from htc_lab.ablation import ladder as ablation_module
+from htc_lab.ablation import run_evaluation
+from htc_lab.ablation.ladder import Ladder, open_ladder
+from htc_lab.measured_on import describe_machine
 
 _WATCHED: list[tuple[str, Any, str]] = [
     ("train", ablation_module, "train"),

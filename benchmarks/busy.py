@@ -31,10 +31,10 @@ from benchmarks.figures import show
 from benchmarks.pictures import picture
 from benchmarks.train_step import Options as StepOptions
 from benchmarks.train_step import Step
+from htc_lab.checkpoint.files import load, shipped_models
 from htc_lab.course.scenes import classroom_samples
-from htc_lab.engine.checkpoint import load, shipped_models
-from htc_lab.engine.machine import describe_machine
 from htc_lab.explorer.runs import run_models
+from htc_lab.measured_on import describe_machine
 from htc_lab.presets import preset
 from htc_lab.threads import on_free_cores, share_cores
 

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from benchmarks.figures import peak_gb, seconds_of, show, summary
 from benchmarks.pictures import picture
+from htc_lab.checkpoint.files import load
 from htc_lab.config import HTC, Toggles
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.data.transforms import resize_image
-from htc_lab.engine.checkpoint import load
-from htc_lab.engine.machine import describe_machine
+from htc_lab.measured_on import describe_machine
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.presets import preset
 

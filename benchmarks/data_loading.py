@@ -18,17 +18,17 @@ from typing import Any
 import tyro
 
 from benchmarks.figures import show
+from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.config import ModelConfig, Schedule
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
-from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.data.write_scenes import write_classroom
-from htc_lab.engine.ablation import config_for, train_dataset
-from htc_lab.engine.batches import BatchOfStep, batches
-from htc_lab.engine.machine import describe_machine
-from htc_lab.engine.train import TrainOptions, train
+from htc_lab.measured_on import describe_machine
 from htc_lab.presets import preset, schedule_of
+from htc_lab.train.batches import BatchOfStep, batches
+from htc_lab.train.loop import TrainOptions, train
 
 
 @dataclass

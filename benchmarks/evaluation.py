@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from htc_lab.engine.evaluate import Engine, Kind, encode_masks, evaluate
+from htc_lab.evaluate.coco_ap import Engine, Kind, encode_masks, evaluate
 
 SIDE = 256
 CATEGORIES = 8

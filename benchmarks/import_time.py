@@ -13,7 +13,7 @@ from typing import Any
 import tyro
 
 from benchmarks.figures import show, summary
-from htc_lab.engine.machine import describe_machine
+from htc_lab.measured_on import describe_machine
 
 _STARTS = {
     "python": ["-c", "pass"],

@@ -14,14 +14,14 @@ from typing import Any, Literal
 import torch
 import tyro
 
+from benchmarks.convolution_rate import convolution_rate
 from benchmarks.figures import gflop_of, peak_gb, seconds_of, show, summary
-from benchmarks.machine import convolution_rate
 from benchmarks.parts import Parts, parts_of
 from benchmarks.peers import Peer, Task, against, peers_at_hand
 from benchmarks.pictures import picture
 from htc_lab.config import ModelConfig
-from htc_lab.engine.machine import describe_machine
-from htc_lab.layers.convolution import written_out
+from htc_lab.layers.cpu.fused_convolution import written_out
+from htc_lab.measured_on import describe_machine
 from htc_lab.model import build_model
 from htc_lab.presets import preset
 

@@ -20,9 +20,9 @@ from PIL import Image
 
 from benchmarks.memory import Growth, mib_of
 from htc_lab.course.scenes import classroom_samples
-from htc_lab.engine.machine import describe_machine
 from htc_lab.explorer.bits import ALL_BITS, OffMeans
 from htc_lab.explorer.state import ExplorerState
+from htc_lab.measured_on import describe_machine
 
 _WAIT = 600.0
 _SIZES = ((480, 360), (640, 480), (800, 600), (512, 512), (360, 480))

@@ -21,7 +21,7 @@ from benchmarks.inference import sized
 from benchmarks.parts import Parts, parts_of
 from benchmarks.pictures import picture
 from htc_lab.config import ModelConfig
-from htc_lab.engine.machine import describe_machine
+from htc_lab.measured_on import describe_machine
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.presets import preset
 

@@ -11,8 +11,8 @@ from typing import Any
 import tyro
 
 from benchmarks.figures import show
-from htc_lab.data.scenes import SceneConfig, make_scene
-from htc_lab.data.write_scenes import write_classroom
+from htc_lab.data.classroom.scenes import SceneConfig, make_scene
+from htc_lab.data.classroom.tree import write_classroom
 
 
 @dataclass

@@ -14,13 +14,13 @@ import torch
 import tyro
 from torch import Tensor
 
+from benchmarks.convolution_rate import convolution_rate
 from benchmarks.figures import gflop_of, peak_gb, seconds_of, show, summary
 from benchmarks.inference import sized
-from benchmarks.machine import convolution_rate
 from benchmarks.parts import Parts, parts_of
 from benchmarks.peers import Peer, Task, against, peers_at_hand
 from benchmarks.pictures import objects, picture, proposals_near
-from htc_lab.engine.machine import describe_machine
+from htc_lab.measured_on import describe_machine
 from htc_lab.model import HybridTaskCascade, build_model, total_loss
 from htc_lab.presets import preset
 from htc_lab.structures import Proposals, RoIs, Targets

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from htc_lab.data.check import check_data
-from htc_lab.endings import one_line
+from htc_lab.data.check.folder import check_data
+from htc_lab.one_line_errors import one_line
 
 SplitName = Literal["train", "val", "test"]
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from htc_lab.data.released import RELEASED, get_checkpoints, released_name
-from htc_lab.endings import one_line
+from htc_lab.data.fetch.released import RELEASED, get_checkpoints, released_name
 from htc_lab.errors import InputError
+from htc_lab.one_line_errors import one_line
 
 
 def show(folder: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from htc_lab.data.coco_download import COCO_PARTS, get_coco
-from htc_lab.endings import one_line
+from htc_lab.data.fetch.coco import COCO_PARTS, get_coco
+from htc_lab.one_line_errors import one_line
 
 Part = Literal["annotations", "val2017", "stuffthingmaps", "train2017"]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import tyro
 
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.write_scenes import ensure_classroom
-from htc_lab.endings import one_line
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import ensure_classroom
+from htc_lab.one_line_errors import one_line
 
 
 def main(

@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 from htc_lab.data.coco import decode_mask
 from htc_lab.data.layout import Split, find_data, map_name
 from htc_lab.data.semantic import semantic_from_instances
-from htc_lab.endings import one_line
 from htc_lab.errors import InputError
+from htc_lab.one_line_errors import one_line
 
 
 def write_maps(split: Split, folder: Path) -> int:

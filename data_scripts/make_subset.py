@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from htc_lab.data.subset import find_splits, write_subset
-from htc_lab.endings import one_line
+from htc_lab.one_line_errors import one_line
 
 SplitName = Literal["train", "val", "test"]
 

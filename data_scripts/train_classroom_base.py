@@ -10,17 +10,17 @@ from pathlib import Path
 import tyro
 from safetensors.torch import save_file
 
+from htc_lab.ablation.ladder import config_for, train_dataset
+from htc_lab.checkpoint.pretrained import CLASSROOM_BASE
 from htc_lab.config import Schedule, parse_toggles
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import ensure_classroom
 from htc_lab.data.layout import find_data
-from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.data.write_scenes import ensure_classroom
-from htc_lab.engine.ablation import config_for, train_dataset
-from htc_lab.engine.pretrained import CLASSROOM_BASE
-from htc_lab.engine.train import TrainOptions, train
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically
 from htc_lab.presets import CLASSROOM
+from htc_lab.train.loop import TrainOptions, train
 
 
 def main(

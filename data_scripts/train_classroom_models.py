@@ -16,15 +16,15 @@ from typing import Any
 
 import tyro
 
+from htc_lab.ablation.ladder import Ladder, open_ladder
+from htc_lab.checkpoint.files import SHIPPED, load, save_model
 from htc_lab.config_json import to_dict
+from htc_lab.data.classroom.tree import GENERATOR_VERSION
 from htc_lab.data.layout import Split, map_name
-from htc_lab.data.write_scenes import GENERATOR_VERSION
-from htc_lab.engine.ablation import Ladder, open_ladder
-from htc_lab.engine.checkpoint import SHIPPED, load, save_model
-from htc_lab.engine.inference import average_precision, predict_split
-from htc_lab.engine.machine import describe_machine
 from htc_lab.errors import InputError
+from htc_lab.evaluate.inference import average_precision, predict_split
 from htc_lab.files import sha256_of
+from htc_lab.measured_on import describe_machine
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
 
 SEED = 0

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import tyro
 
-from htc_lab.engine.ablation import open_ladder
+from htc_lab.ablation.ladder import open_ladder
 from htc_lab.errors import InputError
-from htc_lab.plots.results_page import write_results
+from htc_lab.report.results_page import write_results
 
 
 def main(

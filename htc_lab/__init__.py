@@ -22,8 +22,8 @@ from htc_lab.presets import PRESETS
 
 if TYPE_CHECKING:
     from htc_lab.board.widget import Dashboard, dashboard
+    from htc_lab.checkpoint.files import load, save_model
     from htc_lab.data.dataset import read_image
-    from htc_lab.engine.checkpoint import load, save_model
     from htc_lab.explorer.explore import explore
     from htc_lab.explorer.widget import StageExplorer
     from htc_lab.interop.mmdet_checkpoint import save_mmdet
@@ -80,10 +80,10 @@ _HEAVY = {
     "config_from_mmdet": "htc_lab.interop.mmdet_config",
     "dashboard": "htc_lab.board.widget",
     "explore": "htc_lab.explorer.explore",
-    "load": "htc_lab.engine.checkpoint",
+    "load": "htc_lab.checkpoint.files",
     "read_image": "htc_lab.data.dataset",
     "save_mmdet": "htc_lab.interop.mmdet_checkpoint",
-    "save_model": "htc_lab.engine.checkpoint",
+    "save_model": "htc_lab.checkpoint.files",
     "total_loss": "htc_lab.model",
 }
 

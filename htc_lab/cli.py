@@ -20,8 +20,8 @@ from htc_lab.commands.explore import explore
 from htc_lab.commands.predict import predict
 from htc_lab.commands.reproduce import reproduce
 from htc_lab.commands.train import train
-from htc_lab.endings import one_line
 from htc_lab.files import plain
+from htc_lab.one_line_errors import one_line
 
 # On its way out the interpreter looks for garbage among all of torch's objects, which takes it a second.
 atexit.register(gc.freeze)

@@ -9,7 +9,7 @@ settings.load_profile("lab")
 
 
 # Folders whose files take minutes. Each file is one process's, so these begin first.
-_LONG = ("notebooks", "browser", "faults", "engine")
+_LONG = ("notebooks", "browser", "faults", "train", "ablation")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 
 from htc_lab.data.dataset import CocoDataset
-from htc_lab.engine.distributed import Team
-from htc_lab.engine.inference import average_precision, predict_split, truth_of
+from htc_lab.distributed import Team
 from htc_lab.errors import InputError
+from htc_lab.evaluate.inference import average_precision, predict_split, truth_of
 from htc_lab.files import plain, write_atomically
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_detections

@@ -19,9 +19,9 @@ from typing import Any
 
 import psutil
 
-from htc_lab.engine.run_lock import LOCK, is_held
 from htc_lab.errors import InputError
 from htc_lab.files import read_json, write_json
+from htc_lab.train.lock import LOCK, is_held
 
 RECORD = "process.json"
 LOG = "process.log"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.config_json import schedule_from_dict
-from htc_lab.engine.run_folder import CONFIG, METRICS
-from htc_lab.engine.train import steps_of
 from htc_lab.errors import InputError
 from htc_lab.files import read_json
+from htc_lab.train.loop import steps_of
+from htc_lab.train.run_folder import CONFIG, METRICS
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "boxes": ("loss_cls", "loss_bbox"),

@@ -7,8 +7,8 @@ from typing import Any
 
 from htc_lab.board.process import Trainer, command_of, last_words, trainer
 from htc_lab.board.reading import CURVES, Evaluation, RunReader, find_runs, thinned
-from htc_lab.engine.run_lock import is_held
 from htc_lab.files import plain
+from htc_lab.train.lock import is_held
 
 # Steps whose pace the rest is foretold by.
 _RECENT = 50

@@ -11,7 +11,7 @@ import traitlets
 from htc_lab.board.process import start, stop, wait_for_end, words_of
 from htc_lab.board.report import Place, report_of
 from htc_lab.errors import InputError
-from htc_lab.explorer.export import board_script, board_styles
+from htc_lab.web.export import board_script, board_styles
 
 _PERIOD = 1.0
 

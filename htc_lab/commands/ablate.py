@@ -12,8 +12,8 @@ from htc_lab.commands.numbers import in_range, seed_in_range
 from htc_lab.errors import InputError
 
 if TYPE_CHECKING:
-    from htc_lab.engine.ablation import Ladder
-    from htc_lab.engine.studies import Study
+    from htc_lab.ablation.ladder import Ladder
+    from htc_lab.ablation.studies import Study
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class StudyFlags:
 
     def chosen(self) -> "list[Study]":
         """The studies asked for."""
-        from htc_lab.engine.studies import STUDIES
+        from htc_lab.ablation.studies import STUDIES
 
         return [study for study in STUDIES if getattr(self, study.name)]
 
@@ -84,10 +84,10 @@ def ablate(
         layout: where things are in the data folder.
         json: print the results as one JSON object.
     """
+    from htc_lab.ablation.ladder import COSTS, ladder_folder, open_ladder
+    from htc_lab.ablation.studies import study_markdown
     from htc_lab.board.look import look_at
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.engine.ablation import COSTS, ladder_folder, open_ladder
-    from htc_lab.engine.studies import study_markdown
     from htc_lab.files import write_json
     from htc_lab.toggles import BESIDE_THE_LADDER
 
@@ -129,7 +129,7 @@ def ablate(
     ladder.take_up()
     ladder.asked = studies.chosen()
     if costs:
-        from htc_lab.engine.costs import measure_costs
+        from htc_lab.ablation.costs import measure_costs
 
         write_json(folder / COSTS, measure_costs(ladder))
     results = ladder.save()
@@ -138,7 +138,7 @@ def ablate(
     text = "\n\n".join(part for part in shown if part)
     say(f"\n{text}\n{folder}/results.json, results.md", json)
     if report:
-        from htc_lab.plots.ladder_report import write_report
+        from htc_lab.report.ladder_report import write_report
 
         rungs = [(rung, ladder.done[rung].run_folders) for rung in ladder.rungs]
         say(str(write_report(folder, rungs, ladder.truth, folder / "report")), json)

@@ -37,7 +37,7 @@ def convert(
         raise InputError(f"--out {out}: is the checkpoint itself; name another file")
     chosen = toggles_of(toggles)
 
-    from htc_lab.engine.checkpoint import load, save_model
+    from htc_lab.checkpoint.files import load, save_model
     from htc_lab.interop.mmdet_checkpoint import save_mmdet
     from htc_lab.interop.mmdet_config import config_from_mmdet
 

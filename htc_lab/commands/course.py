@@ -67,7 +67,7 @@ def _build(action: Build) -> dict[str, Any] | None:
 
 
 def _grade(action: Grade) -> dict[str, Any] | None:
-    from htc_lab.course.grading import Limits, chosen_exercises, grade_folder, write_csv, write_feedback
+    from htc_lab.course.grading.grade import Limits, chosen_exercises, grade_folder, write_csv, write_feedback
 
     in_range("seconds", action.seconds, 1e-3, LONGEST_WAIT)
     in_range("submission-seconds", action.submission_seconds, 1e-3, LONGEST_WAIT)

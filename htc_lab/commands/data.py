@@ -50,8 +50,8 @@ def data(
 ) -> dict[str, Any] | None:
     """Look at data, or make the classroom scenes."""
     if isinstance(action, Classroom):
-        from htc_lab.data.scenes import SceneConfig
-        from htc_lab.data.write_scenes import ensure_classroom
+        from htc_lab.data.classroom.scenes import SceneConfig
+        from htc_lab.data.classroom.tree import ensure_classroom
 
         in_range("size", action.size, 32, 4096)
         config = SceneConfig(size=action.size)

@@ -37,10 +37,10 @@ def evaluate(
     """
     in_range("timeout", timeout, 1e-3, LONGEST_WAIT)
 
+    from htc_lab.checkpoint.files import load
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.engine.checkpoint import load
-    from htc_lab.engine.distributed import processes
-    from htc_lab.engine.inference import average_precision, predict_split, require_objects, truth_of
+    from htc_lab.distributed import processes
+    from htc_lab.evaluate.inference import average_precision, predict_split, require_objects, truth_of
 
     with processes(device, timeout) as (team, own_device):
         with team.together():

@@ -44,11 +44,11 @@ def explore(
     require_room_for(html)
 
     from htc_lab.explorer.explore import find
-    from htc_lab.explorer.export import to_html
     from htc_lab.explorer.pack import make_pack
     from htc_lab.explorer.runs import progress_bar, run_models
     from htc_lab.explorer.state import ExplorerState, check_knobs
     from htc_lab.files import write_text
+    from htc_lab.web.export import to_html
 
     check_knobs(hide)
     start = str(ExplorerState.parse(state)) if state else ""

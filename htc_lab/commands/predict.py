@@ -44,8 +44,8 @@ def predict(
 
     from PIL import Image
 
+    from htc_lab.checkpoint.files import load
     from htc_lab.data.dataset import read_image
-    from htc_lab.engine.checkpoint import load
     from htc_lab.files import write_atomically
     from htc_lab.plots.drawing import draw_detections
 

@@ -11,7 +11,7 @@ from htc_lab.errors import InputError
 from htc_lab.preset_table import RELEASED_FIGURES, Released
 
 if TYPE_CHECKING:
-    from htc_lab.engine.reproduce import Contestant, Reproduction
+    from htc_lab.ablation.reproduce import Contestant, Reproduction
 
 PAPER = {"cascade": (42.5, 36.5), "htc": (43.2, 38.0)}
 """Box and mask AP on COCO val2017 with ResNet-50, as reported in the paper's table 2."""
@@ -59,13 +59,13 @@ def reproduce(
             "--annotations"
         )
 
+    from htc_lab.ablation.reproduce import Contestant, at_score_threshold
+    from htc_lab.ablation.reproduce import reproduce as run
+    from htc_lab.checkpoint.files import load
     from htc_lab.data.coco import read_coco
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.data.layout import Split, image_folder, require_images
-    from htc_lab.engine.checkpoint import load
-    from htc_lab.engine.inference import require_objects, truth_of
-    from htc_lab.engine.reproduce import Contestant, at_score_threshold
-    from htc_lab.engine.reproduce import reproduce as run
+    from htc_lab.evaluate.inference import require_objects, truth_of
 
     place = usable_device(device)
     truth = read_coco(chosen)
@@ -101,7 +101,7 @@ def reproduce(
 
 def _released(contestant: "Contestant") -> Released | None:
     """The public figures of the released file of this name."""
-    from htc_lab.data.released import RELEASED
+    from htc_lab.data.fetch.released import RELEASED
 
     name = Path(contestant.checkpoint).name
     presets = [preset for preset, path in RELEASED.items() if path.endswith(f"/{name}")]

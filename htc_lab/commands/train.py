@@ -90,13 +90,13 @@ def train(
         lacking, what = ("data", "a data set's folder") if data is None else ("run", "a folder for the run")
         raise InputError(f"--{lacking}: is missing; give {what} (--list alone shows the presets)")
 
+    from htc_lab.ablation.ladder import config_for, train_dataset
     from htc_lab.board.look import look_at
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.data.semantic import semantic_classes
-    from htc_lab.engine.ablation import config_for, train_dataset
-    from htc_lab.engine.distributed import processes
-    from htc_lab.engine.train import TrainOptions, steps_of
-    from htc_lab.engine.train import train as run_training
+    from htc_lab.distributed import processes
+    from htc_lab.train.loop import TrainOptions, steps_of
+    from htc_lab.train.loop import train as run_training
 
     last: dict[str, float] = {}
     with processes(device, timeout) as (team, own_device):

@@ -7,7 +7,7 @@ from typing import Any
 
 from htc_lab.course.exercise import Answer, Exercise, Verdict, judge
 from htc_lab.course.exercises import EXERCISES
-from htc_lab.course.limits import Ended, run_limited
+from htc_lab.course.grading.limits import Ended, run_limited
 from htc_lab.errors import InputError
 
 SECONDS = 10.0
@@ -76,7 +76,7 @@ def limited_verdict(
         find: gives the function, or None where there is none; may run foreign code.
         seeds: decide the cases.
         seconds: the time limit.
-        prepare: see :func:`htc_lab.course.limits.run_limited`.
+        prepare: see :func:`htc_lab.course.grading.limits.run_limited`.
     """
 
     def work() -> dict[str, Any]:

@@ -131,7 +131,7 @@ _WORDS: dict[Status, str] = {
 def judge(exercise: Exercise, answer: Answer, seeds: Sequence[int]) -> Verdict:
     """Call the answer on the cases of all seeds and compare with the reference.
 
-    Nothing here limits time or catches the end of the process: see :mod:`htc_lab.course.limits`.
+    Nothing here limits time or catches the end of the process: see :mod:`htc_lab.course.grading.limits`.
     """
     returned: list[tuple[Case, Any]] = []
     failed: tuple[Case, str] | None = None

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
+from htc_lab.data.classroom.scenes import SceneConfig, make_scene
+from htc_lab.data.classroom.tree import ensure_classroom, scene_seed
 from htc_lab.data.dataset import Sample
 from htc_lab.data.layout import DataFolder, find_data
-from htc_lab.data.scenes import SceneConfig, make_scene
-from htc_lab.data.write_scenes import ensure_classroom, scene_seed
 from htc_lab.structures import Targets
 
 

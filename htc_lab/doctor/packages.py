@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.doctor.finding import INSTALL, Finding
-from htc_lab.explorer.export import SCRIPT, STATIC, STYLE
+from htc_lab.web.export import SCRIPT, STATIC, STYLE
 
 _SECONDS = 180.0
 """For a cold start of torch on a slow disk."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from htc_lab.checkpoint.files import load, shipped_models
 from htc_lab.config import Toggles
 from htc_lab.course.scenes import classroom_samples
-from htc_lab.engine.checkpoint import load, shipped_models
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import OffMeans, toggles_of_bits
 from htc_lab.explorer.figure import state_figure

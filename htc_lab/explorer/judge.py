@@ -8,7 +8,7 @@ import torch
 from pycocotools import mask as rle
 from torch import Tensor
 
-from htc_lab.engine.evaluate import coco_results, encode_masks, evaluate
+from htc_lab.evaluate.coco_ap import coco_results, encode_masks, evaluate
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.plots.objects import SAME, compare_with_truth, select
 from htc_lab.structures import Detections, Targets

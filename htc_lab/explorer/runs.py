@@ -15,8 +15,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from htc_lab.config import CascadeConfig, Toggles
+from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.data.dataset import Sample, read_image
-from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.data.transforms import resize_image
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import answers, bits_of, toggles_of_bits

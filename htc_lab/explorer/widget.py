@@ -10,7 +10,6 @@ import traitlets
 
 from htc_lab.data.dataset import read_image
 from htc_lab.errors import InputError
-from htc_lab.explorer.export import script, styles, to_html
 from htc_lab.explorer.figure import state_figure
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import progress_bar, run_models
@@ -19,6 +18,7 @@ from htc_lab.explorer.state import ExplorerState, check_knobs
 from htc_lab.files import write_text
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.figure import Picture as StillPicture
+from htc_lab.web.export import script, styles, to_html
 
 
 class StageExplorer(anywidget.AnyWidget):

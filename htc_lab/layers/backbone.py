@@ -10,7 +10,7 @@ from torchvision.ops import deform_conv2d
 
 from htc_lab.config import BackboneConfig
 from htc_lab.errors import InputError
-from htc_lab.layers.convolution import convolve
+from htc_lab.layers.cpu.fused_convolution import convolve
 
 _BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),

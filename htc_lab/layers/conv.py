@@ -6,7 +6,7 @@ activation; its weights are called ``conv.weight`` and ``conv.bias``.
 
 from torch import Tensor, nn
 
-from htc_lab.layers.convolution import convolve
+from htc_lab.layers.cpu.fused_convolution import convolve
 from htc_lab.light_imports import postponed
 
 # mmengine's trainers, and what spreads a model over machines. A program that trains with mmengine's own

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from htc_lab.layers.bin_pooling import pool_bins
-from htc_lab.layers.separable_pooling import pool_levels_separably
+from htc_lab.layers.cpu.bin_pooling import pool_bins
+from htc_lab.layers.cpu.separable_pooling import pool_levels_separably
 from htc_lab.structures import RoIs
 from htc_lab.transfer import fetch, send
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from htc_lab.config import RPNConfig
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
-from htc_lab.layers.convolution import convolve
+from htc_lab.layers.cpu.fused_convolution import convolve
 from htc_lab.layers.matching import IGNORED, Draws, draws_of, match, sample
 from htc_lab.layers.nms import best_of_each_image
 from htc_lab.structures import Counts, Proposals, RoIs, Targets

@@ -1,7 +1,6 @@
-"""Pictures: drawn detections (fast, no matplotlib) and the figures of the notebooks."""
+"""Pictures: drawn detections (fast, no matplotlib) and the figures of one picture."""
 
 from htc_lab.plots.drawing import draw_boxes, draw_detections, draw_semantic, draw_truth
-from htc_lab.plots.ladder import plot_ladder, plot_losses, plot_stage_ap
 from htc_lab.plots.stages import compare_rungs, show_model, show_sample, show_stages
 
 __all__ = [
@@ -10,9 +9,6 @@ __all__ = [
     "draw_detections",
     "draw_semantic",
     "draw_truth",
-    "plot_ladder",
-    "plot_losses",
-    "plot_stage_ap",
     "show_model",
     "show_sample",
     "show_stages",

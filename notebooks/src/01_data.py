@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from htc_lab.course.checking import check, yours_or_ours
-from htc_lab.course.place import go_to_root
+from htc_lab.course.lesson01.figures import show_grid, show_maps
 from htc_lab.course.scenes import classroom_data
+from htc_lab.course.working_folder import go_to_root
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.rle import decode_segmentation
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.plots import show_sample
-from htc_lab.plots.truth import show_grid, show_maps
 
 go_to_root()
 data = classroom_data(scenes)

@@ -19,16 +19,16 @@ import torch
 
 import htc_lab
 from htc_lab.course.checking import check, yours_or_ours
-from htc_lab.course.experiments.boxes import box_journey, toward_truth
-from htc_lab.course.experiments.losses import loss_table
-from htc_lab.course.experiments.scenes import look_at
+from htc_lab.course.lesson02.boxes import box_journey, toward_truth
+from htc_lab.course.lesson02.figures import plot_box_journey, plot_deltas
+from htc_lab.course.lesson02.losses import loss_table
 from htc_lab.course.live import live_boxes
-from htc_lab.course.place import go_to_root
+from htc_lab.course.looked_at import look_at
 from htc_lab.course.plugging import decoding_with
 from htc_lab.course.scenes import classroom_samples
+from htc_lab.course.working_folder import go_to_root
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.plots import show_model
-from htc_lab.plots.cascade import plot_box_journey, plot_deltas
 
 go_to_root()
 model = htc_lab.load(model_name)

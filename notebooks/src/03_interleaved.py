@@ -23,15 +23,15 @@ from torchvision.ops import roi_align
 
 import htc_lab
 from htc_lab.course.checking import check, yours_or_ours
-from htc_lab.course.experiments.masks import heads_on_boxes, mask_training_boxes
-from htc_lab.course.experiments.scenes import look_at
-from htc_lab.course.experiments.shipped import shipped_table
+from htc_lab.course.lesson01.figures import show_grid
+from htc_lab.course.lesson03.figures import plot_heads_on_boxes, plot_mask_boxes, show_received_and_refined
+from htc_lab.course.lesson03.masks import heads_on_boxes, mask_training_boxes
 from htc_lab.course.live import live_interleaving
-from htc_lab.course.place import go_to_root
+from htc_lab.course.looked_at import look_at
 from htc_lab.course.scenes import classroom_samples
+from htc_lab.course.shipped import shipped_table
+from htc_lab.course.working_folder import go_to_root
 from htc_lab.layers.boxes import pairwise_iou
-from htc_lab.plots.mask_heads import plot_heads_on_boxes, plot_mask_boxes, show_received_and_refined
-from htc_lab.plots.truth import show_grid
 
 go_to_root()
 model = htc_lab.load(model_name)

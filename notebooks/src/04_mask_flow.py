@@ -28,18 +28,18 @@ import torch.nn.functional as F
 
 import htc_lab
 from htc_lab.course.checking import check, yours_or_ours
-from htc_lab.course.experiments.masks import kept_or_rerun, loss_reach
-from htc_lab.course.experiments.passes import mask_passes, pass_table
-from htc_lab.course.experiments.scenes import look_at
-from htc_lab.course.experiments.shipped import shipped_table
-from htc_lab.course.experiments.stage_ap import stage_ap_table
+from htc_lab.course.lesson02.figures import plot_curves
+from htc_lab.course.lesson03.figures import found_places, plot_reach, show_soft_masks
+from htc_lab.course.lesson03.masks import kept_or_rerun, loss_reach
+from htc_lab.course.lesson04.passes import mask_passes, pass_table
+from htc_lab.course.lesson04.stage_ap import stage_ap_table
 from htc_lab.course.live import live_flow
-from htc_lab.course.place import go_to_root
+from htc_lab.course.looked_at import look_at
 from htc_lab.course.plugging import flowing_with
 from htc_lab.course.scenes import classroom_data, classroom_samples
+from htc_lab.course.shipped import shipped_table
+from htc_lab.course.working_folder import go_to_root
 from htc_lab.layers.mask_head import MaskHead
-from htc_lab.plots.cascade import plot_curves
-from htc_lab.plots.mask_heads import found_places, plot_reach, show_soft_masks
 
 go_to_root()
 model = htc_lab.load(model_name)

@@ -24,16 +24,16 @@ import torch.nn.functional as F
 import htc_lab
 from htc_lab.config import PAPER_SEMANTIC, REFERENCE_SEMANTIC
 from htc_lab.course.checking import check, yours_or_ours
-from htc_lab.course.experiments.context import class_iou, count_decoys
-from htc_lab.course.experiments.scenes import look_at
-from htc_lab.course.experiments.shipped import shipped_table
+from htc_lab.course.lesson05.context import class_iou, count_decoys
+from htc_lab.course.lesson05.figures import plot_class_iou, plot_decoys, show_features, show_prediction
 from htc_lab.course.live import live_context
-from htc_lab.course.place import go_to_root
+from htc_lab.course.looked_at import look_at
 from htc_lab.course.plugging import fusing_with
 from htc_lab.course.scenes import classroom_samples
-from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
+from htc_lab.course.shipped import shipped_table
+from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.plots import show_model
-from htc_lab.plots.context import plot_class_iou, plot_decoys, show_features, show_prediction
 
 go_to_root()
 model = htc_lab.load(model_name)

@@ -34,17 +34,18 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Markdown
 
+from htc_lab.ablation.ladder import ladder_folder, open_ladder
 from htc_lab.course.checking import check, yours_or_ours
-from htc_lab.course.experiments.gain import image_scores
-from htc_lab.course.experiments.kept import beside_kept, kept_findings, kept_record, kept_report
-from htc_lab.course.place import go_to_root
-from htc_lab.course.training import finished_rung, train_beside
+from htc_lab.course.lesson06.figures import plot_seeds
+from htc_lab.course.lesson06.gain import image_scores
+from htc_lab.course.lesson06.kept import beside_kept, kept_findings, kept_record, kept_report
+from htc_lab.course.lesson06.training import finished_rung, train_beside
+from htc_lab.course.working_folder import go_to_root
 from htc_lab.data.dataset import CocoDataset
-from htc_lab.engine.ablation import ladder_folder, open_ladder
 from htc_lab.explorer.stage_view import StageView
-from htc_lab.plots import compare_rungs, plot_ladder, plot_losses, plot_stage_ap, show_model, show_sample
-from htc_lab.plots.seeds import plot_seeds
-from htc_lab.plots.situations import plot_situations
+from htc_lab.plots import compare_rungs, show_model, show_sample
+from htc_lab.report.ladder_figures import plot_ladder, plot_losses, plot_stage_ap
+from htc_lab.report.situation_figures import plot_situations
 
 go_to_root()
 own = None if data is None else Path(data)
@@ -275,7 +276,7 @@ print("so the top rung is:", yours_or_ours("06.3")(low, high))
 
 # %% [markdown]
 # Twenty pictures decide little. The verdict above rests on all the test pictures of your run and on the AP
-# itself (`htc_lab/engine/statistics.py`). But both know one kind of chance only.
+# itself (`htc_lab/evaluate/statistics.py`). But both know one kind of chance only.
 #
 # ## Three kinds of chance
 #

@@ -27,7 +27,10 @@ import torch
 import htc_lab
 from htc_lab.config import PAPER_STAGES
 from htc_lab.course.checking import check, yours_or_ours
-from htc_lab.course.experiments.full_size import (
+from htc_lab.course.lesson02.figures import plot_curves
+from htc_lab.course.lesson07.own_data import write_example
+from htc_lab.course.lesson08.figures import plot_parts
+from htc_lab.course.lesson08.full_size import (
     millions,
     published,
     rehearse,
@@ -35,15 +38,12 @@ from htc_lab.course.experiments.full_size import (
     seconds_a_part,
     val_of,
 )
-from htc_lab.course.experiments.own_data import write_example
-from htc_lab.course.experiments.size_ap import COCO_LIMITS, size_ap_table
-from htc_lab.course.place import go_to_root
+from htc_lab.course.lesson08.size_ap import COCO_LIMITS, size_ap_table
 from htc_lab.course.scenes import classroom_data, classroom_samples
-from htc_lab.data.released import RELEASED, released_name
-from htc_lab.data.scenes import SCENE_THINGS
+from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.scenes import SCENE_THINGS
+from htc_lab.data.fetch.released import RELEASED, released_name
 from htc_lab.plots import show_model
-from htc_lab.plots.cascade import plot_curves
-from htc_lab.plots.full_size import plot_parts
 
 go_to_root()
 plot_parts(

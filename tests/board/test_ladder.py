@@ -3,14 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+from htc_lab.ablation.ladder import Ladder
 from htc_lab.board.look import look_at
 from htc_lab.board.report import Place, report_of
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.write_scenes import write_classroom
-from htc_lab.engine.ablation import Ladder
-from tests.engine.conftest import SCHEDULE
+from tests.training_fixtures import SCHEDULE
 from tests.unit.tiny import TINY
 
 

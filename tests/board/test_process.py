@@ -16,11 +16,11 @@ import htc_lab
 from htc_lab.board import process
 from htc_lab.board.process import Trainer, last_words, start, stop, trainer, wait_for_end, words_of
 from htc_lab.board.widget import Dashboard
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.write_scenes import write_classroom
-from htc_lab.engine.checkpoint import CHECKPOINT, read_run
-from htc_lab.engine.run_lock import only_here
+from htc_lab.checkpoint.files import CHECKPOINT, read_run
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.errors import InputError
+from htc_lab.train.lock import only_here
 from tests.board.folders import make_run
 
 SECONDS = 120.0
@@ -148,7 +148,7 @@ def test_who_holds_the_lock_is_training_whoever_started_it(tmp_path: Path) -> No
 def test_a_stop_signal_waits_for_the_step_and_a_second_one_does_not() -> None:
     code = (
         "import time, signal, os\n"
-        "from htc_lab.engine.stopping import stopping_between_steps\n"
+        "from htc_lab.train.stopping import stopping_between_steps\n"
         "before = signal.getsignal(signal.SIGTERM)\n"
         "with stopping_between_steps(alone=True) as stop:\n"
         "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)\n"

@@ -12,8 +12,8 @@ import tyro
 from PIL import Image
 
 from htc_lab.board.report import Place, report_of
-from htc_lab.explorer.export import board_script, board_styles
 from htc_lab.files import write_atomically
+from htc_lab.web.export import board_script, board_styles
 from tests.browser.lab import browse
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Trainings</title><style>

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page
 
-from htc_lab.explorer.export import to_html
+from htc_lab.web.export import to_html
 
 HANDLE = "document.querySelector('.htc-explorer').htcExplorer"
 

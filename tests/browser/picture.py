@@ -11,10 +11,10 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from htc_lab.explorer.explore import find
-from htc_lab.explorer.export import to_html
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import run_models
 from htc_lab.files import write_atomically
+from htc_lab.web.export import to_html
 from tests.browser.lab import browse
 from tests.browser.opened import settle
 

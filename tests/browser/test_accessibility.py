@@ -9,8 +9,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from htc_lab.explorer.export import to_html
 from htc_lab.explorer.pack import make_pack
+from htc_lab.web.export import to_html
 from tests.board.folders import make_run
 from tests.browser.board_picture import page_of
 from tests.browser.opened import settle

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from htc_lab.board.process import RECORD, stop, trainer, wait_for_end
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.write_scenes import write_classroom
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import write_classroom
 from tests.board.folders import finish, make_run
 from tests.browser.board_picture import page_of
 from tests.browser.lab import browse, run_all_cells, serve

@@ -6,10 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from htc_lab.explorer.bits import ALL_BITS, bits_of, title_of
-from htc_lab.explorer.export import to_html
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import PictureRuns
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
+from htc_lab.web.export import to_html
 from tests.browser.opened import HANDLE, Opened, settle, state, switch
 from tests.explorer.made_pack import grown, made_runs
 

@@ -8,8 +8,8 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 import htc_lab
-from htc_lab.explorer.export import to_html
 from htc_lab.explorer.pack import make_pack
+from htc_lab.web.export import to_html
 from tests.browser.opened import HANDLE, Opened, drawn, settle, state, switch, until
 from tests.explorer.made_pack import made_runs
 from tests.plots.made_trace import made_sample

@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 from playwright.sync_api import Browser, Page
 
-from htc_lab.explorer.export import to_html
 from htc_lab.explorer.pack import make_pack
+from htc_lab.web.export import to_html
 from tests.browser.lab import run_all_cells, serve
 from tests.explorer.made_pack import made_runs
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from htc_lab.cli import main
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.write_scenes import write_classroom
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import write_classroom
 
 # Too gentle to move the heads: every class keeps a score above the threshold, so there is something to draw.
 SHORT = ("--steps", "2", "--batch", "2", "--lr", "0.000001")

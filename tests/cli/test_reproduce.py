@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 from htc_lab import HTC, PLAIN_CASCADE
+from htc_lab.ablation.ladder import config_for
+from htc_lab.checkpoint.files import save_model
 from htc_lab.cli import main
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import find_data
-from htc_lab.data.scenes import SceneConfig
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.data.write_scenes import write_classroom
-from htc_lab.engine.ablation import config_for
-from htc_lab.engine.checkpoint import save_model
 from htc_lab.preset_table import RELEASED_FIGURES
 from tests.unit.tiny import TINY, lively
 
@@ -75,7 +75,7 @@ def test_a_released_file_stands_beside_its_public_figures(place, tmp_path, capsy
     renamed = tmp_path / RELEASED_CASCADE
     shutil.copy(place / "cascade.safetensors", renamed)
     monkeypatch.setattr(
-        "htc_lab.data.released.RELEASED", {"cascade_r50_1x": f"cascade_rcnn/x/{RELEASED_CASCADE}"}
+        "htc_lab.data.fetch.released.RELEASED", {"cascade_r50_1x": f"cascade_rcnn/x/{RELEASED_CASCADE}"}
     )
     call(place, tmp_path / "out", "--cascade", renamed, "--first", "2")
     printed = capsys.readouterr().out

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from htc_lab.engine.paper import TITLES
-from htc_lab.engine.statistics import paired_over_seeds
+from htc_lab.ablation.paper import TITLES
+from htc_lab.evaluate.statistics import paired_over_seeds
 from htc_lab.files import write_json
 
 SEEDS = [0, 1, 2, 3, 4]

@@ -14,7 +14,7 @@ import torch
 from htc_lab.course.checking import check, yours_or_ours
 from htc_lab.course.compare import changed, first_difference
 from htc_lab.course.exercises import EXERCISES
-from htc_lab.course.limits import CAN_FORK, run_here, run_limited
+from htc_lab.course.grading.limits import CAN_FORK, run_here, run_limited
 from htc_lab.errors import InputError
 
 needs_fork = pytest.mark.skipif(not CAN_FORK, reason="answers run in this process here")

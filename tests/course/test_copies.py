@@ -11,7 +11,7 @@ import pytest
 from htc_lab.cli import main
 from htc_lab.course.copies import STUB, build_copies, for_students, solution_lines, with_solutions
 from htc_lab.course.exercises import EXERCISES
-from htc_lab.course.grading import grade_folder
+from htc_lab.course.grading.grade import grade_folder
 from htc_lab.course.notebooks import as_written, notebooks_folder, sources, to_notebook
 from htc_lab.errors import InputError
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from htc_lab.course.checking import GRADER_SEEDS, NOTEBOOK_SEEDS
 from htc_lab.course.exercise import Exercise, judge
 from htc_lab.course.exercises import EXERCISES
-from htc_lab.course.exercises.lesson01 import box_of_mask, polygon_to_mask, rle_counts
+from htc_lab.course.lesson01.exercises import box_of_mask, polygon_to_mask, rle_counts
 from htc_lab.data.rle import decode_segmentation
 
 ALL = [pytest.param(exercise, id=number) for number, exercise in EXERCISES.items()]

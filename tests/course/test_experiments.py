@@ -6,12 +6,8 @@ import torch
 
 import htc_lab
 from htc_lab.course.exercises import EXERCISES
-from htc_lab.course.exercises.lesson06 import average_precision
-from htc_lab.course.experiments.boxes import box_journey, boxes_of, toward_truth
-from htc_lab.course.experiments.context import class_iou, count_decoys, predicted_map
-from htc_lab.course.experiments.full_size import rehearse, reproduction_table, val_of
-from htc_lab.course.experiments.gain import image_scores
-from htc_lab.course.experiments.masks import (
+from htc_lab.course.lesson02.boxes import box_journey, boxes_of, toward_truth
+from htc_lab.course.lesson03.masks import (
     chained_masks,
     heads_on_boxes,
     kept_or_rerun,
@@ -19,14 +15,18 @@ from htc_lab.course.experiments.masks import (
     mask_iou,
     mask_training_boxes,
 )
-from htc_lab.course.experiments.own_data import write_example
-from htc_lab.course.experiments.passes import mask_passes, pass_table
-from htc_lab.course.experiments.scenes import Seen, look_at
-from htc_lab.course.experiments.size_ap import size_ap
+from htc_lab.course.lesson04.passes import mask_passes, pass_table
+from htc_lab.course.lesson05.context import class_iou, count_decoys, predicted_map
+from htc_lab.course.lesson06.exercises import average_precision
+from htc_lab.course.lesson06.gain import image_scores
+from htc_lab.course.lesson07.own_data import write_example
+from htc_lab.course.lesson08.full_size import rehearse, reproduction_table, val_of
+from htc_lab.course.lesson08.size_ap import size_ap
+from htc_lab.course.looked_at import Seen, look_at
 from htc_lab.course.plugging import decoding_with, flowing_with, fusing_with
 from htc_lab.course.scenes import classroom_samples
-from htc_lab.data.scenes import SCENE_THINGS
-from htc_lab.engine.evaluate import encode_masks, evaluate
+from htc_lab.data.classroom.scenes import SCENE_THINGS
+from htc_lab.evaluate.coco_ap import encode_masks, evaluate
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.structures import RoIs
 

@@ -10,11 +10,11 @@ import nbformat
 import pytest
 
 from htc_lab.cli import main
-from htc_lab.course.answers import read_answers
 from htc_lab.course.copies import STUB
-from htc_lab.course.fences import cut_network
-from htc_lab.course.grading import Limits, chosen_exercises, grade_folder, submissions
-from htc_lab.course.limits import CAN_FORK, run_limited
+from htc_lab.course.grading.answers import read_answers
+from htc_lab.course.grading.given_up import cut_network
+from htc_lab.course.grading.grade import Limits, chosen_exercises, grade_folder, submissions
+from htc_lab.course.grading.limits import CAN_FORK, run_limited
 from htc_lab.errors import InputError
 
 RIGHT = """import torch
@@ -110,7 +110,7 @@ def test_the_time_of_a_submission_is_bounded(tmp_path: Path) -> None:
 
 
 def test_a_new_process_for_each_student_gives_the_same(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("htc_lab.course.grading.CAN_FORK", False)
+    monkeypatch.setattr("htc_lab.course.grading.grade.CAN_FORK", False)
     write(tmp_path / "gil.ipynb", RIGHT, f"def mean_mask(logits):\n    {STUB}")
     (grade,) = grade_folder(tmp_path, ("04.2", "04.4"))
     assert (grade.points("04.2"), grade.points("04.4"), grade.remark) == (2, 0, "")
@@ -142,7 +142,7 @@ def test_links_and_huge_files_are_not_read(tmp_path: Path, monkeypatch) -> None:
     write(tmp_path / "a.ipynb", RIGHT)
     (tmp_path / "b.ipynb").symlink_to(tmp_path / "a.ipynb")
     assert "is a link" in read_answers([tmp_path / "b.ipynb"]).problems[0]
-    monkeypatch.setattr("htc_lab.course.answers.MOST_BYTES", 10)
+    monkeypatch.setattr("htc_lab.course.grading.answers.MOST_BYTES", 10)
     assert "is larger" in read_answers([tmp_path / "a.ipynb"]).problems[0]
 
 

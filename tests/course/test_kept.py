@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from htc_lab.course import shipped
 from htc_lab.course.exercises import EXERCISES
-from htc_lab.course.experiments import kept, shipped
-from htc_lab.engine.statistics import paired_over_seeds
+from htc_lab.course.lesson06 import kept
+from htc_lab.course.lesson06.figures import plot_seeds
 from htc_lab.errors import InputError
+from htc_lab.evaluate.statistics import paired_over_seeds
 from htc_lab.files import write_json
-from htc_lab.plots.seeds import plot_seeds
 from tests.course.made_results import MASK_AP, made_record, write_kept
 
 OWN = {

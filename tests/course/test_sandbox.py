@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from htc_lab.course.grading import Grade, Limits, grade_folder
-from htc_lab.course.limits import run_limited
-from htc_lab.course.sandbox import forbid_calls, forbid_files, library_folders
+from htc_lab.course.grading.grade import Grade, Limits, grade_folder
+from htc_lab.course.grading.limits import run_limited
+from htc_lab.course.grading.sandbox import forbid_calls, forbid_files, library_folders
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fences are Linux's")
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from htc_lab.ablation.ladder import Ladder
 from htc_lab.board.process import Trainer
 from htc_lab.board.widget import Dashboard
-from htc_lab.course import training
-from htc_lab.course.training import finished_rung, train_beside
+from htc_lab.course.lesson06 import training
+from htc_lab.course.lesson06.training import finished_rung, train_beside
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import find_data
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.write_scenes import write_classroom
-from htc_lab.engine.ablation import Ladder
-from tests.engine.conftest import SCHEDULE
+from tests.training_fixtures import SCHEDULE
 from tests.unit.tiny import TINY
 
 OTHER = Trainer(pid=1, began=0.0, known=False)

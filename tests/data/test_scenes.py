@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from htc_lab.data import write_scenes
+from htc_lab.data.classroom import tree as write_scenes
+from htc_lab.data.classroom.placing import MIN_VISIBLE
+from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS, Scene, SceneConfig, make_scene
+from htc_lab.data.classroom.things import HOME
+from htc_lab.data.classroom.tree import SPLITS, ensure_classroom, scene_seed, write_classroom
 from htc_lab.data.coco import decode_mask, read_coco
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
-from htc_lab.data.placing import MIN_VISIBLE
-from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS, Scene, SceneConfig, make_scene
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.data.things import HOME
-from htc_lab.data.write_scenes import SPLITS, ensure_classroom, scene_seed, write_classroom
 from htc_lab.errors import InputError
 
 SMALL = SceneConfig(size=96)
@@ -190,7 +190,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     def fails(*_: object) -> None:
         raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr("htc_lab.data.write_scenes._write_png", fails)
+    monkeypatch.setattr("htc_lab.data.classroom.tree._write_png", fails)
     with pytest.raises(InputError, match=r"scenes: cannot be written \(disk full\); free space"):
         write_classroom(tmp_path / "scenes", 2, 1, 1, SceneConfig(size=32), progress=False)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from htc_lab.data.archive import unpack
+from htc_lab.data.fetch.archive import unpack
 from htc_lab.errors import InputError
 from tests.data_scripts.server import noise, zipped
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from htc_lab.data.check import Report, check_data
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.write_scenes import ensure_classroom
+from htc_lab.data.check.folder import Report, check_data
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import ensure_classroom
 from htc_lab.errors import InputError
 from tests.data.folders import HEIGHT, WIDTH, annotation, box_mask, rle, tree, write_json, write_split_tree
 from tests.data_scripts.run import run

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from htc_lab.data.download import Patience, fetch
-from htc_lab.data.verify import Digest, require_room
+from htc_lab.data.fetch.download import Patience, fetch
+from htc_lab.data.fetch.verify import Digest, require_room
 from htc_lab.errors import InputError
 from tests.data_scripts.server import Page, Server, noise
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from htc_lab.data import released
-from htc_lab.data.download import Patience
-from htc_lab.data.released import RELEASED, get_checkpoints, hash_in_name, released_name
+from htc_lab.data.fetch import released
+from htc_lab.data.fetch.download import Patience
+from htc_lab.data.fetch.released import RELEASED, get_checkpoints, hash_in_name, released_name
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS
 from tests.data_scripts.run import run

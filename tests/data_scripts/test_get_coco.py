@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from htc_lab.data.coco_download import COCO_PARTS, CocoPart, get_coco
-from htc_lab.data.download import Patience
+from htc_lab.data.fetch.coco import COCO_PARTS, CocoPart, get_coco
+from htc_lab.data.fetch.download import Patience
+from htc_lab.data.fetch.verify import Digest
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.data.subset import find_splits, write_subset
-from htc_lab.data.verify import Digest
 from htc_lab.errors import InputError
 from tests.data.folders import HEIGHT, WIDTH, tree
 from tests.data_scripts.run import run

@@ -11,8 +11,8 @@ import pytest
 from htc_lab.cli import main
 from htc_lab.doctor import machine, packages
 from htc_lab.doctor.finding import Finding
-from htc_lab.explorer.export import SCRIPT, STYLE
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
+from htc_lab.web.export import SCRIPT, STYLE
 
 ROOT = Path(__file__).parents[2]
 

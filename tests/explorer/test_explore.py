@@ -17,9 +17,9 @@ from htc_lab.data.transforms import resize_image
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import toggles_of_bits
 from htc_lab.explorer.blob import read_pack
-from htc_lab.explorer.export import SCRIPT, STATIC, STYLE, script, to_html
 from htc_lab.explorer.pack import kept, make_pack
 from htc_lab.explorer.widget import StageExplorer
+from htc_lab.web.export import SCRIPT, STATIC, STYLE, script, to_html
 from tests.explorer.made_pack import made_runs, tiny_models, tiny_sample
 from tests.interop.files import write
 from tests.unit.tiny import lively, picture, with_toggles

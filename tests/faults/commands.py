@@ -20,12 +20,12 @@ import nbformat
 import torch
 from PIL import Image
 
+from htc_lab.ablation.ladder import config_for
+from htc_lab.checkpoint.files import save_model
 from htc_lab.cli import main as htc_lab
 from htc_lab.config import ImageConfig
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.engine.ablation import config_for
-from htc_lab.engine.checkpoint import save_model
 from htc_lab.model import build_model
 from tests.faults import system
 from tests.faults.small import child, ended, small

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from htc_lab.checkpoint.files import CHECKPOINT, load, read_run, shipped_models
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
-from htc_lab.engine.batches import BatchOfStep, batches
-from htc_lab.engine.checkpoint import CHECKPOINT, load, read_run, shipped_models
-from htc_lab.engine.inference import average_precision, predict_split, truth_of
+from htc_lab.evaluate.inference import average_precision, predict_split, truth_of
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import run_models
+from htc_lab.train.batches import BatchOfStep, batches
 from tests.faults.killing import curve
 from tests.faults.small import of_steps, small
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
+from htc_lab.ablation.ladder import Ladder
+from htc_lab.ablation.run_evaluation import EVALUATION
+from htc_lab.checkpoint.files import CHECKPOINT, load, read_run
 from htc_lab.data.layout import find_data
-from htc_lab.engine.ablation import Ladder
-from htc_lab.engine.checkpoint import CHECKPOINT, load, read_run
-from htc_lab.engine.run_evaluation import EVALUATION
 from tests.faults.small import DONE, LONGEST, SCHEDULE, Small, child, ended, gone, of_steps, small
 from tests.unit.tiny import TINY
 

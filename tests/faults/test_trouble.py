@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from htc_lab.config import Schedule
-from htc_lab.engine.memory import memory_explained
 from htc_lab.errors import InputError
+from htc_lab.train.out_of_memory import memory_explained
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes its faults with Linux's own means")
 
@@ -119,7 +119,7 @@ def test_a_loss_that_is_no_number_leaves_its_batch(found: dict[str, Any]) -> Non
     refused(
         what,
         f"at step {what['step']} (image ids {ids}); start a new run with a lower --lr",
-        f"The batch is in {what['file']}; htc_lab.plots.stopped.show_batch(FILE) shows it",
+        f"The batch is in {what['file']}; htc_lab.course.lesson07.figures.show_batch(FILE) shows it",
     )
     assert what["file"].endswith(f"stopped_at_step_{what['step']}.safetensors")
     assert what["shapes"] == [[3, 64, 64]] * 2

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
+from htc_lab.checkpoint.files import CHECKPOINT, load, read_run
+from htc_lab.course.lesson07.figures import show_batch
 from htc_lab.data.transforms import TrainTransform
-from htc_lab.engine.checkpoint import CHECKPOINT, load, read_run
-from htc_lab.engine.stopped_batch import read_batch
 from htc_lab.errors import InputError
-from htc_lab.plots.stopped import show_batch
+from htc_lab.train.stopped_batch import read_batch
 from tests.faults import system
 from tests.faults.killing import assert_same_state, curve
 from tests.faults.small import QUIET, Small, child, ended, of_steps, small

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from htc_lab.checkpoint.files import load, read_run, save_model, save_run
 from htc_lab.config import HTC, PLAIN_CASCADE
-from htc_lab.engine.checkpoint import load, read_run, save_model, save_run
 from htc_lab.interop.mmdet_checkpoint import save_mmdet
 from htc_lab.interop.torch_file import open_torch_file
 from htc_lab.interop.unpickling import read_pickle

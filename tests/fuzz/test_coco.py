@@ -15,14 +15,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from htc_lab.data.check import check_data
+from htc_lab.data.check.folder import check_data
 from htc_lab.data.coco import CocoData, decode_mask, read_coco
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import Split, find_data
 from htc_lab.data.rle import decode_segmentation, segmentation_fault
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.engine.evaluate import evaluate
 from htc_lab.errors import InputError
+from htc_lab.evaluate.coco_ap import evaluate
 from tests.data.folders import HEIGHT, WIDTH, rle, tree, write_images, write_json
 from tests.fuzz.mutate import ODD, broken_bytes, broken_tree
 from tests.fuzz.outcome import assert_clear, examples, fresh, outcome, times

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from htc_lab.cli import COMMANDS, main
-from htc_lab.data.scenes import SceneConfig
-from htc_lab.data.write_scenes import write_classroom
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import write_classroom
 from tests.fuzz.outcome import MOST_CHARACTERS, fresh, times, tried
 
 _ODD = [

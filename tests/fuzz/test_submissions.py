@@ -10,9 +10,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from htc_lab.course.answers import read_answers
 from htc_lab.course.exercises import EXERCISES
-from htc_lab.course.grading import Limits, grade_folder, write_csv, write_feedback
+from htc_lab.course.grading.answers import read_answers
+from htc_lab.course.grading.grade import Limits, grade_folder, write_csv, write_feedback
 from tests.fuzz.mutate import broken_bytes, broken_tree
 from tests.fuzz.outcome import fresh, outcome, times
 

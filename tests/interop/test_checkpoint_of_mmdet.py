@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from htc_lab.checkpoint.files import load, save_model
 from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, Toggles
-from htc_lab.engine.checkpoint import load, save_model
 from htc_lab.errors import InputError
 from htc_lab.interop.coco_names import COCO_CLASSES
 from htc_lab.interop.mmdet_checkpoint import save_mmdet

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from htc_lab.checkpoint.files import load, save_model
 from htc_lab.cli import main
 from htc_lab.config import INTERLEAVED, PLAIN_CASCADE
-from htc_lab.engine.checkpoint import load, save_model
 from tests.interop.configs import tree
 from tests.interop.files import assert_holds, model, write
 

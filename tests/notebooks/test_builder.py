@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from htc_lab.course.notebooks import build, check, cleaned, main, sources, to_notebook, with_parameters
-from htc_lab.course.place import go_to_root
+from htc_lab.course.working_folder import go_to_root
 from htc_lab.errors import InputError
 
 SOURCE = """# %% [markdown]

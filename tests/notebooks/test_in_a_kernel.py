@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from htc_lab.course.limits import CAN_FORK
+from htc_lab.course.grading.limits import CAN_FORK
 from tests.notebooks.conftest import Run
 
 CELLS = [

@@ -116,7 +116,7 @@ def test_the_last_lesson_runs_on_a_tree_of_coco(run_in: Run, tmp_path: Path) -> 
     coco = tmp_path / "data" / "coco"
     (coco / "annotations").mkdir(parents=True)
     (coco / "val2017").mkdir()
-    source = Path(__file__).parents[1] / "engine" / "coco_excerpt.json"
+    source = Path(__file__).parents[1] / "evaluate" / "coco_excerpt.json"
     (coco / "annotations" / "instances_val2017.json").write_text(source.read_text())
     for image in json.loads(source.read_text())["images"]:
         noise = np.random.default_rng(image["id"]).integers(0, 256, (image["height"], image["width"], 3))

@@ -12,23 +12,21 @@ from PIL import Image
 
 import htc_lab
 from htc_lab.config import PLAIN_CASCADE
-from htc_lab.course.experiments.scenes import look_at
+from htc_lab.course.lesson05.figures import show_prediction
+from htc_lab.course.looked_at import look_at
 from htc_lab.course.scenes import classroom_samples
-from htc_lab.data.scenes import SCENE_STUFF, SCENE_THINGS
+from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.errors import InputError
 from htc_lab.model import build_model
 from htc_lab.plots import (
     compare_rungs,
-    plot_ladder,
-    plot_losses,
-    plot_stage_ap,
     show_model,
     show_sample,
     show_stages,
 )
-from htc_lab.plots.context import show_prediction
 from htc_lab.plots.palette import OBJECT_COLOURS
 from htc_lab.presets import PRESETS
+from htc_lab.report.ladder_figures import plot_ladder, plot_losses, plot_stage_ap
 from tests.plots.made_trace import CLASS_NAMES, made_sample, made_trace
 
 

@@ -16,7 +16,6 @@ from htc_lab.config import (
     Schedule,
     StageConfig,
 )
-from htc_lab.engine.train import learning_rate
 from htc_lab.layers.box_head import BoxHead
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
 from htc_lab.layers.matching import sample
@@ -26,6 +25,7 @@ from htc_lab.model import build_model
 from htc_lab.stages import mask_flow
 from htc_lab.stages.semantic import semantic_loss
 from htc_lab.structures import RoIs, Targets
+from htc_lab.train.loop import learning_rate
 from tests.unit import by_hand
 from tests.unit.tiny import TINY, batch, generator, lively, near_truth, picture
 

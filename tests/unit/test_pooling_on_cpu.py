@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import roi_align
 
-from htc_lab.layers import bin_pooling
-from htc_lab.layers.bin_pooling import pool_bins
-from htc_lab.layers.separable_pooling import pool_levels_separably
+from htc_lab.layers.cpu import bin_pooling
+from htc_lab.layers.cpu.bin_pooling import pool_bins
+from htc_lab.layers.cpu.separable_pooling import pool_levels_separably
 from htc_lab.structures import RoIs
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from htc_lab.checkpoint.files import empty_model, fill
 from htc_lab.cli import main
-from htc_lab.engine.checkpoint import empty_model, fill
 from htc_lab.interop.shapes import config_from_shapes
 from htc_lab.model import HybridTaskCascade, build_model, total_loss
 from htc_lab.preset_table import PAGE, RELEASED_FIGURES, as_markdown, rows

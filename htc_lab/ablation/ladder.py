@@ -1,0 +1,341 @@
+"""The ablation: train the rungs of the paper's ladder on one data set, evaluate them, compare.
+
+Rungs differ in their toggles and in nothing else: same steps, same pictures in the same order, same initial
+weights wherever they share a part, same thresholds, masks averaged over the stages for all.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from htc_lab.ablation.measures import read_detections
+from htc_lab.ablation.paper import TITLES, title_of
+from htc_lab.ablation.run_evaluation import DETECTIONS, EVALUATION, evaluation_of
+from htc_lab.ablation.rung_result import RungResult
+from htc_lab.ablation.size import SIZES, with_short_side
+from htc_lab.ablation.studies import STUDIES, VARIANTS, Study, measure_studies, study_markdown
+from htc_lab.checkpoint.files import load
+from htc_lab.config import HTC, RUNGS, ModelConfig, Schedule
+from htc_lab.config_json import to_dict
+from htc_lab.data.classroom.scenes import SceneConfig
+from htc_lab.data.classroom.tree import ensure_classroom
+from htc_lab.data.dataset import CocoDataset
+from htc_lab.data.layout import DataFolder, find_data
+from htc_lab.data.semantic import SemanticClasses, semantic_classes
+from htc_lab.data.transforms import TrainTransform
+from htc_lab.errors import InputError
+from htc_lab.evaluate.coco_ap import Kind
+from htc_lab.evaluate.inference import require_objects, truth_of
+from htc_lab.evaluate.statistics import Interval, paired_bootstrap, paired_over_seeds, verdict
+from htc_lab.files import plain, read_json, write_json, write_text
+from htc_lab.measured_on import describe_machine
+from htc_lab.model import HybridTaskCascade
+from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
+from htc_lab.report.tables import cost_markdown, effects, effects_markdown, ladder_markdown
+from htc_lab.toggles import BESIDE_THE_LADDER
+from htc_lab.train.loop import OnLook, TrainOptions, train
+
+CLASSROOM_DATA = Path("data/classroom")
+REPORT_DATA = Path("data/classroom_report")
+# Scenes of this seed are for reports alone (docs/protocol.md).
+_REPORT_SEED = 2
+
+COSTS = "costs.json"
+
+
+def config_for(base: ModelConfig, data: DataFolder, semantic: SemanticClasses) -> ModelConfig:
+    """``base`` with the data's numbers of thing and semantic classes."""
+    return dataclasses.replace(
+        base,
+        classes=len(data.class_names),
+        semantic=dataclasses.replace(base.semantic, classes=semantic.count),
+    )
+
+
+def train_dataset(
+    data: DataFolder, semantic: SemanticClasses, config: ModelConfig, schedule: Schedule
+) -> CocoDataset:
+    """The train split as a training sees it: augmented, without images that have no object."""
+    image = config.image
+    return CocoDataset(
+        data.train,
+        semantic,
+        keep_empty=False,
+        min_size=schedule.min_size,
+        transform=TrainTransform(image.train_short, image.train_long, image.flip),
+        # Decoded images of a small set stay in memory; a large one would not fit.
+        cache=len(data.train.coco.images) <= 2000,
+    )
+
+
+class Ladder:
+    """An ablation in a folder: rungs are trained one by one, and what is finished is kept."""
+
+    def __init__(
+        self,
+        data: DataFolder,
+        config: ModelConfig,
+        schedule: Schedule,
+        out: Path,
+        seeds: tuple[int, ...] = (0,),
+        test_images: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        """See :func:`open_ladder`, which chooses these."""
+        if not seeds or len(set(seeds)) != len(seeds):
+            raise InputError(f"--seeds {list(seeds)}: give at least one seed, each once")
+        self.data, self.schedule, self.out, self.seeds, self.device = data, schedule, out, seeds, device
+        self.semantic = semantic_classes(data)
+        self.config = config_for(config, data, self.semantic)
+        self.rungs = dict(RUNGS)
+        self.done: dict[str, RungResult] = {}
+        # Set these for runs that are evaluated on the way: what looks at the run in a folder, and how often.
+        self.look: Callable[[Path], OnLook] | None = None
+        self.look_every = 200
+        self.asked: Sequence[Study] = ()
+        self._train = train_dataset(data, self.semantic, self.config, schedule)
+        self.test = CocoDataset(data.test, cache=True)
+        if test_images is not None:
+            self.test.images = self.test.images[:test_images]
+        self.truth = truth_of(self.test)
+        require_objects(self.truth, data.test.coco.path)
+
+    @property
+    def train_images(self) -> int:
+        """How many images the rungs are trained on."""
+        return len(self._train)
+
+    def config_of(self, name: str) -> ModelConfig:
+        """The model of a rung, of a combination beside the ladder, or of a study's variant.
+
+        Raises:
+            InputError: no such name; the message lists them.
+        """
+        known = self.rungs | BESIDE_THE_LADDER
+        if name in VARIANTS:
+            return VARIANTS[name](dataclasses.replace(self.config, toggles=HTC))
+        if name not in known:
+            raise InputError(f"rung '{name}': no such rung; take one of {', '.join((*known, *VARIANTS))}")
+        return dataclasses.replace(self.config, toggles=known[name])
+
+    def run_rung(self, name: str, progress: bool = True, seeds: Sequence[int] | None = None) -> RungResult:
+        """Train and evaluate one rung, or a study's variant; what is finished is read, not done again.
+
+        Args:
+            name: as for ``config_of``.
+            progress: show bars.
+            seeds: default: the ladder's.
+
+        Raises:
+            InputError: no such rung, or its folder holds something else.
+        """
+        config, chosen = self.config_of(name), list(self.seeds if seeds is None else seeds)
+        cards = [self._run_seed(name, config, seed, progress) for seed in chosen]
+        result = RungResult(
+            name=name,
+            toggles=config.toggles,
+            seeds=chosen,
+            mask_ap=[c["ap"]["segm"]["AP"] for c in cards],
+            box_ap=[c["ap"]["bbox"]["AP"] for c in cards],
+            stage_mask_ap=[c["ap"]["stage_mask_ap"] for c in cards],
+            statistics=[{kind: c["ap"][kind] for kind in ("bbox", "segm")} for c in cards],
+            seconds=[c["seconds"] for c in cards],
+            parameters=cards[0]["parameters"],
+            run_folders=[self.run_folder(name, seed) for seed in chosen],
+        )
+        self.done[name] = result
+        return result
+
+    def take_up(self) -> None:
+        """Read what else lies finished in the folder, of this ladder's seeds: combinations and variants."""
+        for name in (*BESIDE_THE_LADDER, *VARIANTS):
+            finished = self.finished_seeds(name)
+            if name not in self.done and finished:
+                self.run_rung(name, progress=False, seeds=finished)
+
+    def finished_seeds(self, name: str) -> list[int]:
+        """Of this ladder's seeds, those whose training of a rung or variant is done and evaluated."""
+        return [seed for seed in self.seeds if (self.run_folder(name, seed) / EVALUATION).is_file()]
+
+    def run_folder(self, name: str, seed: int) -> Path:
+        """Where one training lies or will lie."""
+        return self.out / f"{name}_seed{seed}"
+
+    def _run_seed(self, name: str, config: ModelConfig, seed: int, progress: bool) -> dict[str, Any]:
+        folder = self.run_folder(name, seed)
+        options = TrainOptions(
+            seed=seed,
+            device=self.device,
+            progress=progress,
+            about={"rung": name},
+            look=None if self.look is None else self.look(folder),
+            look_every=self.look_every,
+        )
+        began = time.perf_counter()
+        # A finished run comes back at once, and a run of other settings is refused: so the evaluation that
+        # lies in the folder belongs to this training.
+        model = train(folder, config, self.schedule, self._train, options)
+        return evaluation_of(folder, model, self.test, self.truth, began, progress)
+
+    def load(self, name: str, seed: int | None = None) -> HybridTaskCascade:
+        """The trained model of a rung.
+
+        Raises:
+            InputError: it hasn't been trained here.
+        """
+        return load(self.run_folder(name, self.seeds[0] if seed is None else seed), self.device)
+
+    def gain(self, first: str, second: str, kind: Kind = "segm") -> Interval:
+        """Mask AP of ``second`` minus that of ``first`` with a 95 % interval ("bbox": box AP).
+
+        With several seeds the interval is over seeds, paired; with one it is over test images, which
+        knows nothing of how another seed would have come out.
+        """
+        a, b = self.done[first], self.done[second]
+        over_seeds = paired_over_seeds(*((r.mask_ap if kind == "segm" else r.box_ap) for r in (a, b)))
+        if over_seeds is not None:
+            return over_seeds
+        found = [read_detections(r.run_folders[0] / DETECTIONS, self.truth) for r in (a, b)]
+        return paired_bootstrap(self.truth, found[0], found[1], kind)
+
+    def verdict(self) -> str:
+        """In words: what the last rung done gains over the first, and whether that means anything."""
+        names = [name for name in self.rungs if name in self.done]
+        if len(names) < 2:
+            return "Nothing to compare yet: run at least two rungs."
+        first, last = names[0], names[-1]
+        return verdict(title_of(first), title_of(last), self.gain(first, last))
+
+    def effects(self) -> dict[str, list[float]]:
+        """Each idea's effect in every company (:func:`htc_lab.report.tables.effects`)."""
+        return effects(self.done)
+
+    def studies(self) -> list[dict[str, Any]]:
+        """The tables of the studies asked for, and of all others that were trained for."""
+        shown = [study for study in STUDIES if study.trains or study in self.asked]
+        return measure_studies(shown, self.done, self.truth)
+
+    def results(self) -> dict[str, Any]:
+        """Everything measured so far, as JSON values."""
+        rungs = []
+        for name in self.rungs:
+            if name in self.done:
+                rungs.append({"title": TITLES[name], **plain(dataclasses.asdict(self.done[name]))})
+        names = [row["name"] for row in rungs]
+        others = [
+            {"title": TITLES[name], **plain(dataclasses.asdict(self.done[name]))}
+            for name in BESIDE_THE_LADDER
+            if name in self.done
+        ]
+        gain = dataclasses.asdict(self.gain(names[0], names[-1])) if len(names) > 1 else None
+        return {
+            "rungs": rungs,
+            "beside_the_ladder": others,
+            "effects": self.effects(),
+            "studies": self.studies(),
+            "costs": self.costs(),
+            "gain": gain,
+            "verdict": self.verdict(),
+            "seconds": sum(sum(row["seconds"]) for row in rungs),
+            "machine": describe_machine(),
+            "config": {
+                "model": to_dict(self.config),
+                "schedule": to_dict(self.schedule),
+                "data": str(self.data.root),
+                "train_images": self.train_images,
+                "test_images": len(self.test),
+                "seeds": list(self.seeds),
+            },
+        }
+
+    def markdown(self) -> str:
+        """The ladder as a Markdown table, with the paper's beside it."""
+        return ladder_markdown({name: self.done[name] for name in self.rungs if name in self.done})
+
+    def effects_markdown(self) -> str:
+        """The eight combinations and each idea's effect, as Markdown; empty until all are done."""
+        return effects_markdown(self.done)
+
+    def costs(self) -> dict[str, Any] | None:
+        """What :func:`htc_lab.ablation.costs.measure_costs` measured last; None where it hasn't."""
+        path = self.out / COSTS
+        found: dict[str, Any] | None = read_json(path, "delete it") if path.is_file() else None
+        return found
+
+    def cost_markdown(self) -> str:
+        """What each rung costs beside what it gains; empty until measured and all rungs are done."""
+        costs, names = self.costs(), list(self.rungs)
+        if costs is None or not set(names) <= self.done.keys():
+            return ""
+        gains = {name: dataclasses.asdict(self.gain(names[0], name)) for name in names[1:]}
+        try:
+            return cost_markdown({name: self.done[name] for name in names}, gains, costs)
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            raise InputError(
+                f"{self.out / COSTS}: is not what --costs writes; delete it, and give --costs again"
+            ) from None
+
+    def save(self) -> dict[str, Any]:
+        """Write ``results.json`` and ``results.md`` into the ablation's folder; return the results."""
+        results = self.results()
+        write_json(self.out / "results.json", results)
+        note = "Paper: as reported in table 2, COCO val2017, R-50. AP in points on the test images here."
+        parts = [self.markdown(), note, self.verdict(), self.cost_markdown(), self.effects_markdown()]
+        parts += map(study_markdown, results["studies"])
+        text = "\n\n".join(part for part in parts if part) + "\n"
+        write_text(self.out / "results.md", text)
+        return results
+
+
+def ladder_folder(data: Path | None, size: str) -> Path:
+    """Where the runs of an ablation go if nobody says otherwise: a folder for each data set and size."""
+    name = "scenes" if data is None else data.resolve().name
+    return Path("runs") / f"ablation_{name}_{size}"
+
+
+def open_ladder(
+    data: Path | DataFolder | None = None,
+    out: Path = Path("runs/ablation"),
+    *,
+    size: str = "quick",
+    seeds: tuple[int, ...] = (0,),
+    device: str = "cpu",
+    steps: int | None = None,
+    short_side: int | None = None,
+) -> Ladder:
+    """The classroom model's ladder on a data set.
+
+    Args:
+        data: a COCO-format folder; None: the classroom scenes, made if missing.
+        out: where runs and results go.
+        size: "tiny" only shows that all parts work; "quick" is minutes on a laptop; "classroom" is longer.
+        seeds: one training of every rung for each.
+        device: "cpu" or "cuda".
+        steps: optimiser steps of a rung, where the size's don't suit.
+        short_side: px of the images' short side, likewise; in training it varies by a tenth either way.
+
+    Raises:
+        InputError: the data can't be used, or the size is unknown.
+    """
+    if size not in SIZES:
+        raise InputError(f"size '{size}': take one of {', '.join(SIZES)}")
+    chosen = SIZES[size]
+    own = data is not None
+    if data is None:
+        root = CLASSROOM_DATA if size != "tiny" else CLASSROOM_DATA.with_name("classroom_tiny")
+        train, val, test = chosen.scenes
+        data = find_data(ensure_classroom(root, train, val, test, SceneConfig()))
+        if chosen.report_scenes:
+            report = ensure_classroom(REPORT_DATA, 1, 1, chosen.report_scenes, SceneConfig(), _REPORT_SEED)
+            data = dataclasses.replace(data, test=find_data(report).test)
+    folder = data if isinstance(data, DataFolder) else find_data(data)
+    config, usual_steps = CLASSROOM, chosen.steps
+    if own:
+        # Photos hold smaller things than the scenes do: more pixels, fewer steps for the same time.
+        config, usual_steps = with_short_side(config, 160), chosen.own_steps
+    if short_side is not None:
+        config = with_short_side(config, short_side)
+    schedule = dataclasses.replace(CLASSROOM_SCHEDULE, steps=usual_steps if steps is None else steps)
+    return Ladder(folder, config, schedule, out, seeds, chosen.test_images, device)

@@ -1,0 +1,231 @@
+"""The paper's gain without training: a released Cascade Mask R-CNN beside a released HTC, image by image.
+
+The public tables test the two at different score thresholds (0.05 and 0.001), which flatters HTC a little.
+Here both run at the same one. Detections are kept as they come, a line an image, so that a stopped run goes
+on where it was; on a CPU the 5000 images of val2017 take hours.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from htc_lab.checkpoint.files import empty_model
+from htc_lab.config_json import to_dict
+from htc_lab.data.dataset import CocoDataset
+from htc_lab.errors import InputError
+from htc_lab.evaluate.coco_ap import Kind, coco_results, evaluate
+from htc_lab.evaluate.inference import truth_of
+from htc_lab.evaluate.statistics import Interval, paired_bootstrap, verdict
+from htc_lab.files import plain, read_json, sha256_of, write_json
+from htc_lab.model import HybridTaskCascade
+
+DETECTIONS = "detections.jsonl"
+SOURCE = "source.json"
+KINDS: tuple[Kind, ...] = ("bbox", "segm")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model that takes part.
+
+    Attributes:
+        role: "cascade" or "htc"; names its folder.
+        model: in eval mode, with the score threshold it is tested at.
+        checkpoint: the file it came from.
+    """
+
+    role: str
+    model: HybridTaskCascade
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came out.
+
+    Attributes:
+        statistics: the 12 COCO statistics (points) by role and kind ("bbox", "segm").
+        gains: HTC minus cascade by kind, with the paired interval over images.
+        images: how many were evaluated.
+    """
+
+    statistics: dict[str, dict[Kind, dict[str, float]]]
+    gains: dict[Kind, Interval]
+    images: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        gains = {kind: dataclasses.asdict(gain) for kind, gain in self.gains.items()}
+        return {"images": self.images, "models": self.statistics, "gain": gains}
+
+    def verdict(self) -> str:
+        """In a sentence whether HTC's masks are better."""
+        return verdict("Cascade Mask R-CNN", "HTC", self.gains["segm"])
+
+
+def at_score_threshold(model: HybridTaskCascade, threshold: float) -> HybridTaskCascade:
+    """The same weights, with detections kept from ``threshold`` on.
+
+    Raises:
+        InputError: not between 0 and 1.
+    """
+    if not 0.0 <= threshold < 1.0:
+        raise InputError(f"--score {threshold}: must be at least 0 and below 1")
+    cascade = dataclasses.replace(model.config.cascade, score_threshold=threshold)
+    twin = empty_model(dataclasses.replace(model.config, cascade=cascade))
+    twin.load_state_dict(model.state_dict(), assign=True)
+    twin.class_names = model.class_names
+    return twin.to(model.device).eval()
+
+
+def reproduce(
+    contestants: list[Contestant],
+    dataset: CocoDataset,
+    out: Path,
+    *,
+    progress: bool = True,
+    tell: Callable[[str], None] = print,
+) -> Reproduction:
+    """Run both models over the data and compare them.
+
+    Args:
+        contestants: the cascade, then HTC.
+        dataset: its class order must be the models'.
+        out: folder for detections and results; what is there already is not computed again.
+        progress: show one bar for both models, with the time left.
+        tell: is given a line where detections are there already.
+
+    Raises:
+        InputError: the folder holds detections of other checkpoints, data or settings.
+    """
+    cascade, htc = contestants
+    wanted = dataset.image_ids
+    kept = {}
+    for contestant in contestants:
+        folder = out / contestant.role
+        _claim(folder, _source(contestant, dataset))
+        kept[contestant.role] = _read_lines(folder / DETECTIONS)
+        there = len(kept[contestant.role])
+        if there:
+            tell(f"{folder}: {there} of {len(wanted)} images are there already")
+    total, there = len(wanted) * len(contestants), sum(len(found) for found in kept.values())
+    with tqdm(total=total, initial=there, desc="detect", unit="img", disable=not progress) as bar:
+        for contestant in contestants:
+            detect_rest(contestant, dataset, out / contestant.role, kept[contestant.role], bar.update)
+    truth = truth_of(dataset)
+    results = {role: [entry for i in wanted for entry in found[i]] for role, found in kept.items()}
+    statistics = {
+        role: {kind: evaluate(truth, found, kind) for kind in KINDS} for role, found in results.items()
+    }
+    gains = {kind: paired_bootstrap(truth, results[cascade.role], results[htc.role], kind) for kind in KINDS}
+    outcome = Reproduction(statistics, gains, len(dataset))
+    write_json(out / "results.json", outcome.as_dict())
+    return outcome
+
+
+def detect_rest(
+    contestant: Contestant,
+    dataset: CocoDataset,
+    folder: Path,
+    found: dict[int, list[dict[str, Any]]],
+    step: Callable[[], Any],
+) -> None:
+    """COCO results of every image that has none, into ``found`` and the folder's file, a line an image.
+
+    Args:
+        contestant: the model.
+        dataset: the images.
+        folder: where ``detections.jsonl`` lies.
+        found: results by image id, as far as they are there.
+        step: called after each image.
+
+    Raises:
+        InputError: an image can't be read, or the file can't be written.
+    """
+    categories = dataset.split.coco.category_ids
+    with _appending(folder / DETECTIONS) as file:
+        for i, image_id in enumerate(dataset.image_ids):
+            if image_id in found:
+                continue
+            sample = dataset[i]
+            detections = contestant.model.predict([sample.image])[0]
+            results = coco_results(image_id, detections, categories)
+            file.write(json.dumps({"image_id": image_id, "results": results}) + "\n")
+            file.flush()
+            found[image_id] = results
+            step()
+
+
+def _source(contestant: Contestant, dataset: CocoDataset) -> dict[str, Any]:
+    """Whatever decides the detections, so that a folder never mixes two kinds."""
+    checkpoint, annotations = Path(contestant.checkpoint), dataset.split.coco.path
+    weights = sha256_of(checkpoint) if checkpoint.is_file() else None
+    source = {
+        "checkpoint": checkpoint.name,
+        "checkpoint_sha256": weights,
+        "annotations": annotations.name,
+        "annotations_sha256": sha256_of(annotations),
+        "config": to_dict(contestant.model.config),
+    }
+    read_back: dict[str, Any] = json.loads(json.dumps(plain(source)))
+    return read_back
+
+
+def _claim(folder: Path, source: dict[str, Any]) -> None:
+    """Make the folder this source's own.
+
+    Raises:
+        InputError: it is another's.
+    """
+    path = folder / SOURCE
+    if not path.exists():
+        if (folder / DETECTIONS).exists():
+            raise InputError(f"{path}: missing beside {DETECTIONS}; remove {folder} or name another --out")
+        write_json(path, source)
+        return
+    there = read_json(path, f"remove {folder} to compute it anew")
+    differs = [name for name in source if not isinstance(there, dict) or there.get(name) != source[name]]
+    if differs:
+        raise InputError(
+            f"{path}: {', '.join(differs)} differ from this call's; name another --out, or remove {folder}"
+        )
+
+
+@contextmanager
+def _appending(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); free space and run the command again"
+        ) from None
+
+
+def _read_lines(path: Path) -> dict[int, list[dict[str, Any]]]:
+    """Results by image id. A last line that was cut off when the run was killed is taken away.
+
+    Raises:
+        InputError: another line is broken.
+    """
+    if not path.exists():
+        return {}
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    found = {}
+    for number, line in enumerate(data[:whole].splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            found[int(entry["image_id"])] = list(entry["results"])
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: line {number} is broken; remove that line and go on") from None
+    return found

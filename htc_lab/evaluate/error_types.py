@@ -1,0 +1,211 @@
+"""What a model's mistakes cost: the error types of TIDE, for masks.
+
+Bolya, Foley, Hays and Hoffman, "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020
+(sections 2.2 and 2.3). Each false positive (at mask IoU 0.5) and each object that was not found is of one
+type; what a type costs is the AP50 gained if its errors alone were mended (dAP). The six don't add up to
+what is missing to 100: mending one error changes what the next one costs.
+
+With ``own`` and ``other`` the highest mask IoU with objects of the detection's class and of other classes:
+
+* duplicate: own >= 0.5, so the object was found by a better detection. Mended: taken away.
+* classification: other >= 0.5. Mended: given the object's class.
+* localisation: own >= 0.1. Mended: given the object's mask.
+* both: other >= 0.1. Mended: taken away.
+* background: the rest. Mended: taken away.
+* missed: objects not found, nor the nearest of a classification or localisation error. Mended: not asked for.
+
+Where several apply, the first does. Where a mended detection and another one are of the same object, the one
+that scores higher stays.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from htc_lab.evaluate.measure import Measure, difference, of_categories, rows_of
+from htc_lab.evaluate.overlaps import ImageOverlaps, overlaps
+from htc_lab.evaluate.statistics import Category
+
+FOREGROUND, BACKGROUND = 0.5, 0.1
+
+ErrorType = Literal["classification", "localisation", "both", "duplicate", "background", "missed"]
+ERROR_TYPES: tuple[ErrorType, ...] = (
+    *("classification", "localisation", "both", "duplicate", "background", "missed"),
+)
+_MOST = 100  # detections an image and category, as in COCO
+
+
+@dataclass(frozen=True)
+class ErrorTypes:
+    """The errors of one model.
+
+    Attributes:
+        ap50: mask AP at IoU 0.5, in points.
+        dap: points of AP50 gained by mending a type.
+        count: how many errors of each type there are, at any score.
+    """
+
+    ap50: Measure
+    dap: dict[ErrorType, Measure]
+    count: dict[ErrorType, int]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A detection and what came of it.
+
+    Attributes:
+        row: place of its image.
+        category: as detected, or as mended.
+        score: of the detection.
+        hit: whether it finds its object.
+        counted: False for one in a crowd region.
+        error: of a false positive.
+        object: place of the object found, or nearest to the error; -1: none.
+    """
+
+    row: int
+    category: int
+    score: float
+    hit: bool = False
+    counted: bool = True
+    error: ErrorType | None = None
+    object: int = -1
+
+
+def error_types(truth: dict[str, Any], results: list[dict[str, Any]]) -> ErrorTypes:
+    """Sort a model's errors and measure what each type costs.
+
+    Args:
+        truth: COCO data set, as for ``evaluate``.
+        results: COCO result entries with masks.
+    """
+    rows = rows_of(truth)
+    objects = {
+        place: (rows[a["image_id"]], a["category_id"])
+        for place, a in enumerate(truth["annotations"])
+        if not a.get("iscrowd", 0)
+    }
+    found: list[_Found] = []
+    for image in overlaps(truth, results):
+        found += _judge(truth, results, image, rows[image.image_id])
+    seen = np.zeros(len(rows), dtype=np.bool_)
+    seen[[row for row, _ in objects.values()] + [f.row for f in found]] = True
+
+    def measure(found: list[_Found], missed: frozenset[int] = frozenset()) -> Measure:
+        return of_categories(_categories(found, objects, missed, len(rows)), seen)
+
+    near = {f.object for f in found if f.hit or f.error in ("classification", "localisation")}
+    missed = frozenset(objects.keys() - near)
+    plain = measure(found)
+    dap: dict[ErrorType, Measure] = {}
+    count: dict[ErrorType, int] = {}
+    for kind in ERROR_TYPES:
+        mended = measure(found, missed) if kind == "missed" else measure(_mend(found, kind, objects))
+        dap[kind] = difference(plain, mended)
+        count[kind] = len(missed) if kind == "missed" else sum(f.error == kind for f in found)
+    return ErrorTypes(plain, dap, count)
+
+
+def _judge(
+    truth: dict[str, Any], results: list[dict[str, Any]], image: ImageOverlaps, row: int
+) -> list[_Found]:
+    """COCO's greedy matching at IoU 0.5, best score first; what finds nothing is an error."""
+    annotations = [truth["annotations"][place] for place in image.objects]
+    classes = np.asarray([a["category_id"] for a in annotations], dtype=int)
+    crowd = np.asarray([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool)
+    free = ~crowd
+    used: dict[int, int] = {}
+    judged = []
+    for place, iou in zip(image.found, image.iou, strict=True):
+        category = results[place]["category_id"]
+        used[category] = used.get(category, 0) + 1
+        if used[category] > _MOST:
+            continue
+        here = _Found(row, category, results[place]["score"])
+        own = classes == category
+        target, reach = _best(iou, own & free)
+        if reach >= FOREGROUND:
+            free[target] = False
+            here = replace(here, hit=True, object=int(image.objects[target]))
+        elif _best(iou, own & crowd)[1] >= FOREGROUND:
+            here = replace(here, counted=False)
+        else:
+            error, target = _error(iou, own & ~crowd, ~own & ~crowd)
+            here = replace(here, error=error, object=int(image.objects[target]) if target >= 0 else -1)
+        judged.append(here)
+    return judged
+
+
+def _best(iou: np.ndarray, among: np.ndarray) -> tuple[int, float]:
+    """The place and value of the highest IoU among some objects; -1 and 0 where there are none.
+
+    Of equal ones the last, as in COCO.
+    """
+    if not among.any():
+        return -1, 0.0
+    place = len(iou) - 1 - int(np.argmax(np.where(among, iou, -1.0)[::-1]))
+    return place, float(iou[place])
+
+
+def _error(iou: np.ndarray, own: np.ndarray, other: np.ndarray) -> tuple[ErrorType, int]:
+    """The type of a false positive and the object it is about, -1 for none."""
+    nearest, same = _best(iou, own)
+    stranger, different = _best(iou, other)
+    if same >= FOREGROUND:
+        return "duplicate", nearest
+    if different >= FOREGROUND:
+        return "classification", stranger
+    if same >= BACKGROUND:
+        return "localisation", nearest
+    if different >= BACKGROUND:
+        return "both", stranger
+    return "background", -1
+
+
+def _mend(found: list[_Found], kind: ErrorType, objects: dict[int, tuple[int, int]]) -> list[_Found]:
+    """The detections with the errors of one type mended."""
+    if kind not in ("classification", "localisation"):
+        return [f for f in found if f.error != kind]
+    right = [
+        replace(f, category=objects[f.object][1], hit=True, error=None) if f.error == kind else f
+        for f in found
+    ]
+    best: dict[int, _Found] = {}
+    for f in right:
+        if f.hit and (f.object not in best or f.score > best[f.object].score):
+            best[f.object] = f
+    return [f for f in right if not f.hit or best[f.object] is f]
+
+
+def _categories(
+    found: list[_Found], objects: dict[int, tuple[int, int]], missed: frozenset[int], images: int
+) -> dict[int, Category]:
+    """Detections and objects in AP order, for one IoU threshold; ``missed`` objects are not asked for."""
+    everything: dict[int, np.ndarray] = {}
+    asked: dict[int, np.ndarray] = {}
+    for place, (row, category) in objects.items():
+        for counts in (everything, asked):
+            counts.setdefault(category, np.zeros(images, dtype=np.int64))
+        everything[category][row] += 1
+        asked[category][row] += place not in missed
+    grouped: dict[int, list[_Found]] = {category: [] for category in everything}
+    for f in found:
+        if f.category in grouped:
+            grouped[f.category].append(f)
+    categories = {}
+    for category, group in grouped.items():
+        group.sort(key=lambda f: -f.score)
+        places = np.asarray([f.row for f in group], dtype=int)
+        hit = np.asarray([[f.hit for f in group]], dtype=bool)
+        counted = np.asarray([[f.counted for f in group]], dtype=bool)
+        wanted = asked[category]
+        if not wanted.any():
+            # Nothing is left to be found: perfect if nothing false is found either, else worth nothing.
+            wanted = everything[category]
+            if not counted.any():
+                places = np.repeat(np.arange(images), wanted)
+                hit = counted = np.ones((1, len(places)), dtype=bool)
+        categories[category] = Category(places, hit, counted, wanted)
+    return categories

@@ -1,0 +1,148 @@
+"""A model over a whole split: COCO results for the final masks and for each stage's, and their AP."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from htc_lab.config import Toggles
+from htc_lab.data.dataset import CocoDataset
+from htc_lab.data.transforms import resize_image
+from htc_lab.distributed import ALONE, Team
+from htc_lab.errors import InputError
+from htc_lab.evaluate.coco_ap import coco_results, evaluate
+from htc_lab.model import HybridTaskCascade
+
+
+@dataclass(frozen=True)
+class SplitResults:
+    """COCO result entries of a split.
+
+    Attributes:
+        final: boxes, scores and the masks of the result.
+        by_stage: the same boxes and scores with the masks of stage 1, 2, ... alone.
+    """
+
+    final: list[dict]
+    by_stage: list[list[dict]]
+
+
+@torch.no_grad()
+def predict_split(
+    model: HybridTaskCascade,
+    dataset: CocoDataset,
+    toggles: Toggles | None = None,
+    *,
+    stages: bool = False,
+    batch: int = 8,
+    progress: bool = True,
+    team: Team = ALONE,
+    bf16: bool = False,
+) -> SplitResults:
+    """Detect in every image of a dataset.
+
+    Several processes share the images: each takes every so-many-th batch, and the batches are those one
+    process would make, so the results are the same.
+
+    Args:
+        model: in eval mode.
+        dataset: its class order must be the model's.
+        toggles: default: the model's own.
+        stages: also take each stage's masks on the final boxes.
+        batch: images at a time.
+        progress: show a bar.
+        team: the processes that share the images.
+        bf16: as for ``HybridTaskCascade.predict``.
+
+    Returns:
+        All images' results, in order, for one process or the first; none for the others.
+
+    Raises:
+        InputError: an image can't be read, or the weights can't serve the toggles.
+    """
+    toggles = toggles or model.config.toggles
+    mine: dict[int, SplitResults] = {}
+    starts = range(0, len(dataset), batch)
+    own = [range(start, min(start + batch, len(dataset))) for start in starts[team.rank :: team.size]]
+    shown = progress and team.first
+    with (
+        team.together(),
+        tqdm(total=sum(map(len, own)), desc="evaluate", disable=not shown, leave=False) as bar,
+    ):
+        model.roi_head.check(toggles)
+        for indices in own:
+            mine[indices.start] = _predict_batch(model, dataset, indices, toggles, stages, bf16)
+            bar.update(len(indices))
+    found: dict[int, SplitResults] = {}
+    for share in team.collect(mine):
+        found |= share
+    return _joined([found[start] for start in starts] if team.first else [], toggles.stages if stages else 0)
+
+
+def _predict_batch(
+    model: HybridTaskCascade,
+    dataset: CocoDataset,
+    indices: range,
+    toggles: Toggles,
+    stages: bool,
+    bf16: bool,
+) -> SplitResults:
+    config = model.config
+    category_ids = dataset.split.coco.category_ids
+    final: list[dict] = []
+    by_stage: list[list[dict]] = [[] for _ in range(toggles.stages if stages else 0)]
+    samples = [dataset[i] for i in indices]
+    resized = [resize_image(s.image, config.image.short, config.image.long) for s in samples]
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        features = model.encode([image for image, _, _ in resized])
+        trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
+    into = [sample.original_size for sample in samples], [(x, y) for _, x, y in resized]
+    threshold = config.cascade.mask_threshold
+    for sample, found in zip(samples, trace.in_pictures(*into, threshold), strict=True):
+        final += coco_results(sample.image_id, found, category_ids)
+    for t, entries in enumerate(by_stage):
+        for sample, found in zip(samples, trace.in_pictures(*into, threshold, stage=t), strict=True):
+            entries += coco_results(sample.image_id, found, category_ids)
+    return SplitResults(final, by_stage)
+
+
+def _joined(parts: list[SplitResults], stages: int) -> SplitResults:
+    return SplitResults(
+        [entry for part in parts for entry in part.final],
+        [[entry for part in parts for entry in part.by_stage[t]] for t in range(stages)],
+    )
+
+
+def truth_of(dataset: CocoDataset) -> dict:
+    """The COCO ground truth of just the dataset's images, crowd annotations included."""
+    return dataset.split.coco.subset(dataset.image_ids).as_dict()
+
+
+def require_objects(truth: dict, path: Path) -> None:
+    """Check that there is something to find, without which AP is no number.
+
+    Args:
+        truth: of :func:`truth_of`.
+        path: its annotation file, for the message.
+
+    Raises:
+        InputError: crowds at most.
+    """
+    if all(row["iscrowd"] for row in truth["annotations"]):
+        raise InputError(f"{path}: no object in the {len(truth['images'])} images to evaluate on; add some")
+
+
+def average_precision(truth: dict, results: SplitResults) -> dict[str, dict[str, float] | list[float]]:
+    """All 12 statistics of boxes and masks, and the mask AP of stage 1, 2, ... and of the result.
+
+    Returns:
+        ``{"bbox": {...}, "segm": {...}, "stage_mask_ap": [stage 1, ..., result]}`` in AP points.
+    """
+    segm = evaluate(truth, results.final, "segm")
+    stages = [evaluate(truth, entries, "segm")["AP"] for entries in results.by_stage]
+    return {
+        "bbox": evaluate(truth, results.final, "bbox"),
+        "segm": segm,
+        "stage_mask_ap": [*stages, segm["AP"]] if stages else [],
+    }

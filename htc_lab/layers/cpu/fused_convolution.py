@@ -1,0 +1,92 @@
+"""A convolution and what follows it in one go, where that gives the same numbers sooner.
+
+In training, on a GPU and in bfloat16 these are torch's own operations, one after the other. At inference in
+float32 on a CPU there are two shorter ways, with nothing to keep for a backward pass:
+
+* 3x3 convolutions of many channels are done with fewer multiplications (:mod:`htc_lab.layers.cpu.winograd`);
+* the others add, and cut off below 0, while a result is still in the processor's registers; otherwise the map
+  goes from memory and back once more for each.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from htc_lab.layers.cpu import winograd
+
+# What torch.compile makes of a convolution and its neighbours; not in every build of torch.
+_FUSED: Any = None
+_FUSED_ONTO: Any = None
+if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise_"):
+    _FUSED = torch.ops.mkldnn._convolution_pointwise.default
+    _FUSED_ONTO = torch.ops.mkldnn._convolution_pointwise_.binary
+
+_written_out = False
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """While inside, convolutions take no shorter way: to count multiplications, or to compare."""
+    global _written_out
+    before, _written_out = _written_out, True
+    try:
+        yield
+    finally:
+        _written_out = before
+
+
+def convolve(
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "D C_of_group kh kw"],
+    bias: Tensor | None,
+    stride: tuple[int, ...] = (1, 1),
+    padding: tuple[int, ...] = (0, 0),
+    groups: int = 1,
+    relu: bool = False,
+    onto: Tensor | None = None,
+) -> Float[Tensor, "B D h w"]:
+    """Convolution, plus ``onto`` if given, then ReLU if asked for.
+
+    Args:
+        x: the map.
+        weight, bias, stride, padding, groups: as for ``torch.nn.functional.conv2d``.
+        relu: negative values become 0.
+        onto: a map of the result's shape, which may be overwritten with the result: use it no more.
+    """
+    if not _may_shorten(x, weight):
+        out = F.conv2d(x, weight, bias, stride, padding, 1, groups)
+        if onto is not None:
+            out = out + onto
+        return F.relu(out, inplace=True) if relu else out
+    m = 0
+    if (weight.shape[2:], stride, padding, groups) == ((3, 3), (1, 1), (1, 1), 1):
+        images, channels, height, width = x.shape
+        m = winograd.tile_side(images, height, width, channels, len(weight))
+    if m and bias is not None and onto is None:
+        return winograd.convolve(x, weight, bias, m, relu)
+    how = (bias, padding, stride, (1, 1), groups)
+    if onto is not None:
+        fused: Tensor = _FUSED_ONTO(onto, x, weight, *how, "add", 1.0, "relu" if relu else None, [], None)
+    elif relu:
+        fused = _FUSED(x, weight, *how, "relu", [], "")
+    else:
+        fused = F.conv2d(x, weight, bias, stride, padding, 1, groups)
+    return fused
+
+
+def _may_shorten(x: Tensor, weight: Tensor) -> bool:
+    """At inference in float32 on a CPU whose torch has oneDNN with these operations."""
+    return (
+        not torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
+        and not _written_out
+        and _FUSED is not None
+    )

@@ -1,0 +1,161 @@
+"""One training step's gradients: of one process, or of several that share the batch.
+
+A loss is a mean over samples: anchors, RoIs, pixels. The mean over the whole batch is not the mean of the
+processes' means, because one process may hold three objects and another thirty. So the processes tell each
+other their counts, and each weighs its losses by its share of the samples: the gradients that then come
+together are those one process would get from the whole batch.
+"""
+
+import math
+from contextlib import nullcontext
+from typing import NoReturn, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from htc_lab.config import Schedule
+from htc_lab.data.dataset import Sample
+from htc_lab.distributed import SharedError, Team
+from htc_lab.errors import InputError
+from htc_lab.model import HybridTaskCascade, total_loss
+from htc_lab.structures import Counts
+from htc_lab.train.batches import StepBatch, seeded
+from htc_lab.train.run_folder import RunLog
+from htc_lab.train.stopped_batch import save_batch
+
+
+class _Losses(nn.Module):
+    """``model.losses`` as a forward pass: what DistributedDataParallel can hook into."""
+
+    def __init__(self, model: HybridTaskCascade, amp: bool) -> None:
+        super().__init__()
+        self.model, self.amp = model, amp
+
+    def forward(
+        self, samples: list[Sample], draws: list[torch.Generator], canvas: tuple[int, int]
+    ) -> tuple[dict[str, Tensor], Counts]:
+        counts: Counts = {}
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.amp):
+            losses = self.model.losses(
+                [s.image for s in samples],
+                [s.targets for s in samples],
+                generator=draws,
+                canvas=canvas,
+                counts=counts,
+            )
+        return losses, counts
+
+
+class GradientStep:
+    """Forward and backward of a step."""
+
+    def __init__(self, model: HybridTaskCascade, schedule: Schedule, seed: int, team: Team) -> None:
+        """See the class.
+
+        Args:
+            model: on its device, in training mode.
+            schedule: of it, ``accumulate`` and ``amp`` are read here.
+            seed: of what is sampled.
+            team: who shares each batch.
+        """
+        self.parts, self.seed, self.team = schedule.accumulate, seed, team
+        self.losses: nn.Module = _Losses(model, schedule.amp)
+        if team.size > 1:
+            self.losses = DistributedDataParallel(
+                self.losses,
+                process_group=team.gradients,
+                # Statistics that a batch changes must be one for all, or the saved ones depend on who saves.
+                broadcast_buffers=not model.config.backbone.frozen_norm,
+                gradient_as_bucket_view=True,
+            )
+
+    def backward(self, step: int, batch: StepBatch, log: RunLog) -> dict[str, float]:
+        """Add the step's gradients to the weights' ``grad``.
+
+        Args:
+            step: from 0.
+            batch: this process's share.
+            log: is told of images that could not be read.
+
+        Returns:
+            ``loss`` and each loss and accuracy, over the whole batch, the same in all processes.
+
+        Raises:
+            SharedError: too many images are unreadable, or the loss is no number.
+        """
+        alarm = log.new(batch.unreadable) or batch.lacking > 0
+        if self.team.largest([int(alarm)])[0]:
+            log.report(step + 1, batch.unreadable, batch.lacking)
+        own = len(batch.samples) // self.parts
+        metrics: dict[str, float] = {}
+        for part in range(self.parts):
+            here = slice(part * own, (part + 1) * own)
+            for name, value in self._part(step, batch, here, log).items():
+                metrics[name] = metrics.get(name, 0.0) + value / self.parts
+        return metrics
+
+    def _part(self, step: int, batch: StepBatch, here: slice, log: RunLog) -> dict[str, float]:
+        samples, places = batch.samples[here], batch.places[here]
+        draws = [seeded(self.seed, 3, step, place) for place in places]
+        # One canvas for all: an image's features near its border depend on how much is padded there. It costs
+        # no time, as the processes wait for the one with the largest images anyway.
+        height, width = self.team.largest(
+            [max(s.image.shape[1] for s in samples), max(s.image.shape[2] for s in samples)]
+        )
+        alone, last = self.team.size == 1, here.stop == len(batch.samples)
+        quiet = nullcontext() if alone or last else cast(DistributedDataParallel, self.losses).no_sync()
+        with self.team.listening(), quiet:
+            losses, counts = self.losses(samples, draws, (height, width))
+            if not alone:
+                losses = self._weighed(losses, counts)
+            total = total_loss(losses)
+            (total / self.parts if self.parts > 1 else total).backward()
+            # Only now, so that a GPU has the backward pass to work at while its numbers are waited for.
+            metrics = self._means({"loss": total, **losses})
+            if not math.isfinite(metrics["loss"]):
+                self.stop(f"the loss is {metrics['loss']}", step, samples, metrics, log)
+        return metrics
+
+    def stop(
+        self, what: str, step: int, samples: list[Sample], metrics: dict[str, float], log: RunLog
+    ) -> NoReturn:
+        """Keep the batch in the run folder and end the training. All processes call it together.
+
+        Args:
+            what: is no number.
+            step: from 0.
+            samples: this process's, of what went wrong.
+            metrics: of the step.
+            log: of the run.
+
+        Raises:
+            SharedError: always; it names the images, the file and how to look at it.
+        """
+        rank = self.team.rank if self.team.size > 1 else None
+        try:
+            kept = f"in {save_batch(log.run, samples, step + 1, metrics, rank)}"
+        except InputError as error:
+            kept = f"not kept ({error})"
+        told = self.team.gather(([str(s.image_id) for s in samples], kept))
+        ids = ", ".join(i for own, _ in told for i in own)
+        files = ", ".join(file for _, file in told)
+        wrong = [name for name, value in metrics.items() if name != "loss" and not math.isfinite(value)]
+        losses = f"No number: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}. " if wrong else ""
+        raise SharedError(
+            f"{log.run}: {what} at step {step + 1} (image ids {ids}); start a new run with a lower --lr. "
+            f"{losses}The batch is {files}; htc_lab.course.lesson07.figures.show_batch(FILE) shows it"
+        )
+
+    def _weighed(self, losses: dict[str, Tensor], counts: Counts) -> dict[str, Tensor]:
+        """Losses whose mean over the processes is the mean over all samples."""
+        whole = self.team.sums([counts[name] for name in losses])
+        return {
+            name: value * (counts[name] * self.team.size / max(of_all, 1.0))
+            for (name, value), of_all in zip(losses.items(), whole, strict=True)
+        }
+
+    def _means(self, values: dict[str, Tensor]) -> dict[str, float]:
+        own = torch.stack([v.detach().float() for v in values.values()]).tolist()
+        means = [v / self.team.size for v in self.team.sums(own)]
+        return dict(zip(values, means, strict=True))
