@@ -30,8 +30,10 @@ import torch
 _PERIOD = 0.2
 """Seconds between two looks."""
 _CROWDED = 0.4
-"""Cores that others take of ours before threads should sleep; ticks of the clock blur 0.1 to 0.2 of it."""
-_QUIET_LOOKS = 5
+"""Cores that others take of ours, in two looks on average, before threads should sleep.
+
+A command that is over at once stays below it, and so does the blur of the clock's ticks."""
+_QUIET_LOOKS = 4
 """How many looks in a row must find the cores free before threads spin again."""
 _REMEMBERED_LOOKS = 10
 """How many looks a training's number of threads is chosen by: two seconds."""
@@ -101,7 +103,8 @@ class Sharing:
         spare = max(0, now.count - torch.get_num_threads())
         self._taken.append(taken_by_others(self._last, now))
         self._last = now
-        self._quiet = self._quiet + 1 if self._taken[-1] - spare < _CROWDED else 0
+        lately = list(self._taken)[-2:]
+        self._quiet = self._quiet + 1 if sum(lately) / len(lately) - spare < _CROWDED else 0
         if self._quiet == 0 and not self.crowded and not self.paused:
             self._park(now.count)
         elif self.crowded and (self.paused or self._quiet >= _QUIET_LOOKS):
@@ -137,7 +140,10 @@ class Sharing:
         for _ in range(math.ceil((cores + 1 - threads) / (threads - 1))):
             ready = threading.Event()
             thread = threading.Thread(
-                target=_wait_with_a_team, args=(threads, ready, self._release), daemon=True
+                target=_wait_with_a_team,
+                args=(threads, ready, self._release),
+                name="htc-lab-parked",
+                daemon=True,
             )
             thread.start()
             ready.wait()
