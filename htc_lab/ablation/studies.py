@@ -101,7 +101,7 @@ FUSION = Study(
 SEMANTIC_WEIGHT = Study(
     "semantic_weight",
     "Weight of the semantic loss",
-    "The htc rung weighs it 0.2, as the reference's configs do; the paper's table 5 begins at 0.5.",
+    "The htc rung uses 0.2, as the reference's configs do; the paper's table 5 starts at 0.5.",
     (
         Row("0.2", "htc"),
         *(
@@ -134,7 +134,7 @@ STAGE_MASKS = Study(
 AVERAGING = Study(
     "averaging",
     "Masks of the last stage, and the mean of all stages' masks",
-    "The same models and boxes. The paper has the two rungs of its table 3.",
+    "The same models and boxes. The paper's table 3 has two of the rungs.",
     tuple(
         Row(
             f"{title_of(rung)}, {'mean' if averaged else 'last stage'}",
@@ -161,7 +161,7 @@ STAGE_COUNT = Study(
 
 THRESHOLDS = Study(
     "thresholds",
-    "IoU from which on each stage takes a box for an object",
+    "IoU from which each stage counts a box as an object",
     "The paper has no such table; it takes 0.5, 0.6 and 0.7 from Cascade R-CNN.",
     (
         Row("0.5, 0.6, 0.7", "htc"),
@@ -252,8 +252,8 @@ def study_markdown(study: Mapping[str, Any]) -> str:
     basis = (
         f"Seeds {', '.join(map(str, seeds))}; intervals (95 %) are paired over the seeds."
         if len(seeds) > 1
-        else f"One training seed ({seeds[0]}): intervals (95 %) are paired over the images, and know nothing "
-        "of how another training would have come out."
+        else f"One training seed ({seeds[0]}): intervals (95 %) are paired over the images, and say nothing "
+        "about how another training would have turned out."
     )
     lines = [
         f"### {study['title']}",
