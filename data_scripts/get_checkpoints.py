@@ -31,7 +31,7 @@ def main(
     Args:
         presets: for example htc_r50_1x cascade_r50_1x; --list shows all.
         to: folder for the files.
-        mirror: address to use instead of https://download.openmmlab.com/mmdetection/v2.0, with the same paths.
+        mirror: address instead of https://download.openmmlab.com/mmdetection/v2.0, with the same paths.
         list: print what is available, and download nothing.
     """
     try:

@@ -20,7 +20,7 @@ from htc_lab.one_line_errors import one_line
 def write_maps(split: Split, folder: Path) -> int:
     """Write ``folder/<image stem>.png`` for every image of a split; return the number written.
 
-    Pixels of class k get k, all others K, the number of classes. Pixels of crowd annotations are ignored (255).
+    Pixels of class k get k, all others K, the number of classes. Crowds become 255, which is ignored.
     """
     coco = split.coco
     for image in tqdm(coco.images, desc=f"{split.name} maps", unit="map"):

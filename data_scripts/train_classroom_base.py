@@ -1,7 +1,7 @@
 """Train the base (backbone, FPN, RPN) that classroom trainings start from.
 
-It is a single-stage detector (the plain cascade with one stage), trained on scenes of a seed that nothing else
-uses. Its heads are thrown away: heads are what the lab compares.
+It is a single-stage detector (the plain cascade with one stage), trained on scenes of a seed that nothing
+else uses. Its heads are thrown away: heads are what the lab compares.
 """
 
 import dataclasses

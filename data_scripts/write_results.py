@@ -3,8 +3,8 @@
     htc-lab ablate --seeds 0 1 2 3 4
     python data_scripts/write_results.py --seeds 0 1 2 3 4
 
-Combinations, studies and costs that are finished in the folder of runs are included. Whatever is missing of the
-ladder itself is trained first.
+Combinations, studies and costs that are finished in the folder of runs are included. Whatever is missing of
+the ladder itself is trained first.
 """
 
 from pathlib import Path

@@ -255,7 +255,7 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path, form):
     whole = path.read_bytes()
     for part in (0.1, 0.5, 0.9, 0.999):
         path.write_bytes(whole[: int(len(whole) * part)])
-        with pytest.raises(InputError, match="get the file anew"):
+        with pytest.raises(InputError, match="get the file again"):
             load(path)
 
 

@@ -289,7 +289,7 @@ def test_values_and_inheritance_follow_mmengine(tmp_path):
         "more = [dict(a=1)] * 2 + list((3,))\n"
         "word = f'{_base_.name}-{2 * 3}.pth'\ntail = _base_.other['k'][1:]\n"
     )
-    with pytest.raises(InputError, match="'x' is a dict here and none in its base"):
+    with pytest.raises(InputError, match="'x' is a dict here but not in its base"):
         read_python_config(tmp_path / "c.py")
     (tmp_path / "c.py").write_text((tmp_path / "c.py").read_text().replace("x=dict(), ", ""))
     assert read_python_config(tmp_path / "c.py") == {
