@@ -212,7 +212,7 @@ class _Values:
 
 
 def merged(child: Any, base: Any, where: str) -> dict[str, Any]:
-    """``child`` over ``base``: dicts are merged key by key, other values replaced; ``_delete_`` drops the base's.
+    """``child`` over ``base``: dicts are merged key by key, others replaced; ``_delete_`` drops the base's.
 
     Raises:
         InputError: a dict replaces something that isn't a dict, without ``_delete_``.

@@ -311,7 +311,7 @@ def test_values_and_inheritance_follow_mmengine(tmp_path):
         ({"a": "_base_ = './b.py'"}, r"b\.py: cannot be read, the base of .*a\.py"),
         ({"a": "_base_ = 'mmdet::htc/x.py'"}, "only paths of .py files"),
         ({"a": "_base_ = ['b.py', 'c.py']", "b": "x = 1", "c": "x = 2"}, "two files of _base_ set 'x'"),
-        ({"a": "_base_ = [1]"}, "no list of file names"),
+        ({"a": "_base_ = [1]"}, "not a list of file names"),
         ({"a": "x ="}, "line 1: not Python"),
         ({"a": "x = 1\ny = z"}, "line 2: 'z' would have to be run"),
         ({}, r"a\.py: cannot be read"),
