@@ -1,4 +1,4 @@
-"""A linter for data folders: reads everything once and reports all that is wrong, not just the first thing."""
+"""A linter for data folders: reads everything once and reports every fault, not only the first."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
