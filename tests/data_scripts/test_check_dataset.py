@@ -295,7 +295,7 @@ def test_categories(folder: Path) -> None:
     change(folder, 0, "categories", name="fig")
     report = check(folder)
     assert ("warning", "categories.name", "train") in found(report)
-    assert "2 categories are called 'fig'" in report.as_text()
+    assert "2 categories are named 'fig'" in report.as_text()
 
 
 def test_the_script(folder: Path, tmp_path: Path) -> None:
