@@ -89,7 +89,7 @@ FUSION = Study(
     "fusion",
     "Where the semantic feature goes",
     "Here on top of interleaving and mask information flow; in the paper (table 4) on the plain cascade, so "
-    "compare the steps. Nowhere: without the branch.",
+    "compare the differences, not the levels. Nowhere: without the branch.",
     (
         Row("nowhere", "mask_flow", paper=PAPER_FUSION["nowhere"]),
         Row("boxes", "htc_fusion_box", _switched(semantic_mask=False), None, PAPER_FUSION["boxes"], 0),
@@ -117,7 +117,7 @@ STAGE_MASKS = Study(
     "stage_masks",
     "Masks of each stage, without and with mask information flow",
     "All on the same final boxes, without a semantic branch, as in the paper's table 3. The difference is "
-    "with the flow minus without it.",
+    "the value with the flow minus the value without it.",
     tuple(
         Row(
             f"{'with' if flow else 'without'} flow, {words}",

@@ -181,7 +181,7 @@ def test_a_missing_map_is_named(tmp_path: Path) -> None:
     (tmp_path / "semantic" / "3.png").unlink()
     words = (
         re.escape(str(tmp_path / "semantic" / "3.png"))
-        + ": no such semantic map, while other images of train"
+        + ": no such semantic map, although other images of train"
     )
     with pytest.raises(InputError, match=words):
         semantic_classes(find_data(tmp_path))

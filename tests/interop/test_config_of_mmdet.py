@@ -142,7 +142,10 @@ def test_each_setting_of_the_training_reaches_the_schedule(models, text, changes
     [
         ("backbone=dict(_delete_=True, type='HRNet', extra=dict())", "model.backbone.type='HRNet'"),
         ("backbone=dict(style='caffe')", r"model.backbone.style='caffe' \(only 'pytorch'\)"),
-        ("backbone=dict(plugins=[dict(cfg=1)])", r"model.backbone.plugins=\[{'cfg': 1}\] \(no setting"),
+        (
+            "backbone=dict(plugins=[dict(cfg=1)])",
+            r"model.backbone.plugins=\[{'cfg': 1}\] \(this lab has no such setting",
+        ),
         (
             "backbone=dict(dcn=dict(type='DCNv2'), stage_with_dcn=(False, True, True, True))",
             "dcn.type='DCNv2'",

@@ -151,9 +151,7 @@ def _look_at_mask(result: ImageResult, row: Row, mask: np.ndarray, where: str) -
     if apart > _SLACK:
         grave = _iou(box, extent) < 0.5
         shown = ", ".join(f"{v:g}" for v in extent)
-        message = (
-            f"{where}: its bbox is {apart:.1f} px off its mask, which spans [{shown}] (x1, y1, x2, y2)"
-        )
+        message = f"{where}: its bbox is {apart:.1f} px off its mask, which spans [{shown}] (x1, y1, x2, y2)"
         result.say("error" if grave else "warning", "mask-box", message)
     area, given = float(mask.sum()), float(row["area"])
     if abs(given - area) > max(_AREA_SLACK * area, _AREA_FEW):
