@@ -1,8 +1,8 @@
-# The lab's commands. All paths are relative, so that the folder may lie anywhere, spaces in its name included.
+# The lab's commands. All paths are relative, so the folder can be anywhere, even with spaces in its name.
 #
 #   make lab       set up what is missing, then open the lab          NO_BROWSER=1  only print the address
 #   make test      set up what is missing, then run the whole suite   JOBS=n        test processes (default 2)
-#   make install   set up alone                                       PYTHON=...    a Python to prefer
+#   make install   only set up                                        PYTHON=...    the Python to prefer
 
 .DEFAULT_GOAL := help
 .PHONY: help install data lab test lint lock FORCE
@@ -11,18 +11,18 @@ VENV_PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 JOBS ?= 2
 
-# The lab's own packages and its own kernel, whatever else the person has for other Pythons.
+# Use the lab's own packages and its own kernel, whatever is installed for other Pythons.
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 120
 
-# JupyterLab's question about its news feed would cover a corner of the first picture.
+# JupyterLab's question about its news feed would hide a corner of the first picture.
 LAB_SETTINGS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 
-# Exits 0 and prints its own path on a Python the pins serve (requires-python in pyproject.toml).
+# Exits with 0 and prints its own path on a Python that the pins support (requires-python in pyproject.toml).
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14) or print(sys.executable))
 
-# A folder that was moved or copied has a .venv whose scripts point to the old place: the stamp holds the place.
+# If the folder was moved or copied, the scripts in .venv still point to the old path; so the stamp records the path.
 MOVED := $(shell [ ! -e $(STAMP) ] || [ "$$(cat $(STAMP))" = "$$(pwd -P)" ] || echo yes)
 BROKEN := $(shell $(VENV_PYTHON) -c '$(SUPPORTED)' >/dev/null 2>&1 || echo yes)
 
@@ -37,7 +37,7 @@ $(STAMP): constraints.txt pyproject.toml $(if $(MOVED)$(BROKEN),FORCE)
 	        python=$$("$$candidate" -c '$(SUPPORTED)' 2>/dev/null) && break || python=; \
 	    done; \
 	    if [ -z "$$python" ]; then \
-	        echo "error: no working Python 3.11 to 3.14 on the PATH; install one, or name it: make install PYTHON=/path/to/python3" >&2; \
+	        echo "error: no working Python 3.11 to 3.14 on the PATH; install one, or name one: make install PYTHON=/path/to/python3" >&2; \
 	        exit 1; \
 	    fi; \
 	    echo "Setting up .venv with $$python"; \
@@ -77,12 +77,12 @@ lint: install
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 
-# Two processes of one thread each keep two cores busier than one process of two threads. A file's tests stay
-# together: many share a start of something, such as a browser.
+# Two processes with one thread each use two cores better than one process with two threads. The tests of a file stay
+# together, because many of them share something slow to start, such as a browser.
 test: lint data
 	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-# Resolves the pins anew, for every supported Python and platform at once.
+# Resolves the pins again, for every supported Python and platform at once.
 lock: install
 	@uv=$$(uv --version >/dev/null 2>&1 && echo uv || echo .venv/bin/uv); \
 	$$uv pip compile --universal --fork-strategy fewest --python-version 3.11 --upgrade --extra test --extra install --no-annotate \

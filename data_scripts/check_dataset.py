@@ -1,4 +1,4 @@
-"""Look for everything that is wrong in a data folder: ``python data_scripts/check_dataset.py DIR``."""
+"""Find everything that is wrong in a data folder: ``python data_scripts/check_dataset.py DIR``."""
 
 import json
 from pathlib import Path
@@ -26,21 +26,21 @@ def main(
 ) -> None:
     """Check annotations, images and semantic maps of a COCO-format folder.
 
-    Counts per class and split; boxes outside or empty, boxes against masks, areas; unknown classes, ids that
-    are there twice; images missing, broken or of another size; maps the same, and their values against the
-    classes and the masks; pictures that are in two splits. Exit code 1 if there are errors, 0 with warnings
-    only, 2 if there is nothing to check.
+    Counts per class and split; boxes that are empty, leave the image or don't fit their masks; areas; unknown
+    classes and duplicate ids; images that are missing, broken or of the wrong size; the same for maps, and
+    whether their values fit the classes and the masks; pictures that are in two splits. The exit code is 1 if
+    there are errors, 0 if there are only warnings, and 2 if there is nothing to check.
 
     Args:
         root: the data folder.
-        splits: only these; all that have annotations by default.
+        splits: check only these; by default all that have annotations.
         train_json: annotation file, if it isn't found.
         val_json: annotation file, if it isn't found.
         test_json: annotation file, if it isn't found.
         images: image folder, if it isn't found.
         semantic: folder of semantic maps, if it isn't found.
-        examples: findings of each kind to print; --json has all.
-        workers: processes; one for each core by default, none besides this one with 0.
+        examples: how many findings of each kind to print; --json has all of them.
+        workers: processes; by default one per core, with 0 none besides this one.
         json_out: print one JSON object.
     """
     with one_line():

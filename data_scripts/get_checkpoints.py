@@ -12,7 +12,7 @@ from htc_lab.one_line_errors import one_line
 
 
 def show(folder: Path) -> None:
-    """Print preset, file, and the size of those that are there."""
+    """Print each preset with its file, and the size of those already downloaded."""
     width = max(map(len, RELEASED))
     for preset in RELEASED:
         path = folder / released_name(preset)
@@ -29,10 +29,10 @@ def main(
     """Download HTC and Cascade Mask R-CNN checkpoints as mmdetection released them, verified by their hash.
 
     Args:
-        presets: such as htc_r50_1x cascade_r50_1x; --list shows all.
+        presets: for example htc_r50_1x cascade_r50_1x; --list shows all.
         to: folder for the files.
         mirror: address instead of https://download.openmmlab.com/mmdetection/v2.0, with the same paths.
-        list: print what there is, and download nothing.
+        list: print what is available, and download nothing.
     """
     try:
         with one_line():
@@ -40,10 +40,10 @@ def main(
                 show(to)
                 return
             if not presets:
-                raise InputError(f"presets: none is named; name some of {', '.join(RELEASED)}")
+                raise InputError(f"presets: none given; name some of {', '.join(RELEASED)}")
             paths = get_checkpoints(presets, to, mirror=mirror)
     except KeyboardInterrupt:
-        print(f"{to}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{to}: stopped; the same command resumes from here", file=sys.stderr)
         raise SystemExit(130) from None
     for path in paths:
         print(path)

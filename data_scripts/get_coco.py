@@ -1,4 +1,4 @@
-"""Download COCO 2017 as the tree the lab reads: ``python data_scripts/get_coco.py --help``."""
+"""Download COCO 2017 into the folders the lab reads: ``python data_scripts/get_coco.py --help``."""
 
 import sys
 from pathlib import Path
@@ -19,26 +19,26 @@ def main(
     official: bool = True,
     keep_archives: bool = False,
 ) -> None:
-    """Download, verify and unpack parts of COCO 2017; goes on where it stopped, skips what is complete.
+    """Download, verify and unpack parts of COCO 2017; resumes where it stopped, skips what is complete.
 
     To check released checkpoints, annotations and val2017 are enough (the default: 1.1 GB to download).
-    Training takes all four parts: 21 GB to download, 42 GB on disk while the largest is unpacked.
+    Training needs all four parts: 21 GB to download, 42 GB on disk while the largest is unpacked.
 
     Args:
         parts: annotations (0.25 GB), val2017 (0.8 GB), stuffthingmaps (0.7 GB), train2017 (19.3 GB).
-        to: folder of the tree.
+        to: the folder to fill.
         mirror: address that serves zips/train2017.zip, zips/val2017.zip, stuffthingmaps_trainval2017.zip and
             annotations/annotations_trainval2017.zip instead of the official servers.
-        official: hold everything against the official sizes, checksums and image counts; --no-official takes
-            any archives with the same folders.
-        keep_archives: keep the archives, in the folder "archives" of the tree.
+        official: compare everything with the official sizes, checksums and image counts; --no-official
+            accepts any archives with the same folders.
+        keep_archives: keep the archives, in a folder "archives" beside the data.
     """
     try:
         with one_line():
             chosen = [COCO_PARTS[name] for name in COCO_PARTS if name in parts]
             get_coco(to, chosen, mirror=mirror, official=official, keep_archives=keep_archives)
     except KeyboardInterrupt:
-        print(f"{to}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{to}: stopped; the same command resumes from here", file=sys.stderr)
         raise SystemExit(130) from None
     print(f"{to}: {', '.join(part.name for part in chosen)} of COCO 2017")
 

@@ -18,16 +18,16 @@ def main(
     seed: int = 0,
     workers: int | None = None,
 ) -> None:
-    """Write classroom scenes as a COCO tree with semantic maps; a folder that has them is left as it is.
+    """Write classroom scenes in COCO format with semantic maps; a folder that has them is left as it is.
 
     Args:
-        root: folder to make.
-        train: images to train on.
-        val: images to make choices on.
-        test: images to report on.
+        root: folder to create.
+        train: number of images for training.
+        val: number of images for making choices.
+        test: number of images for the report.
         size: height and width, px.
-        seed: other seeds give other scenes.
-        workers: processes; one for each core by default.
+        seed: different seeds give different scenes.
+        workers: processes; by default one per core.
     """
     with one_line():
         ensure_classroom(root, train, val, test, SceneConfig(size=size), seed, workers)

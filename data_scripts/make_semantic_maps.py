@@ -18,9 +18,9 @@ from htc_lab.one_line_errors import one_line
 
 
 def write_maps(split: Split, folder: Path) -> int:
-    """Write ``folder/<image stem>.png`` for every image of a split; the number written.
+    """Write ``folder/<image stem>.png`` for every image of a split; return the number written.
 
-    Pixels of class k get k, all others K, the number of classes. Crowd annotations are ignored pixels (255).
+    Pixels of class k get k, all others K, the number of classes. Crowds become 255, which is ignored.
     """
     coco = split.coco
     for image in tqdm(coco.images, desc=f"{split.name} maps", unit="map"):
@@ -60,11 +60,11 @@ def main(
 
     Args:
         root: the data folder.
-        out: folder of the maps; by default ``semantic`` in the data folder, where the lab finds them.
+        out: folder for the maps; by default ``semantic`` in the data folder, where the lab finds them.
         train_json: annotation file, if it isn't found.
         val_json: annotation file, if it isn't found.
         images: image folder, if it isn't found.
-        overwrite: replace maps that are there.
+        overwrite: replace existing maps.
     """
     with one_line():
         data = find_data(root, train_json=train_json, val_json=val_json, images=images)
@@ -75,7 +75,7 @@ def main(
             )
         if len(data.class_names) > 253:
             raise InputError(
-                f"{data.train.coco.path}: {len(data.class_names)} classes; a map holds 253 at most"
+                f"{data.train.coco.path}: has {len(data.class_names)} classes; a map can hold at most 253"
             )
         splits = [data.train, data.val] + ([data.test] if data.test is not data.val else [])
         names = [map_name(image["file_name"]) for split in splits for image in split.coco.images]

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Everything a class without internet needs, in one folder: the wheels of all pinned packages and of the lab, the
-# notebooks to hand out, the classroom scenes, the results that lesson 06 shows, and install.sh for the class.
+# Collects everything that a class without internet needs in one folder: the wheels of all pinned packages and of the
+# lab, the notebooks to hand out, the classroom scenes, the results that lesson 06 shows, and install.sh for the class.
 #
-#   sh data_scripts/make_stick.sh [FOLDER]        PYTHON=python3.12 for a class with another Python
+#   sh data_scripts/make_stick.sh [FOLDER]        PYTHON=python3.12 for a class with a different Python
 #
-# Run it in the repository after `make install`, on a machine of the class's system, with internet.
+# Run it in the repository after `make install`, on a machine with internet and the same system as the class.
 set -eu
 
 stick=${1:-stick}
 python=${PYTHON:-python3}
 
 if ! "$python" -m pip --version >/dev/null 2>&1; then
-    echo "error: $python has no pip; name another Python: PYTHON=python3.11 sh data_scripts/make_stick.sh" >&2
+    echo "error: $python has no pip; choose another Python: PYTHON=python3.11 sh data_scripts/make_stick.sh" >&2
     exit 2
 fi
 if [ ! -x .venv/bin/htc-lab ]; then

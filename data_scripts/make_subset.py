@@ -1,4 +1,4 @@
-"""Make a smaller data set of a COCO-format folder: ``python data_scripts/make_subset.py DIR OUT``."""
+"""Make a smaller data set from a COCO-format folder: ``python data_scripts/make_subset.py DIR OUT``."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,15 +26,15 @@ def main(
 ) -> None:
     """Write N images of each split with their annotations and semantic maps, in the layout of the source.
 
-    Every class of the source is kept as far as N images can hold them; the rest is drawn at random.
+    Every class of the source is kept as far as N images allow; the remaining images are drawn at random.
 
     Args:
         root: the data folder.
-        out: the folder to make.
-        count: images a split.
-        seed: other seeds choose other images.
-        splits: only these; all that have annotations by default.
-        copy: copy the files; by default they are hard links, which take no room.
+        out: the folder to create.
+        count: images per split.
+        seed: different seeds choose different images.
+        splits: only these; by default all that have annotations.
+        copy: copy the files; by default they are hard links, which take no space.
         train_json: annotation file, if it isn't found.
         val_json: annotation file, if it isn't found.
         test_json: annotation file, if it isn't found.

@@ -1,7 +1,7 @@
 """Train the base (backbone, FPN, RPN) that classroom trainings start from.
 
-A single-stage detector (the plain cascade with one stage) on scenes of a seed nothing else uses. Its
-heads are thrown away: heads are what the lab compares.
+It is a single-stage detector (the plain cascade with one stage), trained on scenes of a seed that nothing
+else uses. Its heads are thrown away: heads are what the lab compares.
 """
 
 import dataclasses
@@ -30,18 +30,18 @@ def main(
     out: Path = CLASSROOM_BASE,
     device: str = "cpu",
 ) -> None:
-    """Train and save the base; a run that was stopped goes on.
+    """Train and save the base; a run that was stopped is resumed.
 
     Args:
         steps: optimiser steps.
         data: the scenes to train on, made if missing.
-        run: where the training is kept.
-        out: where the weights go, in half precision.
+        run: folder of the training.
+        out: file for the weights, in half precision.
         device: cpu or cuda.
     """
     found = find_data(ensure_classroom(data, 1200, 10, 200, SceneConfig(), seed=1))
     semantic = semantic_classes(found)
-    # From nothing, so nothing is frozen, and at the scenes' own size, which is quicker.
+    # Trained from scratch, so nothing is frozen, and at the scenes' own size, which is faster.
     fresh = dataclasses.replace(CLASSROOM.backbone, pretrained=False, frozen_stages=-1, frozen_norm=False)
     image = dataclasses.replace(CLASSROOM.image, short=128, long=192, train_short=(128,), train_long=192)
     config = dataclasses.replace(

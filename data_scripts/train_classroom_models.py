@@ -2,10 +2,11 @@
 
     python data_scripts/train_classroom_models.py
 
-gives what ``htc_lab.load("classroom/htc")`` and its seven siblings load: the four rungs of the ladder and the
-four combinations beside it, all of seed 0. It trains what the folder of runs doesn't hold yet, as
-``htc-lab ablate --combinations`` does; a run that was stopped goes on where it was. Each model is evaluated
-on the report's scenes as it is shipped, beside the run it came from, and refused where it lost too much.
+makes what ``htc_lab.load("classroom/htc")`` and its seven siblings load: the four rungs of the ladder and the
+other four combinations, all of seed 0. It trains what the folder of runs doesn't hold yet, as
+``htc-lab ablate --combinations`` does; a run that was stopped is resumed. Each model is evaluated on the
+report's scenes in the form in which it is shipped, compared with the run it came from, and refused if it lost
+too much.
 """
 
 import hashlib
@@ -28,9 +29,9 @@ from htc_lab.measured_on import describe_machine
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
 
 SEED = 0
-# AP points a model may lose by its 8 bits.
+# AP points that a model may lose by being stored in 8 bits.
 MOST_LOST = 0.1
-# Of all models together, in MB.
+# Size of all models together, in MB.
 LARGEST = 40.0
 
 
@@ -44,10 +45,10 @@ def main(
     """Train and save classroom models.
 
     Args:
-        models: which, by their names on the ladder and beside it.
-        size: as of the ablation; tiny only shows that the script works.
+        models: which ones, by the names of their rungs and combinations.
+        size: as for the ablation; tiny only shows that the script works.
         runs: the ablation's folder.
-        out: where the models go.
+        out: folder for the models.
         device: cpu or cuda.
     """
     ladder = open_ladder(None, runs, size=size, seeds=(SEED,), device=device)
@@ -60,19 +61,19 @@ def main(
     total = sum(path.stat().st_size for path in out.glob("*.safetensors") if path.stem in models) / 1e6
     print(f"{len(models)} models, {total:.1f} MB")
     if total > LARGEST:
-        raise InputError(f"{out}: the models take {total:.1f} MB, more than {LARGEST:g}; narrow them")
+        raise InputError(f"{out}: the models take {total:.1f} MB, more than {LARGEST:g}; make them narrower")
 
 
 def ship(ladder: Ladder, name: str, out: Path) -> None:
-    """Save one model, evaluated as it is shipped.
+    """Save one model, evaluated in the form in which it is shipped.
 
     Args:
-        ladder: of seed 0.
-        name: of a rung or combination.
-        out: folder.
+        ladder: the ladder of seed 0.
+        name: name of a rung or combination.
+        out: folder for the model.
 
     Raises:
-        InputError: it lost more than ``MOST_LOST`` points of mask or box AP; nothing is written then.
+        InputError: it lost more than ``MOST_LOST`` points of mask or box AP; then nothing is written.
     """
     result, trained = ladder.run_rung(name), ladder.load(name)
     with tempfile.TemporaryDirectory() as folder:
@@ -106,19 +107,19 @@ def refuse_loss(name: str, run: Mapping[str, Any], shipped: Mapping[str, Any]) -
     """Refuse a model that lost AP by being packed.
 
     Raises:
-        InputError: more than ``MOST_LOST`` points of mask or box AP.
+        InputError: it lost more than ``MOST_LOST`` points of mask or box AP.
     """
     for kind in ("segm", "bbox"):
         lost = run[kind]["AP"] - shipped[kind]["AP"]
         if lost > MOST_LOST:
             raise InputError(
-                f"{name}: 8 bits cost {lost:.2f} points of {kind} AP, at most {MOST_LOST} is allowed; "
+                f"{name}: 8 bits cost {lost:.2f} points of {kind} AP, but at most {MOST_LOST} is allowed; "
                 "save it with half=True"
             )
 
 
 def digest(split: Split) -> str:
-    """SHA-256 of a split: of its annotations, images and semantic maps, in the order of the annotations."""
+    """SHA-256 of a split: its annotations, then images and semantic maps in the annotations' order."""
     total = hashlib.sha256(sha256_of(split.coco.path).encode())
     for image in split.coco.images:
         total.update(sha256_of(split.images / image["file_name"]).encode())

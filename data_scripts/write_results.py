@@ -3,7 +3,7 @@
     htc-lab ablate --seeds 0 1 2 3 4
     python data_scripts/write_results.py --seeds 0 1 2 3 4
 
-Combinations, studies and costs that lie finished in the folder of the runs are taken too. What is missing of
+Combinations, studies and costs that are finished in the folder of runs are included. Whatever is missing of
 the ladder itself is trained first.
 """
 
@@ -33,13 +33,13 @@ def main(
 
     Args:
         seeds: as given to ``htc-lab ablate``.
-        runs: the folder it wrote.
+        runs: the folder that it wrote.
         data: its data set; default: the classroom scenes.
-        name: of the files in ``results``.
-        title: of the page.
-        size: classroom, or quick where the ladder was trained with --quick; tiny only shows that it works.
-        results: folder of the files.
-        page: the page.
+        name: name of the files in ``results``.
+        title: title of the page.
+        size: classroom, or quick if the ladder was trained with --quick; tiny only shows that it works.
+        results: folder for the files.
+        page: the page to write.
         device: cpu or cuda.
         steps, short_side: as given to ``htc-lab ablate``.
     """

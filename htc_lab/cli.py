@@ -1,4 +1,4 @@
-"""The lab on the command line: train, evaluate, predict, ablate, and see to data."""
+"""The lab on the command line: train, evaluate, predict, ablate, and check data."""
 
 import atexit
 import gc
@@ -23,7 +23,7 @@ from htc_lab.commands.train import train
 from htc_lab.files import plain
 from htc_lab.one_line_errors import one_line
 
-# On its way out the interpreter looks for garbage among all of torch's objects, which takes it a second.
+# On exit the interpreter looks for garbage among all of torch's objects, which takes a second.
 atexit.register(gc.freeze)
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -41,9 +41,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; exit code 2 and one line on stderr where what was given is wrong."""
+    """Run a command; bad input ends in exit code 2 and one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
-        # A file's name may hold what the terminal has no sign for.
+        # A file name may contain characters that the terminal cannot show.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
                 print(json.dumps(plain(figures), indent=1, allow_nan=False))
             sys.stdout.flush()
     except KeyboardInterrupt:
-        print("stopped; what was saved stays, and the same command goes on from there", file=sys.stderr)
+        print("stopped; what was saved is kept, and the same command resumes from there", file=sys.stderr)
         sys.exit(130)
 
 

@@ -89,7 +89,7 @@ FUSION = Study(
     "fusion",
     "Where the semantic feature goes",
     "Here on top of interleaving and mask information flow; in the paper (table 4) on the plain cascade, so "
-    "compare the steps. Nowhere: without the branch.",
+    "compare the differences, not the levels. Nowhere: without the branch.",
     (
         Row("nowhere", "mask_flow", paper=PAPER_FUSION["nowhere"]),
         Row("boxes", "htc_fusion_box", _switched(semantic_mask=False), None, PAPER_FUSION["boxes"], 0),
@@ -101,7 +101,7 @@ FUSION = Study(
 SEMANTIC_WEIGHT = Study(
     "semantic_weight",
     "Weight of the semantic loss",
-    "The htc rung weighs it 0.2, as the reference's configs do; the paper's table 5 begins at 0.5.",
+    "The htc rung uses 0.2, as the reference's configs do; the paper's table 5 starts at 0.5.",
     (
         Row("0.2", "htc"),
         *(
@@ -117,7 +117,7 @@ STAGE_MASKS = Study(
     "stage_masks",
     "Masks of each stage, without and with mask information flow",
     "All on the same final boxes, without a semantic branch, as in the paper's table 3. The difference is "
-    "with the flow minus without it.",
+    "the value with the flow minus the value without it.",
     tuple(
         Row(
             f"{'with' if flow else 'without'} flow, {words}",
@@ -134,7 +134,7 @@ STAGE_MASKS = Study(
 AVERAGING = Study(
     "averaging",
     "Masks of the last stage, and the mean of all stages' masks",
-    "The same models and boxes. The paper has the two rungs of its table 3.",
+    "The same models and boxes. The paper's table 3 has two of the rungs.",
     tuple(
         Row(
             f"{title_of(rung)}, {'mean' if averaged else 'last stage'}",
@@ -161,7 +161,7 @@ STAGE_COUNT = Study(
 
 THRESHOLDS = Study(
     "thresholds",
-    "IoU from which on each stage takes a box for an object",
+    "IoU from which each stage counts a box as an object",
     "The paper has no such table; it takes 0.5, 0.6 and 0.7 from Cascade R-CNN.",
     (
         Row("0.5, 0.6, 0.7", "htc"),
@@ -252,8 +252,8 @@ def study_markdown(study: Mapping[str, Any]) -> str:
     basis = (
         f"Seeds {', '.join(map(str, seeds))}; intervals (95 %) are paired over the seeds."
         if len(seeds) > 1
-        else f"One training seed ({seeds[0]}): intervals (95 %) are paired over the images, and know nothing "
-        "of how another training would have come out."
+        else f"One training seed ({seeds[0]}): intervals (95 %) are paired over the images, and say nothing "
+        "about how another training would have turned out."
     )
     lines = [
         f"### {study['title']}",

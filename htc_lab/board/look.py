@@ -1,4 +1,4 @@
-"""A look at a model while it is trained: AP on a few pictures, and what it finds in some of them."""
+"""A look at a model during training: AP on a few pictures, and what it finds in some of them."""
 
 import functools
 import time
@@ -24,7 +24,7 @@ _SAMPLE_SCORE = 0.3
 
 @dataclass(frozen=True)
 class Look:
-    """Called by the training loop every so many steps; what it returns becomes a line of ``metrics.jsonl``.
+    """Called by the training loop every N steps; what it returns becomes a line of ``metrics.jsonl``.
 
     Attributes:
         run: folder of the run; pictures go into ``samples/``.
@@ -39,12 +39,12 @@ class Look:
 
         Args:
             model: in eval mode.
-            step: how many steps it has been trained.
-            team: the processes that train together; all call this at the same step.
+            step: how many steps it has been trained for.
+            team: the processes that train together; all of them call this at the same step.
 
         Returns:
             ``{"evaluation": {"mask_ap", "box_ap", "stage_mask_ap", "images", "seconds"}, "samples": file}``,
-            AP in points (None where there is no object to find); the first process's is the whole.
+            AP in points (None if there is no object to find); empty in all processes but the first.
         """
         began = time.perf_counter()
         found = predict_split(model, self.dataset, stages=True, progress=False, team=team)
@@ -63,7 +63,7 @@ class Look:
         return {"evaluation": plain(figures), "samples": name}
 
     def _draw(self, model: HybridTaskCascade, path: Path) -> None:
-        """The first pictures side by side: masks, boxes and labels, the truth's outlines in white dashes."""
+        """The first pictures side by side: masks, boxes and labels, the true outlines in white dashes."""
         drawn = []
         for i in range(min(_SAMPLE_PICTURES, len(self.dataset))):
             sample = self.dataset[i]
@@ -85,7 +85,7 @@ class Look:
 
 
 def look_at(run: Path, dataset: CocoDataset, images: int) -> Look:
-    """A look at so many pictures of a split, spread evenly over it.
+    """A look at ``images`` pictures of a split, spread evenly over it.
 
     Raises:
         InputError: fewer than one picture.

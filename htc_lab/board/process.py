@@ -1,8 +1,8 @@
 """The process that trains, seen from outside: started, found again after a kernel restart, stopped.
 
-What is known of it lies in the folder (``process.json``, ``process.log``, and the training's own
-``run.lock``), so any kernel can take over. A process is told by its number and the moment it
-began: numbers are used again.
+Everything known about it is in the folder (``process.json``, ``process.log``, and the training's own
+``run.lock``), so any kernel can take over. A process is identified by its number and the moment it began,
+because numbers are reused.
 """
 
 import os
@@ -26,14 +26,14 @@ from htc_lab.train.lock import LOCK, is_held
 RECORD = "process.json"
 LOG = "process.log"
 
-# Seconds by which clocks of the file system and of the process table may differ.
+# Seconds by which the clocks of the file system and of the process table may differ.
 _SLACK = 2.0
 _LOG_TAIL = 4000
 
-# The commands a folder can be filled by, and their flag that names it.
+# The commands that can fill a folder, each with the flag that names the folder.
 _FOLDER_FLAGS = {"train": "--run", "ablate": "--out"}
 
-# Started here: asked for its end, so that it doesn't stay behind as a zombie.
+# Started here, and polled, so that they don't stay behind as zombies.
 _children: dict[int, subprocess.Popen] = {}
 
 
@@ -43,8 +43,8 @@ class Trainer:
 
     Attributes:
         pid: its number.
-        began: when, seconds since 1970.
-        known: whether it was started by a dashboard (else: in a terminal or a notebook).
+        began: when it began, in seconds since 1970.
+        known: whether a dashboard started it (otherwise a terminal or a notebook did).
     """
 
     pid: int
@@ -53,7 +53,7 @@ class Trainer:
 
     @property
     def here(self) -> bool:
-        """Whether it is this very process."""
+        """Whether it is this process itself."""
         return self.pid == os.getpid()
 
 
@@ -62,24 +62,24 @@ def words_of(command: str | Sequence[str], folder: Path) -> list[str]:
 
     Args:
         command: what comes after ``htc-lab``, e.g. ``"train --data scenes --steps 300"``.
-        folder: what it fills; ``--run`` (``--out`` of ``ablate``) is added where it is missing.
+        folder: what it fills; ``--run`` (``--out`` for ``ablate``) is added if it is missing.
 
     Raises:
-        InputError: neither train nor ablate, or another folder.
+        InputError: the command is neither train nor ablate, or names a different folder.
     """
     words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
     if words[:1] == ["htc-lab"]:
         words = words[1:]
     if not words or words[0] not in _FOLDER_FLAGS:
         known = " or ".join(_FOLDER_FLAGS)
-        raise InputError(f"command '{' '.join(words)}': the dashboard can start htc-lab {known}")
+        raise InputError(f"command '{' '.join(words)}': the dashboard can start htc-lab {known} only")
     flag = _FOLDER_FLAGS[words[0]]
     for i, word in enumerate(words):
         name, _, value = word.partition("=")
         if name == flag:
             said = value or (words[i + 1] if i + 1 < len(words) else "")
             if Path(said).resolve() != folder.resolve():
-                raise InputError(f"command: {flag} {said} is another folder than {folder}; leave it out")
+                raise InputError(f"command: {flag} {said} is not {folder}; leave the flag out")
             return words
     return [*words, flag, str(folder)]
 
@@ -87,11 +87,10 @@ def words_of(command: str | Sequence[str], folder: Path) -> list[str]:
 def start(folder: Path, command: Sequence[str]) -> Trainer:
     """Run ``htc-lab`` with these words in a process of its own, which outlives this one.
 
-    Unless ``OMP_NUM_THREADS`` says otherwise it leaves one core to the notebook: where two programs compute
-    on one core, torch's threads wait for each other by spinning, and both take several times as long.
+    Unless ``OMP_NUM_THREADS`` says otherwise, it leaves one core to the notebook.
 
     Raises:
-        InputError: something is training there already, or the folder can't be written.
+        InputError: something is already training there, or the folder can't be written.
     """
     running = trainer(folder)
     if running is not None:
@@ -110,7 +109,7 @@ def start(folder: Path, command: Sequence[str]) -> Trainer:
             stdout=log,
             stderr=subprocess.STDOUT,
             env={"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) - 1)), **os.environ},
-            # A group of its own: an interrupted or restarted kernel takes only its own group with it.
+            # A group of its own: interrupting or restarting a kernel only ends the kernel's own group.
             start_new_session=True,
         )
     _children[child.pid] = child
@@ -129,13 +128,13 @@ def start(folder: Path, command: Sequence[str]) -> Trainer:
 
 
 def command_of(folder: Path) -> list[str] | None:
-    """The command that was started for this folder last; None: none by a dashboard."""
+    """The command that a dashboard last started for this folder; None if there is none."""
     card = _record(folder)
     return None if card is None else [str(word) for word in card["command"]]
 
 
 def trainer(folder: Path, runs: Sequence[Path] = ()) -> Trainer | None:
-    """Who is training here now: whom a dashboard started, or who holds the lock of one of the runs."""
+    """The process training here now: one that a dashboard started, or one that holds the lock of a run."""
     card = _record(folder)
     if card is not None:
         found = _alive(card["pid"], card["host"])
@@ -149,9 +148,9 @@ def trainer(folder: Path, runs: Sequence[Path] = ()) -> Trainer | None:
 
 
 def stop(running: Trainer, hard: bool = False) -> None:
-    """Ask it to end after its step, with the checkpoint written; ``hard``: end it as it is.
+    """Ask it to end after its current step, with the checkpoint written; ``hard``: end it at once.
 
-    It goes unnoticed if it has ended meanwhile.
+    Does nothing if it has already ended.
     """
     try:
         process = psutil.Process(running.pid)
@@ -162,7 +161,7 @@ def stop(running: Trainer, hard: bool = False) -> None:
 
 
 def last_words(folder: Path) -> str:
-    """The last line that the process printed, without progress bars; "" where there is none."""
+    """The last line that the process printed, without progress bars; "" if there is none."""
     try:
         with (folder / LOG).open("rb") as log:
             log.seek(0, 2)
@@ -188,7 +187,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 def _alive(pid: Any, host: str) -> psutil.Process | None:
-    """The process of that number, if it is on this machine and has not ended."""
+    """The process with that number, if it is on this machine and has not ended."""
     if host != socket.gethostname() or not isinstance(pid, int):
         return None
     child = _children.get(pid)
@@ -202,7 +201,7 @@ def _alive(pid: Any, host: str) -> psutil.Process | None:
 
 
 def _holder(lock: Path) -> Trainer | None:
-    """Who wrote its number into a lock file, if that is still the same process: one that began earlier."""
+    """The process whose number is in a lock file, if it is still the same: it began before it wrote that."""
     try:
         pid, host = lock.read_text(encoding="utf-8").split()
         written = lock.stat().st_mtime
@@ -215,7 +214,7 @@ def _holder(lock: Path) -> Trainer | None:
 
 
 def wait_for_end(running: Trainer, seconds: float) -> bool:
-    """Whether it ended within so many seconds."""
+    """Whether it ended within ``seconds``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         process = _alive(running.pid, socket.gethostname())

@@ -1,4 +1,4 @@
-"""What a run folder says of a training: read again and again while another process writes it."""
+"""What a run folder says about a training: read again and again while another process writes it."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "proposals": ("loss_rpn_cls", "loss_rpn_bbox"),
     "semantic": ("loss_semantic_seg",),
 }
-"""The losses of a step by what they are about: last parts of their names."""
+"""The losses of a step by what they are about, as the last parts of their names."""
 
 CURVES = ("loss", *GROUPS)
 MOST_POINTS = 300
@@ -27,15 +27,15 @@ _EVALUATION = "evaluation.json"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation on the way, or the last one of an ablation's run.
+    """One evaluation along the way, or the final one of an ablation's run.
 
     Attributes:
-        step: after so many steps.
-        mask_ap, box_ap: in points; None where there was no object to find.
+        step: the number of steps trained by then.
+        mask_ap, box_ap: in points; None if there was no object to find.
         stage_mask_ap: mask AP of stage 1, 2, ... alone and of the result.
         images: how many pictures it was measured on.
-        samples: the picture of what the model found then, relative to the folder; None: there is none.
-        final: on the test split, after the training.
+        samples: the picture of what the model found then, relative to the folder; None if there is none.
+        final: whether it is the one on the test split, after the training.
     """
 
     step: int
@@ -49,12 +49,12 @@ class Evaluation:
 
 @dataclass
 class RunReader:
-    """One run's log, of which each call reads only what is new.
+    """One run's log; each call reads only what is new.
 
     Attributes:
-        folder: the run's.
+        folder: the run's folder.
         steps: losses of each step read so far: its number, then a value for each of ``CURVES``.
-        seconds: of each of these steps.
+        seconds: duration of each of these steps.
         evaluations: in order.
     """
 
@@ -66,7 +66,7 @@ class RunReader:
     _file: int | None = None
 
     def read(self) -> None:
-        """Take in the lines that were added; all of them where the log was written anew (a resumed run)."""
+        """Read the lines that were added, or all of them if the log was rewritten (a resumed run)."""
         path = self.folder / METRICS
         try:
             with path.open("rb") as log:
@@ -87,7 +87,7 @@ class RunReader:
                 line = json.loads(text)
                 if isinstance(line, dict) and isinstance(line.get("step"), int):
                     self._take(line)
-            # A line that is none, or holds something else than a training writes.
+            # Not JSON, or not what a training writes.
             except (ValueError, TypeError, OverflowError, RecursionError):
                 continue
 
@@ -133,9 +133,9 @@ class RunReader:
             return None
 
     def whole_length(self) -> int | None:
-        """Steps of the whole training as ``config.json`` says; None where it doesn't."""
+        """Steps of the whole training according to ``config.json``; None if it doesn't say."""
         try:
-            card = read_json(self.folder / CONFIG, "start the run anew")
+            card = read_json(self.folder / CONFIG, "start the run again")
             if not isinstance(card, dict) or not isinstance(card.get("images"), int):
                 return None
             return steps_of(schedule_from_dict(card["schedule"]), card["images"])
@@ -170,10 +170,10 @@ def _curves(line: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def thinned(steps: list[tuple[int, tuple[float, ...]]], most: int = MOST_POINTS) -> list[list[float | int]]:
-    """At most so many points of all curves: means over equally many neighbouring steps each.
+    """At most ``most`` points of every curve: means over equally many neighbouring steps each.
 
     Returns:
-        One list for the steps (the last of each bunch) and one for each of ``CURVES``.
+        One list for the steps (the last of each group) and one for each of ``CURVES``.
     """
     size = max(1, -(-len(steps) // most))
     bunches = [steps[i : i + size] for i in range(0, len(steps), size)]
@@ -185,7 +185,7 @@ def thinned(steps: list[tuple[int, tuple[float, ...]]], most: int = MOST_POINTS)
 
 
 def find_runs(place: Path) -> list[Path]:
-    """The run folders at a place: itself, or those right in it, in order of their start."""
+    """The run folders at a path: the folder itself, or those directly inside it, in the order they began."""
     if (place / CONFIG).is_file():
         return [place]
     if not place.is_dir():

@@ -1,4 +1,4 @@
-"""All that the dashboard shows, as plain JSON values."""
+"""Everything the dashboard shows, as plain JSON values."""
 
 import math
 from pathlib import Path
@@ -10,18 +10,18 @@ from htc_lab.board.reading import CURVES, Evaluation, RunReader, find_runs, thin
 from htc_lab.files import plain
 from htc_lab.train.lock import is_held
 
-# Steps whose pace the rest is foretold by.
+# The remaining time is estimated from the pace of this many steps.
 _RECENT = 50
 
 
 class Place:
-    """A folder that was asked for: of one run, or of several that one command trains one after the other.
+    """A folder being watched: of one run, or of several that one command trains one after the other.
 
     Attributes:
         folder: the folder.
-        command: what fills it, after ``htc-lab``; None: not known, so it can't be started from here.
-        readers: of its runs.
-        trainer: who trains in it, as of the last look.
+        command: what fills it, after ``htc-lab``; None if unknown, so that it can't be started from here.
+        readers: one for each of its runs.
+        trainer: the process that trained in it at the last look.
     """
 
     def __init__(self, folder: Path, command: list[str] | None) -> None:
@@ -39,7 +39,7 @@ class Place:
         self.trainer = trainer(self.folder, [reader.folder for reader in self.readers])
 
     def report(self) -> dict[str, Any]:
-        """The place as the buttons need it."""
+        """The folder's state as the buttons need it."""
         finished = bool(self.readers) and all(_is_finished(reader) for reader in self.readers)
         state, words = _state(self, finished)
         return {
@@ -67,7 +67,7 @@ def _state(place: Place, finished: bool) -> tuple[str, str]:
     if finished and not _is_ladder(place):
         return "finished", "All steps done."
     if finished:
-        return "finished", "All runs that were begun are done."
+        return "finished", "All runs that were started are done."
     if not place.readers:
         return "waiting", "Nothing trained yet."
     return "stopped", "No process is training; the last checkpoint stays."
@@ -83,12 +83,12 @@ def _is_finished(reader: RunReader) -> bool:
 
 
 def run_report(reader: RunReader, place: int, name: str) -> dict[str, Any]:
-    """One run: where it stands, its curves, its evaluations.
+    """One run: how far it is, its curves, its evaluations.
 
     Args:
-        reader: has read.
-        place: the number of the place it belongs to.
-        name: what it is called on screen.
+        reader: after its ``read``.
+        place: the number of the folder it belongs to.
+        name: its name on screen.
     """
     whole = reader.whole_length()
     step = reader.steps[-1][0] if reader.steps else 0
@@ -126,7 +126,7 @@ def _evaluation(said: Evaluation) -> dict[str, Any]:
 
 
 def names_of(folders: list[Path]) -> list[str]:
-    """What runs are called on screen: as short as they still differ."""
+    """The names of runs on screen: as short as possible while still different."""
     for parts in range(1, 6):
         names = ["/".join(folder.resolve().parts[-parts:]) for folder in folders]
         if len(set(names)) == len(names):
@@ -135,7 +135,7 @@ def names_of(folders: list[Path]) -> list[str]:
 
 
 def report_of(places: list[Place]) -> dict[str, Any]:
-    """Everything; each place has looked."""
+    """Everything on screen; each place must have looked."""
     pairs = [(number, reader) for number, place in enumerate(places) for reader in place.readers]
     names = names_of([reader.folder for _, reader in pairs])
     runs = [run_report(reader, number, name) for (number, reader), name in zip(pairs, names, strict=True)]

@@ -1,4 +1,4 @@
-"""``htc_lab.dashboard``: trainings as they go, in a notebook whose kernel stays free."""
+"""``htc_lab.dashboard``: trainings as they run, in a notebook whose kernel stays free."""
 
 import threading
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ _PERIOD = 1.0
 
 
 class Dashboard(anywidget.AnyWidget):
-    """Losses, AP and sample pictures of one run folder or several, with buttons to stop and to go on.
+    """Losses, AP and sample pictures of one run folder or several, with buttons to stop and to resume.
 
-    Make one with :func:`dashboard`. All that it shows lies in the folders: another dashboard, in another
-    kernel, shows the same and takes the buttons over.
+    Make one with :func:`dashboard`. Everything it shows is in the folders: another dashboard, in another
+    kernel, shows the same and has the same buttons.
 
     Attributes:
         report: what is on screen (:mod:`htc_lab.board.report`).
-        pictures: by run, the newest sample picture: ``{"step": int, "png": bytes}``.
+        pictures: the newest sample picture of each run: ``{"step": int, "png": bytes}``.
     """
 
     _esm = board_script()
@@ -36,7 +36,7 @@ class Dashboard(anywidget.AnyWidget):
     def __init__(self, folders: Sequence[Path], command: list[str] | None = None) -> None:
         """See :func:`dashboard`."""
         self._places = [Place(folder, command) for folder in folders]
-        # The thread that looks and a button may come at once.
+        # The thread that looks and a button may act at the same time.
         self._looking = threading.Lock()
         self._closed = threading.Event()
         super().__init__()
@@ -53,7 +53,7 @@ class Dashboard(anywidget.AnyWidget):
         return f"Training dashboard ({'; '.join(runs) or 'nothing trained yet'})"
 
     def look(self) -> None:
-        """Read the folders now; by itself it does so every second."""
+        """Read the folders now; the dashboard does so by itself every second."""
         with self._looking:
             for place in self._places:
                 place.look()
@@ -80,7 +80,7 @@ class Dashboard(anywidget.AnyWidget):
             try:
                 self.look()
             except OSError:
-                # A folder that is being deleted or copied: the next look sees how it came out.
+                # A folder that is being deleted or copied: the next look will see the result.
                 continue
 
     def close(self) -> None:
@@ -89,10 +89,10 @@ class Dashboard(anywidget.AnyWidget):
         super().close()
 
     def start(self, place: int = 0) -> None:
-        """Start the training of a folder, or go on with it: the same command again.
+        """Start the training of a folder, or resume it: the same command again.
 
         Raises:
-            InputError: its command is not known, or something is training there.
+            InputError: its command is not known, or something is already training there.
         """
         chosen = self._places[place]
         if chosen.command is None:
@@ -104,11 +104,11 @@ class Dashboard(anywidget.AnyWidget):
         self.look()
 
     def stop(self, place: int = 0, wait: float = 0.0) -> bool:
-        """Ask the training of a folder to end after its step, with the checkpoint written.
+        """Ask the training of a folder to end after its current step, with the checkpoint written.
 
         Args:
-            place: which of the folders that were given.
-            wait: at most so many seconds for it to end.
+            place: which of the given folders, from 0.
+            wait: how many seconds to wait, at most, for it to end.
 
         Returns:
             Whether nothing is training there any more.
@@ -124,7 +124,7 @@ class Dashboard(anywidget.AnyWidget):
         return ended
 
     def _heard(self, _: Any, message: dict[str, Any], __: list[Any]) -> None:
-        """A button of the browser, or its wish for an earlier sample picture."""
+        """A button pressed in the browser, or a request for an earlier sample picture."""
         kind = message.get("kind")
         try:
             if kind == "start":
@@ -155,11 +155,12 @@ def dashboard(
     Args:
         runs: a run folder, a folder of run folders (an ablation's), or several of either.
         command: what trains there, after ``htc-lab``, e.g. ``"train --data data/classroom --eval-every 50"``;
-            ``--run`` (of ``ablate``: ``--out``) is added. A folder that a dashboard started before knows it.
-        start: start, or go on, right away, unless it is training already or all is done.
+            ``--run`` (for ``ablate``: ``--out``) is added. Not needed if a dashboard started it before.
+        start: start or resume at once, unless it is already training or finished.
 
     Raises:
-        InputError: no such folder and no command to fill it; a command for several folders, or another one.
+        InputError: a folder doesn't exist and there is no command to fill it; a command was given for several
+            folders, or names a different one.
     """
     given = [runs] if isinstance(runs, str | Path) else list(runs)
     folders = [Path(run) for run in given]
@@ -168,7 +169,7 @@ def dashboard(
     words = None
     if command is not None:
         if len(folders) > 1:
-            raise InputError("dashboard: command belongs to one folder; give one")
+            raise InputError("dashboard: a command belongs to one folder; give only one folder")
         words = words_of(command, folders[0])
     else:
         for folder in folders:

@@ -1,5 +1,5 @@
-"""What each command of ``htc-lab`` does, one a file.
+"""What each command of ``htc-lab`` does, one per file.
 
-Flags are the functions' arguments, help texts their docstrings. torch and everything built on it is imported
-inside the functions, so that --help answers at once.
+The flags are the functions' arguments, the help texts their docstrings. torch and everything built on it is
+imported inside the functions, so that --help answers at once.
 """

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyFlags:
-    """The paper's tables beyond the ladder."""
+    """Tables beyond the ladder: the paper's tables 3 to 5, and two studies of the lab's own."""
 
     stage_masks: bool = False
-    """Masks of each stage, without and with mask information flow (table 3); trains nothing more."""
+    """Masks of each stage, without and with mask information flow (table 3); no extra trainings."""
     averaging: bool = False
-    """Masks of the last stage against the mean of all stages; trains nothing more."""
+    """Masks of the last stage against the mean of all stages (table 3); no extra trainings."""
     fusion: bool = False
-    """The semantic feature into boxes, masks, both, nowhere (table 4); trains two models more a seed."""
+    """The semantic feature in boxes, masks, both, nowhere (table 4); two extra trainings per seed."""
     semantic_weight: bool = False
-    """Weight of the semantic loss: 0.5, 1, 2, 3 (table 5); trains four models more a seed."""
+    """Weight of the semantic loss: 0.5, 1, 2, 3 (table 5); four extra trainings per seed."""
     stage_count: bool = False
-    """One, two and three stages; trains two models more a seed."""
+    """One, two and three stages (not in the paper); two extra trainings per seed."""
     thresholds: bool = False
-    """Other IoU thresholds of the stages; trains two models more a seed."""
+    """Other IoU thresholds for the stages (not in the paper); two extra trainings per seed."""
 
     def chosen(self) -> "list[Study]":
         """The studies asked for."""
@@ -62,25 +62,25 @@ def ablate(
     layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
-    """Train the four rungs of the paper's ladder, evaluate them, and say what was gained.
+    """Train the four rungs of the paper's ladder, evaluate them, and report the gains.
 
     Args:
         data: folder of a COCO-format data set; default: the classroom scenes, made if missing.
-        out: folder of the runs and results; default: runs/ablation_... after data and size. What is
+        out: folder for the runs and results; default: runs/ablation_..., named after data and size. What is
             finished there is not trained again.
         quick: the size for a class: minutes on two cores.
-        tiny: three steps a rung, to see that all parts work; its figures mean nothing.
-        combinations: also train the four combinations of the three ideas that the ladder has no rung for.
-        costs: also measure what each rung costs, in a few minutes on a machine that does nothing else.
-        report: also measure each kind of situation and of error, and write a report with figures.
-        seeds: one training of every rung for each.
+        tiny: three steps per rung, to see that all parts work; its figures mean nothing.
+        combinations: also train the four combinations of the three ideas that are not rungs of the ladder.
+        costs: also measure what each rung costs; takes a few minutes on a machine that does nothing else.
+        report: also measure each kind of situation and error, and write a report with figures.
+        seeds: every rung is trained once for each.
         device: cpu or cuda.
         steps: optimiser steps of every training. Default: 260 for --quick (200 on own data), else 1000.
-        short_side: px that the short side of an image is brought to; in training it varies by a tenth either
+        short_side: px to which the short side of an image is resized; in training it varies by a tenth either
             way. Small objects need more. Default: 160.
         eval_every: steps between evaluations of a run on pictures of the val split, for the dashboard's AP
-            curves and sample pictures; their time counts among the run's seconds. Default: none on the way.
-        eval_images: how many pictures of it.
+            curves and sample pictures; they count towards the run's seconds. Default: none along the way.
+        eval_images: how many pictures of the val split.
         layout: where things are in the data folder.
         json: print the results as one JSON object.
     """
@@ -92,7 +92,7 @@ def ablate(
     from htc_lab.toggles import BESIDE_THE_LADDER
 
     if not seeds:
-        raise InputError("--seeds: names none; give at least one number")
+        raise InputError("--seeds: is empty; give at least one number")
     for seed in seeds:
         seed_in_range("seeds", seed)
     if eval_every is not None:
@@ -103,7 +103,7 @@ def ablate(
     if short_side is not None:
         in_range("short-side", short_side, 32, 2000)
     if quick and tiny:
-        raise InputError("--quick and --tiny: give one of them")
+        raise InputError("--quick and --tiny: give only one of them")
     size = "tiny" if tiny else "quick" if quick else "classroom"
     if data is None and layout.given():
         raise InputError(f"{', '.join(layout.given())}: needs --data, the folder of the data set")
@@ -146,7 +146,7 @@ def ablate(
 
 
 def _run(ladder: "Ladder", name: str, json: bool) -> None:
-    """Train and evaluate a rung or variant, and say what came out."""
+    """Train and evaluate a rung or variant, and print the result."""
     result = ladder.run_rung(name)
     say(
         f"{name}: mask AP {', '.join(f'{v:.1f}' for v in result.mask_ap)}, "

@@ -16,14 +16,15 @@ def convert(
     half: bool = False,
     json: bool = False,
 ) -> dict[str, Any] | None:
-    """Turn a checkpoint of mmdet (HTC or Cascade Mask R-CNN) into one of this lab, or the other way round.
+    """Convert a checkpoint of mmdet (HTC or Cascade Mask R-CNN) into one of this lab, or the other way round.
 
     Args:
         checkpoint: an mmdet .pth file, a run folder, a .safetensors file, or a shipped model's name.
         out: the file to write: .safetensors for this lab (with a JSON sidecar), .pth for mmdet.
-        toggles: for an mmdet file: what it was trained with, where its weights don't tell (a rung, or
+        toggles: for an mmdet file: what it was trained with, if its weights don't show it (a rung, or
             switches joined by "+").
-        config: for an mmdet file: its mmdet config (.py), instead of what the weights tell; it is only read.
+        config: for an mmdet file: its mmdet config (.py), instead of what the weights show; it is only read,
+            never run.
         half: store weights in 16 bits (.safetensors).
         json: print what was found as one JSON object.
     """
@@ -34,7 +35,7 @@ def convert(
             f"--half: mmdet's files hold float32; leave it out, or write .safetensors instead of {out}"
         )
     if os.path.realpath(out) == os.path.realpath(checkpoint):
-        raise InputError(f"--out {out}: is the checkpoint itself; name another file")
+        raise InputError(f"--out {out}: is the checkpoint itself; choose another file")
     chosen = toggles_of(toggles)
 
     from htc_lab.checkpoint.files import load, save_model

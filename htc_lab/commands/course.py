@@ -17,9 +17,9 @@ class Build:
     """Write the copies of the lessons: for students, with solutions, and as otter-grader assignments."""
 
     out: Path = Path("course")
-    """Folder to make; an earlier build in it is replaced."""
+    """Folder to create; an earlier build in it is replaced."""
     lessons: tuple[str, ...] = ()
-    """Which ones, e.g. 02_plain_cascade; default: all."""
+    """Which lessons, e.g. 02_plain_cascade; default: all."""
     json: bool = False
     """Print the files as one JSON object."""
 
@@ -29,19 +29,19 @@ class Grade:
     """Grade a folder of submitted notebooks: NAME.ipynb, or a folder NAME with several."""
 
     folder: tyro.conf.Positional[Path]
-    """Holds the submissions."""
+    """The folder with the submissions."""
     out: Path = Path("grades.csv")
     """The table to write: a row for each student."""
     feedback: Path | None = None
-    """Folder for one text a student, with every message and hint."""
+    """Folder for one text per student, with every message and hint."""
     exercises: tuple[str, ...] = ()
     """Lessons (02) or exercises (02.1) that count; default: all."""
     seconds: float = 10.0
-    """For one exercise."""
+    """Time limit for one exercise."""
     submission_seconds: float = 120.0
-    """For all exercises of one student."""
+    """Time limit for all exercises of one student."""
     memory_mib: int = 1024
-    """For one exercise, above what the libraries take; on Linux alone."""
+    """Memory limit for one exercise, above what the libraries take; on Linux only."""
     json: bool = False
     """Print the points as one JSON object."""
 
@@ -73,7 +73,7 @@ def _grade(action: Grade) -> dict[str, Any] | None:
     in_range("submission-seconds", action.submission_seconds, 1e-3, LONGEST_WAIT)
     in_range("memory-mib", action.memory_mib, 1, 2**20)
     if action.out.suffix.lower() != ".csv":
-        # A slip of the shell must not put the table in the place of somebody's notebook.
+        # A slip in the shell must not overwrite somebody's notebook with the table.
         raise InputError(f"--out {action.out}: must end in .csv")
     require_room_for(action.out)
     if action.feedback is not None:
@@ -87,7 +87,7 @@ def _grade(action: Grade) -> dict[str, Any] | None:
     points = {grade.student: sum(map(grade.points, numbers)) for grade in grades}
     for grade in grades:
         say(f"{grade.student}: {points[grade.student]} points  {grade.remark}".rstrip(), action.json)
-    # Who handed in nothing had no answer that could run.
+    # Students who handed in nothing had no answer that could run.
     ran = [grade for grade in grades if grade.verdicts]
     cut = all(grade.network_cut for grade in ran)
     fenced = all(grade.fenced for grade in ran)

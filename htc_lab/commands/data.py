@@ -12,32 +12,32 @@ from htc_lab.commands.numbers import in_range
 
 @dataclass(frozen=True)
 class Show:
-    """Say what is found in a data folder, and read all of it once."""
+    """Show what a data folder contains, and read all of it once."""
 
     data: Path
     """Folder of a COCO-format data set."""
     layout: Layout = USUAL
-    """Where things are in it."""
+    """Where things are in the folder."""
     json: bool = False
     """Print the figures as one JSON object."""
 
 
 @dataclass(frozen=True)
 class Classroom:
-    """Make the classroom scenes; a folder that has them already is left as it is."""
+    """Make the classroom scenes; a folder that already has them is left as it is."""
 
     root: Path = Path("data/classroom")
-    """Folder to make."""
+    """Folder to create."""
     train: int = 1000
-    """Images to train on."""
+    """Number of images for training."""
     val: int = 200
-    """Images to make choices on."""
+    """Number of images for making choices."""
     test: int = 500
-    """Images to report on."""
+    """Number of images for the report."""
     size: int = 128
     """Height and width, px."""
     seed: int = 0
-    """Other seeds give other scenes."""
+    """Different seeds give different scenes."""
     json: bool = False
     """Print the figures as one JSON object."""
 

@@ -8,12 +8,12 @@ from htc_lab.errors import InputError
 
 
 def doctor(root: Path = Path(), json: bool = False) -> None:
-    """Say what is wrong with this installation, and the command that mends it; exit code 1 if anything is.
+    """Report what is wrong with this installation and the command that fixes it; exit code 1 if anything is.
 
-    Where even this command can't start, ``python -m htc_lab.doctor`` does the same.
+    If even this command can't start, ``python -m htc_lab.doctor`` does the same.
 
     Args:
-        root: the folder the lab is used in, where data/ and runs/ lie.
+        root: the folder in which the lab is used, with data/ and runs/.
         json: print the findings as one JSON object.
     """
     from htc_lab.doctor import as_dict, as_text, examine

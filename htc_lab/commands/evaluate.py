@@ -20,7 +20,7 @@ def evaluate(
     layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
-    """Box and mask AP of a checkpoint, of its result and of each stage's masks.
+    """Box and mask AP of a checkpoint: of its result and of each stage's masks.
 
     Under torchrun, several processes share the images.
 
@@ -31,7 +31,7 @@ def evaluate(
         toggles: evaluate with these instead of the model's own.
         device: cpu or cuda; of several GPUs each process takes its own.
         timeout: seconds a process waits for the others before it gives up.
-        bf16: convolutions and linear layers in bfloat16: quicker, a little less exact.
+        bf16: convolutions and linear layers in bfloat16: faster, slightly less exact.
         layout: where things are in the data folder.
         json: print the figures as one JSON object.
     """
@@ -50,7 +50,7 @@ def evaluate(
             if folder.class_names != model.class_names:
                 raise InputError(
                     f"{checkpoint}: knows the classes {', '.join(model.class_names)}; the data's categories "
-                    f"are {', '.join(folder.class_names)}; give data or a checkpoint that agree"
+                    f"are {', '.join(folder.class_names)}; give data and a checkpoint that agree"
                 )
             dataset = CocoDataset(getattr(folder, split))
             truth = truth_of(dataset)

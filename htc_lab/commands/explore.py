@@ -25,12 +25,12 @@ def explore(
 
     Args:
         image: a picture file.
-        checkpoint: run folders, .safetensors files or shipped models' names; several show what models trained
-            without an idea do. Default: all classroom models that come with the lab.
-        scene: instead of a file, the number of a classroom test scene; its truth gives IoU and AP.
+        checkpoint: run folders, .safetensors files or shipped models' names; with several you can see what
+            models trained without an idea do. Default: all classroom models that come with the lab.
+        scene: instead of a file, the number of a classroom test scene; its ground truth gives IoU and AP.
         html: the file to write.
-        state: what is set when it opens, as "Share state" in the explorer gives it.
-        hide: knobs to leave out, e.g. semantic.
+        state: the initial state, as "Share state" in the explorer gives it.
+        hide: controls to leave out, e.g. semantic.
         json: print figures as one JSON object.
     """
     if (image is None) == (scene is None):
@@ -39,7 +39,7 @@ def explore(
     if scene is not None:
         in_range("scene", scene, 0, 2**30)
     if html.suffix.lower() not in (".html", ".htm"):
-        # A slip of the shell must not put the page in the place of a picture.
+        # A slip in the shell must not overwrite a picture with the page.
         raise InputError(f"--html {html}: must end in .html or .htm")
     require_room_for(html)
 

@@ -1,4 +1,4 @@
-"""Flags that several commands share, and how they speak."""
+"""Flags that several commands share, and how commands print."""
 
 import dataclasses
 import sys
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayoutFlags:
-    """For a data folder that is laid out in a way the lab doesn't find by itself."""
+    """For a data folder whose layout the lab doesn't recognise by itself."""
 
     train_json: Path | None = None
     """Annotations to train on, instead of those found; without --val-json they are split."""
     val_json: Path | None = None
     """Annotations to evaluate on."""
     test_json: Path | None = None
-    """Annotations to report on; val where there are none."""
+    """Annotations to report on; if there are none, those of val."""
     images: Path | None = None
     """Image folder for all splits, instead of those found."""
     train_images: Path | None = None
@@ -45,7 +45,7 @@ class LayoutFlags:
         return find_data(data, **dataclasses.asdict(self))
 
     def given(self) -> list[str]:
-        """The flags that name something."""
+        """The flags that were given a path."""
         return [
             f"--{name.replace('_', '-')}"
             for name, v in dataclasses.asdict(self).items()
@@ -58,7 +58,7 @@ USUAL = LayoutFlags()
 
 
 def say(text: str, json: bool) -> None:
-    """For people: on stdout, unless that is to hold one JSON object and nothing else."""
+    """Print for people: to stdout, unless that must hold one JSON object and nothing else."""
     print(text, file=sys.stderr if json else sys.stdout, flush=True)
 
 
@@ -80,7 +80,7 @@ def usable_device(name: str) -> str:
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = in_one_line(str(error).split("\n")[0])
         raise InputError(
-            f"--device {name}: cannot be used ({reason}); take cpu, or cuda where there is a GPU"
+            f"--device {name}: cannot be used ({reason}); take cpu, or cuda if there is a GPU"
         ) from None
     return name
 

@@ -1,4 +1,4 @@
-"""Numbers from the command line, held to their range before anything is done with them."""
+"""Numbers from the command line, checked against their range before anything is done with them."""
 
 import math
 
@@ -6,14 +6,14 @@ from htc_lab.errors import InputError
 
 MOST_SEED = 2**32 - 1
 LONGEST_WAIT = 30 * 24 * 3600.0
-"""A month, in seconds: timers take no more."""
+"""A month, in seconds: timers don't accept more."""
 
 
 def in_range(flag: str, value: int | float, low: int | float, high: int | float) -> None:
     """Check a number.
 
     Raises:
-        InputError: it is below ``low``, above ``high``, or none.
+        InputError: it is below ``low``, above ``high``, or NaN.
     """
     if not (low <= value <= high):
         shown = f"{low:.12g} to {high:.12g}" if math.isfinite(high) else f"{low:.12g} or more"

@@ -23,16 +23,16 @@ def predict(
     bf16: bool = False,
     json: bool = False,
 ) -> dict[str, Any] | None:
-    """Find objects in pictures; write each picture with boxes and masks.
+    """Find objects in pictures; write each picture with boxes and masks drawn in.
 
     Args:
-        images: picture files, no two of one name.
+        images: picture files, no two with the same name.
         checkpoint: a run folder, a .safetensors file, or a shipped model's name.
         out: folder for the pictures (PNG).
-        score: least score of a detection that is shown, 0 to 1.
+        score: lowest score of a detection that is shown, 0 to 1.
         toggles: run with these instead of the model's own.
         device: cpu or cuda.
-        bf16: convolutions and linear layers in bfloat16: quicker, a little less exact.
+        bf16: convolutions and linear layers in bfloat16: faster, slightly less exact.
         json: print the detections as one JSON object.
     """
     chosen = toggles_of(toggles)
@@ -74,7 +74,7 @@ def _targets(images: Sequence[Path], out: Path) -> list[Path]:
     """Where each drawn picture goes, in order.
 
     Raises:
-        InputError: one would take the place of a picture that was given, or two have the same place.
+        InputError: one would overwrite a picture that was given, or two would be written to the same file.
     """
     taken: dict[Path, Path] = {}
     given = {os.path.realpath(path): path for path in images}
@@ -83,12 +83,12 @@ def _targets(images: Sequence[Path], out: Path) -> list[Path]:
         own = given.get(os.path.realpath(target))
         if own is not None:
             raise InputError(
-                f"--out {out}: {path}, drawn, would take the place of {own}; name another folder"
+                f"--out {out}: the drawing of {path} would overwrite {own}; choose another folder"
             )
         other = taken.setdefault(target, path)
         if other is not path:
             raise InputError(
-                f"{path}: would be written to {target}, as {other} is; give them in two calls, each with "
+                f"{path}: would be written to {target}, and so would {other}; use two calls, each with "
                 "its own --out"
             )
     return list(taken)

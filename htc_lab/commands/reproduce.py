@@ -33,19 +33,18 @@ def reproduce(
 ) -> dict[str, Any] | None:
     """Check the paper's gain on COCO val2017 without training.
 
-    Both released models run over the same images at the same score threshold; what was detected is kept, so
-    the same command goes on after a stop. data_scripts/get_coco.py and get_checkpoints.py fetch what it
-    needs.
+    Both released models run over the same images at the same score threshold. Detections are kept, so the
+    same command resumes after a stop. data_scripts/get_coco.py and get_checkpoints.py download what it needs.
 
     Args:
         coco: folder of the COCO tree: annotations/instances_val2017.json and val2017/.
         cascade: checkpoint of Cascade Mask R-CNN, as released or as the lab writes it.
         htc: checkpoint of HTC.
-        out: folder of the detections and results.
-        score: detections above it count, for both models.
-        first: only so many images, the first ones, for a trial.
-        annotations: other annotations than instances_val2017.json.
-        images: another image folder than val2017/.
+        out: folder for the detections and results.
+        score: detections above this score count, for both models.
+        first: use only the first N images, for a trial.
+        annotations: annotations to use instead of instances_val2017.json.
+        images: image folder to use instead of val2017/.
         device: cpu or cuda.
         json: print the figures as one JSON object.
     """
@@ -55,7 +54,7 @@ def reproduce(
     chosen = annotations or coco / "annotations" / "instances_val2017.json"
     if not chosen.is_file():
         raise InputError(
-            f"{chosen}: no such file; fetch COCO with data_scripts/get_coco.py, or name the file by "
+            f"{chosen}: no such file; download COCO with data_scripts/get_coco.py, or name the file with "
             "--annotations"
         )
 
@@ -80,7 +79,7 @@ def reproduce(
             raise InputError(
                 f"{path}: knows {len(model.class_names)} classes, {', '.join(model.class_names[:3])}, ...; "
                 f"{chosen} has {len(truth.class_names)}, {', '.join(truth.class_names[:3])}, ...; give a "
-                "checkpoint of the same data"
+                "checkpoint trained on the same data"
             )
         contestants.append(Contestant(role, model, str(path)))
     dataset = CocoDataset(Split("val", truth, folder, None))
@@ -100,7 +99,7 @@ def reproduce(
 
 
 def _released(contestant: "Contestant") -> Released | None:
-    """The public figures of the released file of this name."""
+    """The public figures of the released file with this name."""
     from htc_lab.data.fetch.released import RELEASED
 
     name = Path(contestant.checkpoint).name

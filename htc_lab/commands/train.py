@@ -18,7 +18,7 @@ from htc_lab.presets import preset, schedule_of
 
 def train(
     data: Path | None = None,
-    # torchrun takes a bare --run for one of its own options, abbreviated.
+    # torchrun takes a bare --run for an abbreviation of one of its own options.
     run: Annotated[Path | None, tyro.conf.arg(aliases=["--run-folder"])] = None,
     preset_name: Annotated[str, tyro.conf.arg(name="preset")] = "classroom",
     list_presets: Annotated[bool, tyro.conf.arg(name="list")] = False,
@@ -42,32 +42,32 @@ def train(
     layout: Layout = USUAL,
     json: bool = False,
 ) -> dict[str, Any] | None:
-    """Train a model, or go on with a run that was stopped; under torchrun, in several processes.
+    """Train a model, or resume a run that was stopped; under torchrun, in several processes.
 
     Args:
-        data: folder of a COCO-format data set; needed, but for --list.
-        run: folder of the run: config.json, metrics.jsonl, checkpoint.safetensors; needed, but for --list.
-            Under torchrun, say --run-folder.
+        data: folder of a COCO-format data set; required, except with --list.
+        run: folder of the run: config.json, metrics.jsonl, checkpoint.safetensors; required, except with
+            --list. Under torchrun, write --run-folder.
         preset_name: which model.
         list_presets: show the presets, their size and the released figures, and train nothing.
-        toggles: the ideas it is trained with: a rung (plain_cascade, interleaved, mask_flow, htc) or switches
+        toggles: the ideas to train with: a rung (plain_cascade, interleaved, mask_flow, htc) or switches
             joined by "+"; default: the preset's.
         steps: optimiser steps, instead of the preset's schedule.
         epochs: passes over the data, instead of the preset's schedule.
-        batch: images a step, of all processes together; the learning rate follows.
+        batch: images per step, in all processes together; the learning rate follows.
         lr: learning rate for the schedule's own batch.
-        seed: of weights, order and sampling.
+        seed: for weights, order and sampling.
         device: cpu or cuda; of several GPUs each process takes its own.
         workers: processes that read images, for each process that trains.
         checkpoint_every: steps between checkpoints.
         eval_every: steps between evaluations on pictures of the val split, for the dashboard's AP curves and
-            sample pictures; default: none on the way.
-        eval_images: how many pictures of it.
+            sample pictures; default: none along the way.
+        eval_images: how many pictures of the val split.
         init: checkpoint to start from.
-        accumulate: take the batch in so many parts one after the other, for less memory.
+        accumulate: take the batch in N parts, one after the other, to use less memory.
         amp: forward passes in bfloat16.
         sync_norm: train batch norm's statistics, over all processes, instead of keeping the pretrained ones.
-        group_by_shape: batches of upright images alone and of the others alone, so that little is padded.
+        group_by_shape: keep portrait images and all others in separate batches, so that little is padded.
         timeout: seconds a process waits for the others before it gives up.
         layout: where things are in the data folder.
         json: print the figures as one JSON object.
@@ -88,7 +88,7 @@ def train(
     seed_in_range("seed", seed)
     if data is None or run is None:
         lacking, what = ("data", "a data set's folder") if data is None else ("run", "a folder for the run")
-        raise InputError(f"--{lacking}: is missing; give {what} (--list alone shows the presets)")
+        raise InputError(f"--{lacking}: is missing; give {what} (--list by itself shows the presets)")
 
     from htc_lab.ablation.ladder import config_for, train_dataset
     from htc_lab.board.look import look_at
@@ -145,7 +145,7 @@ def _schedule(preset_name: str, given: dict[str, int | float | None]) -> Schedul
     """The preset's schedule with the numbers that were given."""
     schedule = schedule_of(preset_name)
     if given["steps"] is not None and given["epochs"] is not None:
-        raise InputError("--steps and --epochs: both say how long; give one")
+        raise InputError("--steps and --epochs: both set the length; give only one")
     for name, value in given.items():
         if value is not None and not value > 0:
             raise InputError(f"--{name} {value}: must be above 0")

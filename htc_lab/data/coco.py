@@ -1,4 +1,4 @@
-"""COCO instance annotations: read once, checked fully, so that nothing fails in the middle of training."""
+"""COCO instance annotations: read once and checked fully, so that nothing fails in the middle of training."""
 
 import json
 import math
@@ -17,14 +17,14 @@ from htc_lab.errors import InputError, in_one_line
 Row = dict[str, Any]
 
 MOST_PIXELS = 178_956_970
-"""Of an image; PIL takes a larger one for an attack on the memory and does not open it."""
+"""In an image; PIL treats a larger one as an attack on the memory and does not open it."""
 
 _LARGEST = 2**53
-"""Beyond it, neither a float nor a browser tells one whole number from the next."""
+"""Beyond it, neither a float nor a browser can tell one whole number from the next."""
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 1000
 _NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's control characters, halves of a pair, line and paragraph breaks."""
+"""Unicode's control characters, surrogates, line and paragraph separators."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class CocoData:
     Attributes:
         path: the file.
         images: COCO image entries, in the file's order.
-        annotations_by_image: annotations of every image id (an empty list where there are none); each has
-            ``iscrowd`` and ``area``, filled in where the file leaves them out.
+        annotations_by_image: annotations of every image id (an empty list if there are none); each has
+            ``iscrowd`` and ``area``, filled in if the file leaves them out.
         categories: sorted by id.
         class_names: in the order of ``categories``.
         label_of: category id -> contiguous label 0..K-1.
@@ -50,11 +50,11 @@ class CocoData:
 
     @property
     def category_ids(self) -> tuple[int, ...]:
-        """Category id of each label."""
+        """The category id of each label."""
         return tuple(self.label_of)
 
     def subset(self, image_ids: Iterable[int]) -> "CocoData":
-        """The same data with these images only (in the file's order).
+        """The same data with only these images (in the file's order).
 
         Raises:
             InputError: an id is not in the file.
@@ -73,7 +73,7 @@ class CocoData:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """A COCO dictionary, as evaluation takes it."""
+        """A COCO dictionary, as the evaluation takes it."""
         rows = [row for image in self.images for row in self.annotations_by_image[image["id"]]]
         return {"info": {}, "images": self.images, "annotations": rows, "categories": self.categories}
 
@@ -87,7 +87,7 @@ def read_coco(path: Path) -> CocoData:
     """Read and check an annotation file.
 
     Raises:
-        InputError: the file is missing, is no JSON, or an entry is wrong; names the entry and the mend.
+        InputError: the file is missing or not JSON, or an entry is wrong; names the entry and a fix.
     """
     path = Path(path)
     tree = read_tree(path)
@@ -118,17 +118,17 @@ def read_coco(path: Path) -> CocoData:
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """The JSON object in an annotation file, its content unchecked.
+    """The JSON object in an annotation file; its content is not checked.
 
     Raises:
-        InputError: the file is missing, or holds no JSON object.
+        InputError: the file is missing, or doesn't hold a JSON object.
     """
     try:
         tree = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file; check the path") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a COCO instances JSON") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a COCO instances JSON") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(
@@ -141,7 +141,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(
             f"{path}: holds a {type(tree).__name__}, not an object with images, annotations and categories; "
-            "name a COCO instances JSON (a list is a results file)"
+            "give a COCO instances JSON (a list is a results file)"
         )
     return tree
 
@@ -150,7 +150,7 @@ def table(path: Path, tree: dict[str, Any], key: str) -> list[Row]:
     """A list of objects in a JSON object.
 
     Raises:
-        InputError: it is not there, or is something else.
+        InputError: it is missing, or is something else.
     """
     if key not in tree:
         raise InputError(f"{path}: field '{key}' is missing; a COCO instances JSON has it")
@@ -196,11 +196,11 @@ def _is_file_name(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """For a message; Python refuses to write out numbers of thousands of digits."""
+    """The value for a message; Python refuses to write out numbers with thousands of digits."""
     try:
         return f"{value!r:.60}"
     except ValueError:
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
 
 
 def _field_fault(row: Row, field: str, good: bool, wanted: str) -> str | None:
@@ -234,16 +234,16 @@ def _check_images(path: Path, rows: list[Row]) -> list[Row]:
 
 
 def category_fault(row: Row, seen: set[int]) -> str | None:
-    """What is wrong with a category: ".field: what; mend", or None. ``seen``: ids of those before."""
+    """What is wrong with a category: ".field: fault; fix", or None. ``seen``: ids of earlier ones."""
     fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer below 2^53")
-    fault = fault or _field_fault(row, "name", _is_name(row.get("name")), "a name of one line")
+    fault = fault or _field_fault(row, "name", _is_name(row.get("name")), "a name on one line")
     if not fault and row["id"] in seen:
-        fault = f".id: {row['id']} is there twice; give every category its own id"
+        fault = f".id: {row['id']} occurs twice; give every category its own id"
     return fault
 
 
 def image_fault(row: Row, seen: set[int]) -> str | None:
-    """What is wrong with an image entry: ".field: what; mend", or None. ``seen``: ids of those before."""
+    """What is wrong with an image entry: ".field: fault; fix", or None. ``seen``: ids of earlier ones."""
     good = _is_file_name(row.get("file_name"))
     fault = _field_fault(row, "id", _is_int(row.get("id")), "an integer below 2^53")
     fault = fault or _field_fault(row, "file_name", good, "the name of the image file")
@@ -253,27 +253,27 @@ def image_fault(row: Row, seen: set[int]) -> str | None:
     if not fault and row["height"] * row["width"] > MOST_PIXELS:
         fault = f".height, width: {row['height']} x {row['width']} px must be at most {MOST_PIXELS} pixels"
     if not fault and row["id"] in seen:
-        fault = f".id: {row['id']} is there twice; give every image its own id"
+        fault = f".id: {row['id']} occurs twice; give every image its own id"
     return fault
 
 
 def annotation_fault(
     row: Row, sizes: dict[int, tuple[int, int]], category_ids: set[int], seen: set[int]
 ) -> str | None:
-    """What is wrong with an annotation: ".field: what; mend", or None.
+    """What is wrong with an annotation: ".field: fault; fix", or None.
 
     Args:
         row: the annotation.
         sizes: (height, width) of each image id.
-        category_ids: those there are.
-        seen: ids of the annotations before.
+        category_ids: the existing ones.
+        seen: ids of earlier annotations.
     """
     for field in ("id", "image_id", "category_id"):
         fault = _field_fault(row, field, _is_int(row.get(field)), "an integer below 2^53")
         if fault:
             return fault
     if row["id"] in seen:
-        return f".id: {row['id']} is there twice; give every annotation its own id"
+        return f".id: {row['id']} occurs twice; give every annotation its own id"
     if row["image_id"] not in sizes:
         return f".image_id: {row['image_id']} is not among the images; add the image or drop the annotation"
     if row["category_id"] not in category_ids:

@@ -21,7 +21,7 @@ from htc_lab.structures import Targets
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image and its truth.
+    """One image and its ground truth.
 
     Attributes:
         image: (3, H, W) uint8 RGB.
@@ -36,7 +36,7 @@ class Sample:
     original_size: tuple[int, int]
 
     def pin_memory(self) -> "Sample":
-        """The same sample in memory that a GPU copies from by itself, while the CPU goes on."""
+        """The same sample in pinned memory, from which a GPU can copy while the CPU continues."""
         return replace(self, image=self.image.pin_memory(), targets=self.targets.pin_memory())
 
 
@@ -46,9 +46,9 @@ Transform = Callable[[Sample, torch.Generator], Sample]
 def read_image(path: Path, height: int | None = None, width: int | None = None) -> UInt8[Tensor, "3 H W"]:
     """Read a picture file as (3, H, W) uint8 RGB.
 
-    Where a size is given, the file's pixels are taken as they lie if they have that size (COCO's convention);
-    if they have it only after turning by their EXIF orientation, they are turned. Without a size they are
-    turned as the EXIF orientation says.
+    If a size is given, the file's pixels are used as stored if they have that size (COCO's convention); if
+    they only have it after rotation by their EXIF orientation, they are rotated. Without a size they are
+    rotated as the EXIF orientation says.
 
     Raises:
         InputError: the file is missing, unreadable or of another size.
@@ -57,7 +57,7 @@ def read_image(path: Path, height: int | None = None, width: int | None = None) 
 
 
 class CocoDataset(Dataset[Sample]):
-    """The images of a split with their truth.
+    """The images of a split with their ground truth.
 
     Indexing gives samples without randomness; ``get`` applies the transform. Crowd annotations are left out,
     boxes are clipped to the image, and objects without pixels or with a box under 1 px are dropped.
@@ -65,7 +65,7 @@ class CocoDataset(Dataset[Sample]):
     Attributes:
         split: where the samples come from.
         images: the COCO image entries, in order.
-        class_names: of the labels 0..K-1.
+        class_names: names of the labels 0..K-1.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class CocoDataset(Dataset[Sample]):
         """See the class.
 
         Args:
-            split: a part of ``find_data``'s result.
+            split: one of the splits that ``find_data`` returns.
             semantic: meaning of the semantic maps; None gives samples without maps.
             keep_empty: keep images without any object.
-            min_size: leave out images whose shorter side is below, px.
+            min_size: leave out images whose shorter side is below this, px.
             transform: applied by ``get``.
             cache: keep decoded samples in memory.
 
         Raises:
-            InputError: no image is left.
+            InputError: no images are left.
         """
         self.split = split
         self.semantic = semantic

@@ -1,7 +1,8 @@
 """Finding the annotation files, images and semantic maps of a data folder.
 
-Accepted as they are: COCO's own tree, ``annotations/instances_{train,val}[YEAR].json`` with one image folder
-or one a split, one folder a split with its JSON inside, and a single JSON, which is then split by a seed.
+These layouts work as they are: COCO's own tree, ``annotations/instances_{train,val}[YEAR].json`` with one
+image folder or one per split, one folder per split with its JSON inside, and a single JSON, which is then
+split with a seed.
 """
 
 import json
@@ -26,7 +27,7 @@ class Split:
     Attributes:
         name: train, val or test.
         images: folder that the JSON's ``file_name`` entries are relative to.
-        semantic: folder of ``<image stem>.png`` maps; None where there are none.
+        semantic: folder of ``<image stem>.png`` maps; None if there are none.
     """
 
     name: str
@@ -40,7 +41,7 @@ class DataFolder:
     """The three splits of a data set.
 
     Attributes:
-        notes: how the splits came about, one sentence each, for ``describe``.
+        notes: how the splits were made, one sentence each, for ``describe``.
     """
 
     root: Path
@@ -82,15 +83,16 @@ def find_data(
 
     Args:
         root: its folder.
-        train_json, val_json, test_json: annotation files, instead of those found. ``train_json`` alone is
-            split by ``split_seed``.
-        images, train_images, val_images: image folders, instead of those found.
-        semantic: folder of semantic maps (one for all, or with a folder a split), instead of that found.
+        train_json, val_json, test_json: annotation files to use instead of those found. ``train_json`` alone
+            is split with ``split_seed``.
+        images, train_images, val_images: image folders to use instead of those found.
+        semantic: folder of semantic maps (one for all, or with a folder per split) to use instead of the one
+            found.
         split_seed: decides which images of a single JSON go to val.
-        val_fraction: share of them, between 0 and 1.
+        val_fraction: their share, between 0 and 1.
 
     Raises:
-        InputError: nothing fits, or what was found is broken; names the file and the mend.
+        InputError: nothing fits, or what was found is broken; names the file and a fix.
     """
     root = Path(root)
     if not root.is_dir():
@@ -131,13 +133,13 @@ def find_data(
 def choose_jsons(
     root: Path, train: Path | None = None, val: Path | None = None, test: Path | None = None
 ) -> dict[str, Path]:
-    """Annotation file of each split that has one; "train" is always there.
+    """Annotation file of each split that has one; "train" is always included.
 
     Raises:
         InputError: none is found, or several that could be meant.
     """
     if train is None and val is not None:
-        raise InputError("--val-json: needs --train-json beside it")
+        raise InputError("--val-json: needs --train-json as well")
     found: dict[str, Path] = {}
     if train is not None:
         found["train"] = Path(train)
@@ -153,7 +155,7 @@ def choose_jsons(
 
 
 def _split_jsons(root: Path) -> dict[str, Path]:
-    """Annotation files that are named after a split, or lie in a folder that is."""
+    """Annotation files that are named after a split or are in a folder that is."""
     found: dict[str, Path] = {}
     for split, names in _NAMES.items():
         any_name = "|".join(names)
@@ -194,7 +196,7 @@ def _single_json(root: Path) -> Path:
     )
     names = ", ".join(str(path.relative_to(root)) for path in candidates or everything) or "no JSON at all"
     kind = "several" if len(candidates) > 1 else "none that fits"
-    raise InputError(f"{root}: looked for {looked}; found {kind}: {names}; say which by {FLAGS}")
+    raise InputError(f"{root}: looked for {looked}; found {kind}: {names}; say which one with {FLAGS}")
 
 
 def same_categories(train: CocoData, other: CocoData) -> None:
@@ -215,13 +217,13 @@ def same_categories(train: CocoData, other: CocoData) -> None:
 
 
 def _folder_names(split: str, coco: CocoData) -> list[str]:
-    """Names that a folder of this split may have: that of its JSON (train2017) first."""
+    """Names that a folder of this split may have; the one of its JSON (train2017) first."""
     own = coco.path.stem.removeprefix("instances_")
     return list(dict.fromkeys([own, *_NAMES[split]]))
 
 
 def image_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Path:
-    """The folder that holds images of a split (some of them at least), in ``given`` or else in ``root``.
+    """The folder that holds images of a split (at least some of them), in ``given`` or else in ``root``.
 
     Raises:
         InputError: there is none.
@@ -241,15 +243,15 @@ def image_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> 
     flag = "--images" if split == "test" else f"--{split}-images or --images"
     raise InputError(
         f"{coco.path}: none of its images (first: {coco.images[0]['file_name']}) is in {looked}; "
-        f"name the folder by {flag}"
+        f"name the folder with {flag}"
     )
 
 
 def require_images(folder: Path, coco: CocoData) -> None:
-    """Check that each image that the annotations name is in the folder.
+    """Check that every image named in the annotations is in the folder.
 
     Raises:
-        InputError: names the first that isn't.
+        InputError: one isn't; names the first.
     """
     present = {path.name for path in folder.iterdir()}
     for image in coco.images:
@@ -268,7 +270,7 @@ def map_name(file_name: str) -> str:
 
 
 def map_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Path | None:
-    """The folder that holds semantic maps of a split (some of them at least), or None.
+    """The folder that holds semantic maps of a split (at least some of them), or None.
 
     Raises:
         InputError: ``given`` holds none.
@@ -285,6 +287,6 @@ def map_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Pa
     if given is not None:
         first = map_name(coco.images[0]["file_name"])
         raise InputError(
-            f"{given}: holds no semantic map of the {split} images (such as {first}); see --semantic"
+            f"{given}: holds no semantic map of the {split} images (such as {first}); give another --semantic"
         )
     return None

@@ -1,4 +1,4 @@
-"""Reading picture files as pixels, without torch: worker processes that only look start at once."""
+"""Reading picture files as pixels, without torch, so that workers that only check files start at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,18 +9,18 @@ from PIL import Image, ImageOps
 
 from htc_lab.errors import InputError, in_one_line
 
-# Of these formats' deeper greys it is known that 65535 is white: Pillow scales them so.
+# In these formats, 65535 is known to be white in deeper greys, because Pillow scales them that way.
 _SIXTEEN_BITS = ("PNG", "PPM")
 
 
 @contextmanager
 def opened(path: Path, missing: str, unreadable: str) -> Iterator[Image.Image]:
-    """A picture file, open; whatever goes wrong while it is, decoding included, is an InputError.
+    """An open picture file; whatever goes wrong while it is open, including decoding, is an InputError.
 
     Args:
         path: the file.
-        missing: how the message goes on where there is no file.
-        unreadable: how it begins and ends where there is one: "cannot be read as a PNG ({}); write it again".
+        missing: the rest of the message if there is no file.
+        unreadable: the rest of the message if there is one: "cannot be read as a PNG ({}); write it again".
     """
     try:
         with Image.open(path) as picture:
@@ -38,16 +38,16 @@ def _as_rgb(picture: Image.Image, path: Path, kind: str | None) -> np.ndarray:
     """(H, W, 3) uint8; 16-bit grey becomes 8-bit, CMYK and palettes are converted, alpha is dropped.
 
     Args:
-        picture: its pixels.
+        picture: the picture.
         path: for the message.
         kind: the file's format, such as "PNG".
     """
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
-        # By what the file says, never by its brightest pixel: dark pictures must not be read as bright ones.
+        # Scaled by what the file says, never by its brightest pixel: dark pictures must not become bright.
         if not picture.mode.startswith("I;16") and not (picture.mode == "I" and kind in _SIXTEEN_BITS):
             raise InputError(
-                f"{path}: holds grey values of no known scale ({picture.mode}, {values.min():g} to "
+                f"{path}: holds grey values of unknown scale ({picture.mode}, {values.min():g} to "
                 f"{values.max():g}); save it with 8 or 16 bits"
             )
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
@@ -55,18 +55,18 @@ def _as_rgb(picture: Image.Image, path: Path, kind: str | None) -> np.ndarray:
 
 
 def read_pixels(path: Path, height: int | None = None, width: int | None = None) -> np.ndarray:
-    """Read a picture file as (H, W, 3) uint8 RGB; of 16 bits the upper 8 count.
+    """Read a picture file as (H, W, 3) uint8 RGB; of 16 bits the upper 8 are used.
 
-    Where a size is given, the file's pixels are taken as they lie if they have that size (COCO's convention);
-    if they have it only after turning by their EXIF orientation, they are turned. Without a size they are
-    turned as the EXIF orientation says.
+    If a size is given, the file's pixels are used as stored if they have that size (COCO's convention); if
+    they only have it after rotation by their EXIF orientation, they are rotated. Without a size they are
+    rotated as the EXIF orientation says.
 
     Raises:
         InputError: the file is missing, unreadable or of another size.
     """
     path = Path(path)
-    mend = "check the path" if height is None else "put it there, or drop it from the annotations"
-    missing = f"no such image; {mend}"
+    fix = "check the path" if height is None else "put it there, or drop it from the annotations"
+    missing = f"no such image; {fix}"
     with opened(path, missing, "cannot be read as a picture ({}); replace the file") as picture:
         turned: Image.Image = picture
         if height is None or picture.size != (width, height):

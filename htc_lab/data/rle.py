@@ -1,8 +1,8 @@
-"""Segmentations of COCO: polygons, uncompressed and compressed run-length encodings (RLE).
+"""COCO's segmentations: polygons, and run-length encodings (RLE), uncompressed or compressed.
 
-An RLE lists how many pixels are outside, inside, outside, ... going down the columns. Compressed, each count
-(from the fourth on, its difference to the one two before) is written in 5-bit groups, low ones first, one
-character a group: 48 + group, plus 32 where more groups follow.
+An RLE lists how many pixels are outside, inside, outside, ... going down the columns. In the compressed form
+each count (from the fourth on, its difference from the count two before it) is written in 5-bit groups, low
+ones first, one character per group: 48 + group, plus 32 if more groups follow.
 """
 
 from typing import Any
@@ -16,22 +16,22 @@ _LONGEST_BITS = 60
 
 
 def rle_counts(text: str) -> list[int]:
-    """Counts of a compressed RLE.
+    """The counts of a compressed RLE.
 
     Raises:
-        ValueError: a character outside the code, or a text that ends within a number.
+        ValueError: there is a character outside the code, or the text ends within a number.
     """
     counts: list[int] = []
     value = shift = 0
     for character in text:
         code = ord(character) - 48
         if not 0 <= code < 64:
-            raise ValueError(f"character {character!r} is no part of the code")
+            raise ValueError(f"character {character!r} is not part of the code")
         value |= (code & 31) << shift
         shift += 5
         if code & 32:
             if shift > _LONGEST_BITS:
-                raise ValueError("a number in it has no end")
+                raise ValueError("a number in it never ends")
             continue
         if code & 16:
             value -= 1 << shift
@@ -46,20 +46,20 @@ def _polygon_fault(polygon: Any, reach: int) -> str | None:
     if not isinstance(polygon, list):
         return f": is a {type(polygon).__name__}; it must be a list x1, y1, x2, y2, ..."
     if len(polygon) < 6 or len(polygon) % 2:
-        return f": has {len(polygon)} numbers; it must have x and y of at least three points"
+        return f": has {len(polygon)} numbers; it must have the x and y of at least three points"
     if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and v == v for v in polygon):
-        return ": must hold finite numbers only"
+        return ": must hold only finite numbers"
     if max(map(abs, polygon)) > reach:
         return f": has a coordinate beyond {reach} px, far outside the image; correct it"
     return None
 
 
-# pycocotools takes memory for each pixel of an outline, outside the image too, and crashes without it.
+# pycocotools allocates memory for each pixel of an outline, even outside the image, and crashes if it can't.
 _SIDES_OUTSIDE, _PIXELS_OUTSIDE = 4, 1000
 
 
 def segmentation_fault(segmentation: Any, height: int, width: int) -> str | None:
-    """What is wrong with a segmentation of a height × width image: ": what; mend", or None."""
+    """What is wrong with a segmentation of a height × width image: ": fault; fix", or None."""
     if isinstance(segmentation, list):
         if not segmentation:
             return ": is empty; give at least one polygon, or drop the annotation"
@@ -89,7 +89,7 @@ def segmentation_fault(segmentation: Any, height: int, width: int) -> str | None
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Pixels: (height, width) uint8, 1 inside. Several polygons are parts of one object.
+    """The pixels: (height, width) uint8, 1 inside. Several polygons are parts of one object.
 
     Raises:
         InputError: the segmentation is wrong or does not fit the size.

@@ -1,7 +1,7 @@
-"""Semantic maps: reading them, and making them where a person has none.
+"""Semantic maps: reading them, and making them if there are none.
 
-A map is (H, W) uint8: class indices 0..S-1, 255 ignored. On disk it is a PNG of one channel (or a palette
-PNG, whose indices count), whose values a lookup table turns into indices.
+A map is (H, W) uint8: class indices 0..S-1, 255 ignored. On disk it is a PNG with one channel (or a palette
+PNG, whose indices are used), whose values a lookup table turns into indices.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from htc_lab.files import read_json
 
 IGNORED = 255
 UNKNOWN = 254
-"""In a lookup table: a value that no map of the set may hold."""
+"""In a lookup table: a value that no map of the data set may hold."""
 
 _COCO_THINGS, _COCO_STUFF_CLASSES = 80, 183
 _COCO_SPLITS = ("train2017", "val2017")
@@ -30,9 +30,9 @@ class SemanticClasses:
     Attributes:
         count: S, number of classes.
         lookup: (256,) uint8, value in the file -> class index; 255 ignored, 254 not allowed.
-        source: where this is known from, for people.
-        names: of the S classes, where they are known.
-        from_instances: maps are made from the instance masks.
+        source: where this is known from, for people to read.
+        names: names of the S classes, if they are known.
+        from_instances: whether maps are made from the instance masks.
     """
 
     count: int
@@ -43,7 +43,7 @@ class SemanticClasses:
 
 
 def semantic_from_instances(masks: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """A map of the things alone: pixels of class k -> k, all others -> K. Small objects lie over large ones.
+    """A map of things only: pixels of class k -> k, all others -> K. Small objects lie on top of large ones.
 
     Args:
         masks: (n, H, W) uint8.
@@ -61,8 +61,8 @@ def semantic_from_instances(masks: np.ndarray, labels: np.ndarray, num_classes: 
 
 
 def _read_values(path: Path) -> np.ndarray:
-    """Values in the file: (H, W) uint8."""
-    missing = "no such semantic map; add it, or remove the folder to do without maps"
+    """The values in the file: (H, W) uint8."""
+    missing = "no such semantic map; add it, or remove the folder to work without maps"
     with opened(path, missing, "cannot be read as a PNG ({}); write the map again") as picture:
         values = np.asarray(picture)
     if values.ndim == 3:
@@ -75,11 +75,11 @@ def _read_values(path: Path) -> np.ndarray:
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.round(values))).all():
-        raise InputError(f"{path}: holds fractions; class indices must be whole numbers, 0..253")
+        raise InputError(f"{path}: holds fractions; class indices must be whole numbers from 0 to 253")
     if values.min() < 0 or values.max() > IGNORED:
         raise InputError(
-            f"{path}: holds values from {values.min()} to {values.max()}; class indices must be 0..253, "
-            "ignored is 255"
+            f"{path}: holds values from {values.min()} to {values.max()}; class indices must be from 0 to "
+            "253, and 255 means ignored"
         )
     return values.astype(np.uint8)
 
@@ -91,14 +91,15 @@ def read_semantic_map(path: Path, height: int, width: int, lookup: np.ndarray | 
         lookup: (256,) uint8, value -> index; None leaves the values as they are.
 
     Raises:
-        InputError: no such file, no single channel, another size, or a value the set doesn't have.
+        InputError: the file is missing, has more than one channel or the wrong size, or holds a value that
+            the data set doesn't have.
     """
     path = Path(path)
     values = _read_values(path)
     if values.shape != (height, width):
         raise InputError(
             f"{path}: is {values.shape[1]}x{values.shape[0]} px (width x height), but its image is "
-            f"{width}x{height}; make the map at the image's size"
+            f"{width}x{height}; make the map the same size as the image"
         )
     if lookup is None:
         return values
@@ -106,8 +107,8 @@ def read_semantic_map(path: Path, height: int, width: int, lookup: np.ndarray | 
     if (indices == UNKNOWN).any():
         wrong = int(values[indices == UNKNOWN].min())
         raise InputError(
-            f"{path}: holds the value {wrong}, which is no class of this data set; correct the map, or list "
-            "the class in semantic_classes.json (255 means ignored)"
+            f"{path}: holds the value {wrong}, which is not a class of this data set; correct the map, or "
+            "list the class in semantic_classes.json (255 means ignored)"
         )
     return indices
 
@@ -120,7 +121,7 @@ def _identity(count: int) -> np.ndarray:
 
 
 def _named_classes(root: Path, maps: Path) -> SemanticClasses | None:
-    """From ``semantic_classes.json``: {"semantic_classes": [name of value 0, name of value 1, ...]}."""
+    """What ``semantic_classes.json`` says: {"semantic_classes": [name of value 0, name of value 1, ...]}."""
     for folder in (root, root / "annotations", maps, maps.parent):
         path = folder / "semantic_classes.json"
         if not path.is_file():
@@ -134,7 +135,7 @@ def _named_classes(root: Path, maps: Path) -> SemanticClasses | None:
                 f"{path}: field 'semantic_classes' must be a list of 1 to 254 names, one for each value"
             )
         return SemanticClasses(
-            len(names), _identity(len(names)), f"{len(names)} classes of {path}", tuple(names)
+            len(names), _identity(len(names)), f"{len(names)} classes from {path}", tuple(names)
         )
     return None
 
@@ -148,18 +149,18 @@ def _all_maps_there(split: Split) -> None:
         other = owners.setdefault(path, image["file_name"])
         if other != image["file_name"]:
             raise InputError(
-                f"{path}: is by its name the semantic map of two images of {split.name}, {other} and "
+                f"{path}: would be the semantic map of two images of {split.name}, {other} and "
                 f"{image['file_name']}; rename one of them"
             )
         if not path.is_file():
             raise InputError(
-                f"{path}: no such semantic map, while other images of {split.name} have one; add it, or "
+                f"{path}: no such semantic map, although other images of {split.name} have one; add it, or "
                 "remove the folder to have the maps made from the instance masks"
             )
 
 
 def _scan(split: Split, folder: Path) -> SemanticClasses:
-    """Number the values present in the maps of a split, in order; values met elsewhere only are ignored."""
+    """Number the values in the maps of a split, in order; values that only occur elsewhere are ignored."""
     present = np.zeros(256, dtype=bool)
     for image in tqdm(split.coco.images, desc="semantic maps", unit="map", leave=False):
         present[_read_values(folder / map_name(image["file_name"]))] = True
@@ -175,14 +176,14 @@ def _scan(split: Split, folder: Path) -> SemanticClasses:
 
 
 def semantic_classes(data: DataFolder) -> SemanticClasses:
-    """What the maps of a data set mean; how they are made where it has none.
+    """What the maps of a data set mean, or how they are made if it has none.
 
     In this order: ``semantic_classes.json``; COCO-Stuff's own maps (80 things and
-    ``stuffthingmaps/{train,val}2017``) with its 183 classes; else the values present in the
+    ``stuffthingmaps/{train,val}2017``) with its 183 classes; otherwise the values present in the
     training maps. Without training maps: the K things and the background.
 
     Raises:
-        InputError: a map is missing while others of its split exist, or is broken.
+        InputError: a map is broken, or is missing although others of its split exist.
     """
     for split in (data.train, data.val, data.test):
         _all_maps_there(split)
@@ -190,7 +191,9 @@ def semantic_classes(data: DataFolder) -> SemanticClasses:
     things = len(data.class_names)
     if folder is None:
         if things > 253:
-            raise InputError(f"{data.train.coco.path}: {things} classes; maps from masks hold 253 at most")
+            raise InputError(
+                f"{data.train.coco.path}: has {things} classes; maps made from masks can hold at most 253"
+            )
         names = (*data.class_names, "background")
         source = f"made from the instance masks: {things} classes and background"
         return SemanticClasses(things + 1, _identity(things + 1), source, names, from_instances=True)

@@ -1,4 +1,4 @@
-"""One annotation file parted into train and val."""
+"""One annotation file split into train and val."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from htc_lab.errors import InputError
 
 
 def split_images(coco: CocoData, seed: int, val_fraction: float) -> tuple[CocoData, CocoData]:
-    """Part the images into (train, val); a class on two or more images is on both sides where possible.
+    """Split the images into (train, val); a class on two or more images is on both sides if possible.
 
-    Rare classes choose first: each gets one image on either side; the rest is filled up at random.
+    Rare classes go first: each gets one image on either side; the remaining images are distributed at random.
 
     Raises:
         InputError: fewer than two images.

@@ -17,14 +17,14 @@ from htc_lab.files import write_text
 
 
 def choose_images(coco: CocoData, count: int, seed: int) -> list[int]:
-    """Ids of ``count`` images, in the file's order; the same seed chooses the same.
+    """Ids of ``count`` images, in the file's order; the same seed chooses the same ones.
 
-    First come images that bring classes not met so far, most of them first, until each class (of single
-    objects, not crowds) is there; the rest is drawn at random. With fewer images than that takes, as many
-    classes as possible are there.
+    Images that add the most new classes are chosen first, until every class (of single objects, not crowds)
+    is included; the rest are drawn at random. If ``count`` is too small for that, as many classes as possible
+    are included.
 
     Raises:
-        InputError: fewer images than asked for, or none asked for.
+        InputError: there are fewer images than asked for, or none were asked for.
     """
     if not 1 <= count <= len(coco.images):
         raise InputError(f"{coco.path}: has {len(coco.images)} images; ask for 1 to that many, not {count}")
@@ -53,15 +53,15 @@ def find_splits(
     images: Path | None = None,
     semantic: Path | None = None,
 ) -> list[Split]:
-    """The splits of a folder as its files part it: a single JSON is one split, and some may be missing.
+    """The splits of a folder, as its files define them: a single JSON is one split, and some may be missing.
 
     Args:
         root: the folder.
-        wanted: names of the splits to find; all that have a JSON by default.
-        train_json, val_json, test_json, images, semantic: as ``find_data`` takes them.
+        wanted: names of the splits to find; by default all that have a JSON.
+        train_json, val_json, test_json, images, semantic: as for ``find_data``.
 
     Raises:
-        InputError: nothing fits, or what was found is broken; names the file and the mend.
+        InputError: nothing fits, or what was found is broken; names the file and a fix.
     """
     root = Path(root)
     if not root.is_dir():
@@ -82,26 +82,26 @@ def find_splits(
 def write_subset(
     splits: Sequence[Split], root: Path, out: Path, count: int, *, seed: int = 0, copy: bool = False
 ) -> dict[str, int]:
-    """Write ``count`` images of each split, with their annotations and maps, where they lie in ``root``.
+    """Write ``count`` images of each split with their annotations and maps, at the same paths as in ``root``.
 
-    All categories stay, so labels mean the same. The folder appears whole or not at all.
+    All categories are kept, so labels mean the same. The folder appears whole or not at all.
 
     Args:
-        splits: what to take from, see ``find_splits``.
+        splits: the splits to take from, see ``find_splits``.
         root: their folder.
-        out: the folder to make.
-        count: images a split (all of it, where it has fewer).
+        out: the folder to create.
+        count: images per split (all of them, if it has fewer).
         seed: chooses them.
-        copy: copy the files; otherwise they are hard links, which take no room.
+        copy: copy the files; otherwise they are hard links, which take no space.
 
     Returns:
-        images written, by split.
+        The number of images written, by split.
 
     Raises:
-        InputError: ``out`` is there, a file is missing, or can't be linked.
+        InputError: ``out`` exists, or a file is missing or can't be linked.
     """
     if out.exists():
-        raise InputError(f"{out}: is there already; delete it or name another folder")
+        raise InputError(f"{out}: already exists; delete it or choose another folder")
     made = out.with_name(f".{out.name}.making")
     shutil.rmtree(made, ignore_errors=True)
     written = {}
@@ -124,7 +124,7 @@ def write_subset(
 
 
 def _inside(path: Path, root: Path, otherwise: str) -> Path:
-    """Where something lies in the data folder; for things from elsewhere, where the lab would find it."""
+    """The path of something in the data folder; for things from elsewhere, where the lab would find it."""
     # Links are not followed: a folder linked into the tree belongs to the tree.
     full, base = (Path(os.path.abspath(p)) for p in (path, root))
     return full.relative_to(base) if full.is_relative_to(base) else Path(otherwise)
@@ -132,7 +132,7 @@ def _inside(path: Path, root: Path, otherwise: str) -> Path:
 
 def _write_json(split: Split, root: Path, made: Path) -> None:
     source = split.coco.path
-    # Everything else the file says (licences, whose pictures these are) goes along.
+    # Everything else in the file (licences, owners of the pictures) is kept.
     tree = read_tree(source) | {k: v for k, v in split.coco.as_dict().items() if k != "info"}
     write_text(made / _inside(source, root, f"annotations/instances_{split.name}.json"), json.dumps(tree))
 
@@ -144,7 +144,7 @@ def _place_files(split: Split, root: Path, made: Path, copy: bool) -> None:
         if Path(image["file_name"]).is_absolute() or ".." in Path(image["file_name"]).parts:
             raise InputError(
                 f"{split.coco.path}: image id {image['id']}: file_name {image['file_name']!r:.60} leaves the "
-                "image folder; put the file inside and correct the name"
+                "image folder; move the file inside and correct the name"
             )
         _place(split.images / image["file_name"], pictures / image["file_name"], copy)
         if maps and split.semantic:
@@ -169,7 +169,7 @@ def _place(source: Path, target: Path, copy: bool) -> None:
     except FileNotFoundError:
         raise InputError(f"{source}: no such file, but the annotations name it; put it there") from None
     except OSError as error:
-        mend = "choose another folder" if copy else "give --copy"
+        fix = "choose another folder" if copy else "give --copy"
         raise InputError(
-            f"{source}: cannot be {'copied' if copy else 'linked'} ({error.strerror}); {mend}"
+            f"{source}: cannot be {'copied' if copy else 'linked'} ({error.strerror}); {fix}"
         ) from None

@@ -1,7 +1,7 @@
-"""Training-time and test-time changes of the picture, with the truth kept in step.
+"""Changes to the picture in training and testing, with the ground truth kept in step.
 
-Built on torchvision.transforms.v2; every random number comes from the generator that is handed in, so a
-sample depends on its seed alone.
+Built on torchvision.transforms.v2; every random number comes from the generator that is passed in, so a
+sample depends on nothing but its seed.
 """
 
 import torch
@@ -16,7 +16,7 @@ from htc_lab.structures import Targets
 
 
 def _fit(height: int, width: int, short: int, long: int) -> tuple[int, int]:
-    """Size with the sides' ratio kept, as large as ``short`` and ``long`` allow: (height, width) px."""
+    """The largest size that ``short`` and ``long`` allow, with the aspect ratio kept: (height, width) px."""
     scale = min(short / min(height, width), long / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
@@ -24,10 +24,10 @@ def _fit(height: int, width: int, short: int, long: int) -> tuple[int, int]:
 def resize_image(
     image: UInt8[Tensor, "3 H W"], short: int, long: int
 ) -> tuple[UInt8[Tensor, "3 h w"], float, float]:
-    """Bring the shorter side to ``short`` px unless the longer one would exceed ``long``; ratio kept.
+    """Resize the shorter side to ``short`` px, or less if the longer one would exceed ``long``; ratio kept.
 
     Returns:
-        The image (the same tensor if its size stays), and the factors scale_x and scale_y.
+        The image (the same tensor if its size doesn't change), and the factors scale_x and scale_y.
     """
     height, width = image.shape[-2:]
     size = _fit(height, width, short, long)
@@ -63,7 +63,7 @@ def _flipped(sample: Sample) -> Sample:
     """Mirrored left to right."""
     old = sample.targets
     size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
-    # Plain tensors: torchvision's own kinds of them would load torch's compiler (htc_lab/light_imports.py).
+    # Plain tensors: torchvision's own subclasses would load torch's compiler (htc_lab/light_imports.py).
     targets = Targets(
         boxes=v2.horizontal_flip_bounding_boxes(old.boxes, tv_tensors.BoundingBoxFormat.XYXY, size),
         labels=old.labels,
@@ -91,7 +91,7 @@ class TrainTransform:
         self.short, self.long, self.flip = short, long, flip
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
-        """The sample changed; what is drawn depends on ``generator`` alone."""
+        """The transformed sample; the draws depend only on ``generator``."""
         pick = int(torch.randint(len(self.short), (1,), generator=generator))
         turn = float(torch.rand((), generator=generator)) < self.flip
         sample = _resized(sample, self.short[pick], self.long)

@@ -1,6 +1,6 @@
-"""``htc-lab doctor``: what is wrong with an installation, and the command that mends it.
+"""``htc-lab doctor``: what is wrong with an installation, and the command that fixes it.
 
-Nothing beyond Python itself is imported, so ``python -m htc_lab.doctor`` speaks where all else is broken.
+It imports nothing but Python itself, so ``python -m htc_lab.doctor`` works even if everything else is broken.
 """
 
 import platform
@@ -15,7 +15,7 @@ def examine(root: Path = Path()) -> list[Finding]:
     """All checks, in a fixed order.
 
     Args:
-        root: the folder the lab is used in, where data/ and runs/ lie.
+        root: the folder in which the lab is used, with data/ and runs/.
     """
     return [
         packages.python(),
@@ -35,7 +35,7 @@ def examine(root: Path = Path()) -> list[Finding]:
 
 
 def as_text(findings: list[Finding]) -> str:
-    """One line each, and a last one that sums up."""
+    """One line per finding, and a last one that sums up."""
     wrong, warnings = (sum(f.state == state for f in findings) for state in ("wrong", "warning"))
     last = f"{platform.platform()}: {wrong} wrong, {warnings} warnings"
     return "\n".join([*map(str, findings), last])

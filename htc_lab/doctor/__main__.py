@@ -1,4 +1,4 @@
-"""``python -m htc_lab.doctor [--json]``: the doctor without anything that could be missing."""
+"""``python -m htc_lab.doctor [--json]``: the doctor, without imports that could be missing."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from htc_lab.doctor import as_dict, as_text, examine
 
 
 def main() -> None:
-    """Print what is found; exit code 1 where something is wrong."""
+    """Print the findings; exit code 1 if something is wrong."""
     findings = examine()
     print(json.dumps(as_dict(findings), indent=1) if "--json" in sys.argv[1:] else as_text(findings))
     sys.exit(any(finding.state == "wrong" for finding in findings))

@@ -1,4 +1,4 @@
-"""Checks of the machine: room, memory, threads, browser, folders that must be writable."""
+"""Checks of the machine: disk, memory, threads, browser, folders that must be writable."""
 
 import os
 import shutil
@@ -16,21 +16,21 @@ _MEMINFO, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def disk(root: Path, free: int | None = None) -> Finding:
-    """Room for runs and pictures.
+    """Space for runs and pictures.
 
     Args:
         root: a folder on the disk.
-        free: bytes, instead of what the system says.
+        free: bytes, instead of what the system reports.
     """
     free = shutil.disk_usage(root).free if free is None else free
-    says, mend = (
+    says, fix = (
         f"{free / _GIB:.1f} GiB free at {root.resolve()}",
-        f"df -h {root.resolve()}; then delete what is old",
+        f"df -h {root.resolve()}; then delete old files",
     )
     if free < 0.25 * _GIB:
-        return Finding("disk", "wrong", f"{says}; a training needs 0.25", mend)
+        return Finding("disk", "wrong", f"{says}; a training needs 0.25", fix)
     if free < 2 * _GIB:
-        return Finding("disk", "warning", f"{says}; an ablation with its runs takes up to 2", mend)
+        return Finding("disk", "warning", f"{says}; an ablation with its runs takes up to 2", fix)
     return Finding("disk", "ok", says)
 
 
@@ -38,16 +38,16 @@ def memory(available: int | None = None) -> Finding:
     """Free memory, also under a container's limit.
 
     Args:
-        available: bytes, instead of what the system says.
+        available: bytes, instead of what the system reports.
     """
     available = _available() if available is None else available
     if available is None:
-        return Finding("memory", "ok", "this system does not say how much is free")
-    says, mend = f"{available / _GIB:.1f} GiB free", "close other notebooks (Running Terminals and Kernels)"
+        return Finding("memory", "ok", "this system does not report how much is free")
+    says, fix = f"{available / _GIB:.1f} GiB free", "close other notebooks (Running Terminals and Kernels)"
     if available < 1 * _GIB:
-        return Finding("memory", "wrong", f"{says}; a notebook needs 1", mend)
+        return Finding("memory", "wrong", f"{says}; a notebook needs 1", fix)
     if available < 2.5 * _GIB:
-        return Finding("memory", "warning", f"{says}; training beside an open notebook needs 2.5", mend)
+        return Finding("memory", "warning", f"{says}; training beside an open notebook needs 2.5", fix)
     return Finding("memory", "ok", says)
 
 
@@ -66,23 +66,23 @@ def _available() -> int | None:
 
 
 def threads() -> Finding:
-    """OMP_NUM_THREADS against the cores this process may use, and what else keeps them busy."""
+    """OMP_NUM_THREADS compared with the cores this process may use, and whether these are busy."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     says = f"{cores} cores, OMP_NUM_THREADS {asked or 'unset'}"
     if asked and not asked.isdigit():
-        return Finding("threads", "warning", f"{says}, which is no number", "unset OMP_NUM_THREADS")
+        return Finding("threads", "warning", f"{says}, which is not a number", "unset OMP_NUM_THREADS")
     if asked and int(asked) > cores:
         return Finding("threads", "warning", f"{says}: threads wait for each other", "unset OMP_NUM_THREADS")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if not asked and cores > 1 and load > cores:
-        says = f"{says}, but others keep {load:.1f} busy: threads that wait are slow"
-        return Finding("threads", "warning", says, "export OMP_NUM_THREADS=1")
+        says = f"{says}, but others keep {load:.1f} busy: everything will be slower"
+        return Finding("threads", "warning", says, "close other programs (top lists them)")
     return Finding("threads", "ok", says)
 
 
 def browser() -> Finding:
-    """Chromium, which the tests alone need."""
+    """Chromium, which only the tests need."""
     for name in _BROWSERS:
         found = shutil.which(name)
         if found:
@@ -96,7 +96,7 @@ def browser() -> Finding:
 
 
 def folder(root: Path, name: str) -> Finding:
-    """A file can be written into ``root/name``, or the folder can be made."""
+    """Whether a file can be written into ``root/name``, or the folder can be created."""
     place = root / name
     what = f"{name}/"
     if place.exists() and not place.is_dir():
@@ -110,7 +110,7 @@ def folder(root: Path, name: str) -> Finding:
     except OSError as error:
         says = f"{existing.resolve()} can't be written ({error.strerror})"
         return Finding(what, "wrong", says, f"sudo chown -R $(id -un) {existing.resolve()}")
-    return Finding(what, "ok", f"{place.resolve()} can be {'written' if place.is_dir() else 'made'}")
+    return Finding(what, "ok", f"{place.resolve()} can be {'written' if place.is_dir() else 'created'}")
 
 
 def models() -> Finding:
@@ -118,8 +118,8 @@ def models() -> Finding:
     whole = {path.stem for path in _SHIPPED.glob("*.safetensors") if path.stat().st_size > 100_000}
     missing = [name for name in _MODELS if name not in whole]
     if missing:
-        says = f"{', '.join(missing)} missing in {_SHIPPED}, or not whole"
+        says = f"{', '.join(missing)} missing in {_SHIPPED}, or incomplete"
         return Finding(
-            "classroom models", "wrong", says, "git checkout htc_lab/models (or unpack the lab anew)"
+            "classroom models", "wrong", says, "git checkout htc_lab/models (or unpack the lab again)"
         )
     return Finding("classroom models", "ok", f"{len(whole)} files")

@@ -12,7 +12,7 @@ from htc_lab.doctor.finding import INSTALL, Finding
 from htc_lab.web.export import SCRIPT, STATIC, STYLE
 
 _SECONDS = 180.0
-"""For a cold start of torch on a slow disk."""
+"""Enough for a cold start of torch on a slow disk."""
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -70,7 +70,7 @@ _SAY = "import json, sys\ndef say(**found): print('FOUND ' + json.dumps(found), 
 
 
 def _probe(code: str) -> tuple[dict[str, Any] | None, str]:
-    """What the code says, and else the last line of its error."""
+    """What the code reports, or else the last line of its error."""
     try:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", _SAY + code],
@@ -94,7 +94,7 @@ def _probe(code: str) -> tuple[dict[str, Any] | None, str]:
 
 
 def python() -> Finding:
-    """The version that runs this."""
+    """The Python that runs this."""
     version = ".".join(map(str, sys.version_info[:3]))
     says = f"Python {version}, {sys.executable}"
     if not (3, 11) <= sys.version_info[:2] <= (3, 14):
@@ -114,19 +114,19 @@ def python() -> Finding:
 
 
 def torch() -> list[Finding]:
-    """The pair torch and torchvision, an operator of each at work; and the GPU it sees."""
+    """torch and torchvision together, with an operator of each run once; and the GPU that torch sees."""
     found, error = _probe(_TORCH)
     if found is None:
         says = f"torch {_version('torch')}, torchvision {_version('torchvision')}: {error}"
         return [
             Finding("torch", "wrong", says, INSTALL),
-            Finding("GPU", "warning", "can't be asked without torch", "mend torch first"),
+            Finding("GPU", "warning", "can't be checked without torch", "fix torch first"),
         ]
     says = f"torch {found['torch']}, torchvision {found['torchvision']}: operators run"
     pinned = _pin("torch")
     state = Finding("torch", "ok", says)
     if pinned and found["torch"].split("+")[0] != pinned:
-        state = Finding("torch", "warning", f"{says}; the lab is tried with torch {pinned}", INSTALL)
+        state = Finding("torch", "warning", f"{says}; the lab is tested with torch {pinned}", INSTALL)
     return [state, _gpu(found)]
 
 
@@ -137,20 +137,20 @@ def _gpu(found: dict[str, Any]) -> Finding:
         return Finding("GPU", "ok", "none; everything runs on the CPU (--device cpu)")
     first = " ".join(_DRIVER.read_text(errors="replace").split("\n")[0].split()[-6:])
     if found["cuda"] is None:
-        says, mend = f"there is an NVIDIA driver ({first}), but this torch is for CPUs", INSTALL
+        says, fix = f"there is an NVIDIA driver ({first}), but this torch is for CPUs", INSTALL
     else:
         says = f"there is an NVIDIA driver ({first}), but torch for CUDA {found['cuda']} can't use it"
-        mend = "nvidia-smi (see that it lists the GPU; update the driver where its CUDA version is lower)"
-    return Finding("GPU", "warning", says, mend)
+        fix = "nvidia-smi (check that it lists the GPU; update the driver if its CUDA version is lower)"
+    return Finding("GPU", "warning", says, fix)
 
 
 def mmcv() -> Finding:
-    """Absent, lite or full; and whether the parts the lab uses can be imported."""
+    """Whether mmcv is absent, lite or full, and whether the parts the lab uses can be imported."""
     found, error = _probe(_MMCV)
     if found is None:
         return Finding("mmcv", "wrong", error, INSTALL)
     if not found["full"]:
-        return Finding("mmcv", "ok", f"{found['version']}, lite: all the lab needs")
+        return Finding("mmcv", "ok", f"{found['version']}, lite: all that the lab needs")
     if not found["ops"]:
         says = f"{found['version']}, full, but its operators can't be imported: {found['reason']}"
         return Finding("mmcv", "warning", says, f"uv pip uninstall mmcv; then {INSTALL}")
@@ -158,21 +158,21 @@ def mmcv() -> Finding:
 
 
 def opencv() -> Finding:
-    """cv2 can be imported, which the build with windows can't where libGL is missing."""
+    """Whether cv2 can be imported; the build with window support can't be if libGL is missing."""
     found, error = _probe(_OPENCV)
     kinds = [name for name in ("opencv-python", "opencv-python-headless") if _version(name) != "absent"]
-    mend = f"uv pip uninstall opencv-python opencv-python-headless; then {INSTALL}"
+    fix = f"uv pip uninstall opencv-python opencv-python-headless; then {INSTALL}"
     if found is None:
-        hint = " (a library for windows is missing; the headless build needs none)" if "lib" in error else ""
-        return Finding("opencv", "wrong", f"{error}{hint}", mend)
+        hint = " (a window library is missing; the headless build needs none)" if "lib" in error else ""
+        return Finding("opencv", "wrong", f"{error}{hint}", fix)
     if len(kinds) > 1:
         says = f"{found['version']}: {' and '.join(kinds)} overwrite each other's files"
-        return Finding("opencv", "warning", says, mend)
+        return Finding("opencv", "warning", says, fix)
     return Finding("opencv", "ok", f"{found['version']}, {' '.join(kinds) or 'of unknown origin'}")
 
 
 def jupyterlab() -> Finding:
-    """It starts, and its kernel is the Python that has the lab."""
+    """Whether it starts, and whether its kernel is the Python that has the lab."""
     found, error = _probe(_LAB)
     if found is None:
         return Finding("JupyterLab", "wrong", error, INSTALL)
@@ -180,13 +180,13 @@ def jupyterlab() -> Finding:
     own = kernel in ("python", "python3") or Path(kernel).absolute() == Path(sys.executable).absolute()
     if not own:
         says = f"{found['version']}, but its kernel python3 runs {kernel}, where the lab may be missing"
-        mend = f"{sys.executable} -m ipykernel install --sys-prefix"
-        return Finding("JupyterLab", "wrong", says, mend)
+        fix = f"{sys.executable} -m ipykernel install --sys-prefix"
+        return Finding("JupyterLab", "wrong", says, fix)
     return Finding("JupyterLab", "ok", str(found["version"]))
 
 
 def widgets() -> Finding:
-    """anywidget and its part in the browser; the explorer's own files."""
+    """anywidget and its browser part, and the explorer's own files."""
     found, error = _probe(_WIDGETS)
     if found is None:
         return Finding("widgets", "wrong", error, INSTALL)
@@ -196,7 +196,7 @@ def widgets() -> Finding:
             return Finding("widgets", "wrong", f"{says}; JupyterLab has no {extension} extension", INSTALL)
     for name in (*SCRIPT, *STYLE):
         if not (STATIC / name).is_file():
-            return Finding("widgets", "wrong", f"{STATIC / name} is missing", "git checkout htc_lab/explorer")
+            return Finding("widgets", "wrong", f"{STATIC / name} is missing", "git checkout htc_lab/web")
     return Finding("widgets", "ok", says)
 
 
@@ -208,7 +208,7 @@ def _version(name: str) -> str:
 
 
 def _pin(name: str) -> str | None:
-    """The version the lab asks for exactly."""
+    """The exact version the lab asks for."""
     try:
         wanted = metadata.requires("htc-lab") or []
     except metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""What the config text inside a checkpoint tells that its weights' shapes don't.
+"""What the config text inside a checkpoint says that the shapes of its weights don't.
 
-mmdet stores the text of the training's config with the weights. Its layout changed with the version; what
-is read here (the backbone's style, the pictures' normalisation, the wiring's switches) is found in each.
+mmdet stores the text of the training's config with the weights. Its layout changed between versions; what is
+read here (the backbone's style, the pictures' normalisation, the wiring's switches) is found in all of them.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ def with_config_text(config: ModelConfig, text: str, where: str) -> ModelConfig:
     """The config with what the text adds to it; a text that can't be read adds nothing.
 
     Raises:
-        InputError: the text tells of a model whose weights look the same but that computes otherwise.
+        InputError: the text describes a model whose weights look the same but that computes something else.
     """
     try:
         values = evaluate_text(text, where)
@@ -27,11 +27,11 @@ def with_config_text(config: ModelConfig, text: str, where: str) -> ModelConfig:
     if _dict(model.get("backbone")).get("style", "pytorch") != "pytorch":
         raise InputError(
             f"{where}: its config says backbone.style='caffe' (stride in the first 1x1 convolution), which "
-            "this lab doesn't build; take the model of the pytorch style"
+            "this lab doesn't build; use the model of the pytorch style"
         )
     if not pictures.get("bgr_to_rgb", pictures.get("to_rgb", True)):
         raise InputError(
-            f"{where}: its config says it was trained on BGR pictures, and this lab's are RGB; take a model "
+            f"{where}: its config says it was trained on BGR pictures, and this lab's are RGB; use a model "
             "trained on RGB"
         )
     image = config.image

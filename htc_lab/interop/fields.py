@@ -1,7 +1,7 @@
 """Reading a nested config so that nothing in it can be overlooked.
 
-Every value is asked for by its path ("model.backbone.depth"). What was asked for is known, so what nobody
-asked for can be named, as can values that only one setting of this lab could express.
+Every value is asked for by its path ("model.backbone.depth"). Since the paths that were asked for are known,
+those that nobody asked for can be named, and so can values that this lab can't express.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from htc_lab.errors import InputError
 
 @dataclass(frozen=True)
 class Unsupported:
-    """A setting this lab can't express: where it stands, its value, and what would be possible."""
+    """A setting this lab can't express: its path, its value, and what would be possible."""
 
     path: str
     value: Any
@@ -24,19 +24,19 @@ class Unsupported:
 
 
 class _Absent:
-    """No default: the value must be there."""
+    """No default: the value is required."""
 
 
 ABSENT: Final = _Absent()
-_UNKNOWN = "no setting of this lab"
+_UNKNOWN = "this lab has no such setting"
 _LARGEST = 2**53
 
 
 def shown(value: Any, most: int) -> str:
-    """A value as a message shows it, in at most so many characters."""
+    """A value as a message shows it, in at most ``most`` characters."""
     try:
         text = " ".join(repr(value).split())
-    # Python refuses to write out a number of thousands of digits, and lists in lists in lists.
+    # Python refuses to write out a number with thousands of digits, and lists that are nested too deeply.
     except (ValueError, RecursionError):
         return "something too long to be shown"
     return text if len(text) <= most else f"{text[: most - 3]}..."
@@ -60,10 +60,10 @@ class Fields:
         return self._find(path) not in (ABSENT, None)
 
     def get(self, path: str, default: Any = ABSENT) -> Any:
-        """The value, whatever it is; it and all in it counts as read.
+        """The value, whatever it is; it and everything inside it counts as read.
 
         Raises:
-            InputError: it is not there and has no default.
+            InputError: it is missing and has no default.
         """
         self._read.add(path)
         value = self._find(path)
@@ -121,32 +121,32 @@ class Fields:
         return tuple(float(v) for v in value)
 
     def length(self, path: str) -> int:
-        """How many items the list there has; 0 where there is none."""
+        """The number of items in the list there; 0 if there is no list."""
         value = self._find(path)
         return len(value) if isinstance(value, list | tuple) else 0
 
     def expect(self, path: str, *allowed: Any, default: Any = ABSENT) -> None:
-        """Take note if the value is none of those this lab computes with (lists and tuples are alike).
+        """Note the value if it is not one that this lab computes with (lists and tuples are equal).
 
-        ``default`` is what mmdet takes where nothing is said; left out, it is the first allowed one.
+        ``default`` is what mmdet uses if the config doesn't say; if left out, it is the first allowed value.
         """
         value = _plain(self.get(path, allowed[0] if default is ABSENT else default))
         if not any(value == _plain(choice) and type(value) is type(_plain(choice)) for choice in allowed):
             self.cannot(path, f"only {' or '.join(repr(choice) for choice in allowed)}")
 
     def cannot(self, path: str, why: str) -> None:
-        """Take note of a setting that can't be expressed."""
+        """Note a setting that can't be expressed."""
         self._read.add(path)
         value = self._find(path)
         if all(known.path != path for known in self.unsupported):
             self.unsupported.append(Unsupported(path, "absent" if value is ABSENT else value, why))
 
     def skip(self, *paths: str) -> None:
-        """These don't bear on the model or its training."""
+        """Ignore settings that don't affect the model or its training."""
         self._read.update(paths)
 
     def note_unread(self, path: str) -> None:
-        """Take note of all under ``path`` that nobody asked for."""
+        """Note everything under ``path`` that nobody asked for."""
         for leaf, value in self._unread(path, self._find(path)):
             self.unsupported.append(Unsupported(leaf, value, _UNKNOWN))
 

@@ -1,7 +1,7 @@
 """Checkpoints of mmdet 2 and 3: read as our models, and written from them.
 
-The names inside are the same as ours, so a model of ours is a file of theirs but for the wrapping: what a
-file may hold beside the weights (optimiser, loss history, config text, an average of the weights) is
+The names inside are the same as ours, so apart from the wrapping our weights are a file of theirs. Whatever
+a file may hold besides the weights (optimiser, loss history, config text, an average of the weights) is
 unwrapped here.
 """
 
@@ -32,7 +32,7 @@ _BOX_HEAD = "roi_head.bbox_head.0.fc_cls.weight"
 
 @dataclass(frozen=True)
 class MmdetCheckpoint:
-    """What a file of the reference says: the model, its weights by name, its classes' names."""
+    """What a file of the reference holds: the model, its weights by name, the names of its classes."""
 
     config: ModelConfig
     weights: dict[str, Tensor]
@@ -44,18 +44,18 @@ def read_mmdet(
 ) -> MmdetCheckpoint:
     """Read a ``.pth`` file of mmdet 2.x or 3.x, or one that :func:`save_mmdet` wrote.
 
-    Nothing in the file is executed. The weights may be the file's whole content or under ``state_dict``,
-    with anything beside them; of a file with averaged weights (EMA) it is these that are taken. Entries
-    are float32.
+    Nothing in the file is executed. The weights may be the file's whole content or under ``state_dict``, with
+    anything beside them; if the file has averaged weights (EMA), those are used. Entries are returned as
+    float32.
 
     Args:
         path: the file.
-        toggles: what shapes can't say (interleaved, semantic feature in boxes or masks, averaging);
-            default: what the config text in the file says, else the family's.
-        config: the model it is, where known; default: inferred.
+        toggles: what shapes don't show (interleaved, semantic feature in boxes or masks, averaging); default:
+            what the config text in the file says, or else what is usual for the family.
+        config: the config of the model, if known; default: inferred.
 
     Raises:
-        InputError: damaged, of another architecture, or of mmdet 1.x; names the file and entries.
+        InputError: the file is damaged, of another architecture, or of mmdet 1.x; names the file and entries.
     """
     with open_torch_file(path) as file:
         meta = file.content.get("meta") if isinstance(file.content, dict) else None
@@ -75,7 +75,7 @@ def save_mmdet(model: HybridTaskCascade, path: Path) -> None:
     """Write ``path`` (``.pth``) as mmdet reads it: ``{"meta": ..., "state_dict": ...}``, by ``torch.save``.
 
     Raises:
-        InputError: the place can't be written.
+        InputError: the file can't be written.
     """
     names = list(model.class_names)
     meta = {
@@ -84,7 +84,7 @@ def save_mmdet(model: HybridTaskCascade, path: Path) -> None:
         _OURS: json.dumps(to_dict(model.config)),
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    # Into memory first: of a full disk torch's own writer makes an error about places in its file.
+    # Into memory first: on a full disk torch's own writer raises an error about positions in its file.
     content = io.BytesIO()
     torch.save({"meta": meta, "state_dict": weights}, content)
     write_atomically(path, lambda temporary: _fill(temporary, content))
@@ -99,11 +99,11 @@ def _float32(value: Tensor) -> Tensor:
 
 
 def _state_dict(file: TorchFile) -> dict[str, TensorRecord]:
-    """The weights, wherever in the file they are, by text names."""
+    """The weights by name, wherever they are in the file."""
     content = file.content
     found = content
     if isinstance(content, dict):
-        # mmengine exchanges the two before it saves: "state_dict" has the averaged weights already.
+        # mmengine swaps the two before it saves: "state_dict" already has the averaged weights.
         for key in ("state_dict", "ema_state_dict"):
             if isinstance(content.get(key), dict):
                 found = content[key]
@@ -118,25 +118,25 @@ def _state_dict(file: TorchFile) -> dict[str, TensorRecord]:
     for name, value in found.items():
         if not isinstance(name, str) or not name.isprintable() or not isinstance(value, TensorRecord):
             raise InputError(
-                f"{file.path}: entry {str(name)[:80]!r} among the weights is no tensor with a name; give a "
+                f"{file.path}: entry {str(name)[:80]!r} among the weights is not a named tensor; give a "
                 "checkpoint of a detector"
             )
     return found
 
 
 def _renamed(records: dict[str, TensorRecord]) -> dict[str, TensorRecord]:
-    """The same under the names of mmdet 3, without what no model uses."""
+    """The same weights under the names of mmdet 3, without those that no model uses."""
     prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in records)), None)
     while prefix is not None:
         records = {name.removeprefix(prefix): value for name, value in records.items()}
         prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in records)), None)
-    # mmdet 2 kept the other set of weights of an average as ema_backbone_conv1_weight, ...; what it saved
-    # under the plain names is the average.
+    # With averaged weights, mmdet 2 saved the average under the plain names and the other set as
+    # ema_backbone_conv1_weight, ...
     other = {f"ema_{name.replace('.', '_')}" for name in records}
     renamed = {}
     for name, value in records.items():
-        # The first stage gets no flow; mmdet 1 built the convolution all the same, and files converted
-        # from it still have it.
+        # The first stage gets no flow. mmdet 1 built the convolution anyway, and files converted from it
+        # still have it.
         if name in other or name.startswith("roi_head.mask_head.0.conv_res."):
             continue
         # conv2_offset is what mmdet called the offsets' convolution before 2.0.
@@ -149,22 +149,22 @@ def _check_family(records: dict[str, TensorRecord], where: str) -> None:
         return
     if "bbox_head.0.fc_cls.weight" in records:
         raise InputError(
-            f"{where}: of mmdet 1.x, whose boxes and RoI pooling are defined otherwise (a pixel wider, half "
-            "a pixel aside); take the file of mmdet 2 or 3 of the same model"
+            f"{where}: is from mmdet 1.x, which defines boxes and RoI pooling differently (a pixel wider, "
+            "half a pixel off); use the same model's file from mmdet 2 or 3"
         )
     if _BOX_HEAD in records:
-        raise InputError(f"{where}: a Cascade R-CNN without masks; take a Cascade Mask R-CNN or an HTC")
+        raise InputError(f"{where}: is a Cascade R-CNN without masks; use a Cascade Mask R-CNN or an HTC")
     if "roi_head.bbox_head.fc_cls.weight" in records:
-        raise InputError(f"{where}: has one stage, no cascade; take a Cascade Mask R-CNN or an HTC")
+        raise InputError(f"{where}: has one stage, not a cascade; use a Cascade Mask R-CNN or an HTC")
     names = list(records)
     raise InputError(
         f"{where}: has {len(names)} entries ({', '.join(names[:3])}, ...) but no {_BOX_HEAD}: neither a "
-        "Cascade Mask R-CNN nor an HTC; take the file of one"
+        "Cascade Mask R-CNN nor an HTC; give the file of one"
     )
 
 
 def _add_batch_counts(weights: dict[str, Tensor]) -> None:
-    """Batch norm's step counters, which torch before 0.4.1 didn't have and nothing here uses."""
+    """Add batch norm's step counters, which torch before 0.4.1 didn't have and nothing here uses."""
     for name in [n for n in weights if n.endswith(".running_var")]:
         count = name.removesuffix("running_var") + "num_batches_tracked"
         weights.setdefault(count, torch.zeros((), dtype=torch.long))
@@ -176,14 +176,14 @@ def _config(path: Path, weights: dict[str, Tensor], meta: dict[Any, Any]) -> Mod
         try:
             values = json.loads(ours)
         except (ValueError, RecursionError):
-            raise InputError(f"{path}: meta.{_OURS} is not JSON; convert the model anew") from None
+            raise InputError(f"{path}: meta.{_OURS} is not JSON; convert the model again") from None
         return model_config_from_dict(values, f"{path}: meta.{_OURS}")
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     config = config_from_shapes(shapes, path.stem, str(path))
     if "caffe" in path.name:
         raise InputError(
-            f"{path}: by its name a model of a caffe-style backbone (stride in the first 1x1 convolution, "
-            "BGR pictures), which this lab doesn't build; take the one of the pytorch style"
+            f"{path}: judging by its name, has a caffe-style backbone (stride in the first 1x1 convolution, "
+            "BGR pictures), which this lab doesn't build; use the one of the pytorch style"
         )
     for key in ("cfg", "config"):
         if isinstance(meta.get(key), str):

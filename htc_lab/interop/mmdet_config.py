@@ -35,18 +35,18 @@ def config_from_mmdet(path: str | Path, strict: bool = True) -> MmdetConfig:
     """Turn a config of mmdet 3's HTC or Cascade Mask R-CNN family into ours.
 
     ``_base_`` files and ``_delete_`` are followed. The file is Python, but nothing in it is executed: it
-    may hold assignments of plain values only, as mmdet's own do (see :mod:`htc_lab.interop.python_config`).
-    Where data lie, and hooks, logging and evaluation, are left aside. The batch is ``auto_scale_lr``'s.
-    Backbones start from torchvision's ImageNet weights, also where mmdet takes its own conversion of others.
+    may only hold assignments of plain values, as mmdet's own do (see :mod:`htc_lab.interop.python_config`).
+    Paths of data, hooks, logging and evaluation are ignored. The batch is taken from ``auto_scale_lr``.
+    Backbones start from torchvision's ImageNet weights, even where mmdet uses its own conversion of others.
 
     Args:
         path: the ``.py`` file.
         strict: refuse settings this lab can't express (a backbone other than ResNet, another loss, another
-            augmentation, ...); else they are listed in ``unsupported`` and the rest is taken.
+            augmentation, ...); if false, they are listed in ``unsupported`` and the rest is used.
 
     Raises:
-        InputError: such settings (the first are named, with their values), another family, missing or
-            malformed values, or something in the file that would have to be run.
+        InputError: there are such settings (the first are named, with their values), it is another family,
+            values are missing or malformed, or something in the file would have to be run.
     """
     path = Path(path)
     values = read_python_config(path)
@@ -59,7 +59,7 @@ def config_from_mmdet(path: str | Path, strict: bool = True) -> MmdetConfig:
         model = model_config(fields, path.stem, image_sizes(fields))
         training = schedule(fields)
     except InputError as error:
-        # A dataclass that checks its own numbers does not know whose they are.
+        # A dataclass that checks its own numbers doesn't know which file they come from.
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     fields.note_unread("model")
     if fields.unsupported and strict:
@@ -69,7 +69,7 @@ def config_from_mmdet(path: str | Path, strict: bool = True) -> MmdetConfig:
             f"{path}: can't be expressed here: {first}{f'; and {left} more' if left > 0 else ''}; change "
             "these, or pass strict=False to go without them"
         )
-    # What a person wrote may be of the right type and still make no sense; our own reader checks it.
+    # A value may be of the right type and still make no sense; our own reader checks that.
     model = model_config_from_dict(to_dict(model), f"{path}: model")
     training = schedule_from_dict(to_dict(training), f"{path}: schedule")
     for preset in PRESETS.values() if not fields.unsupported else ():

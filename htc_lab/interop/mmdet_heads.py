@@ -1,7 +1,7 @@
-"""The ``roi_head`` of an mmdet 3 config and what trains it, as numbers of cascade and semantic branch.
+"""The ``roi_head`` of an mmdet 3 config and its training settings, as numbers of cascade and semantic branch.
 
-mmdet lets every stage have heads of its own make; here they differ in IoU, coding and loss weight alone, so
-the first stage's values are taken and the others compared with them.
+mmdet allows every stage to have different heads; here they differ only in IoU, box coding and loss weight, so
+the first stage's values are used and the others are compared with them.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ def smooth_l1(fields: Fields, path: str) -> tuple[float, float]:
 
 
 def cross_entropy(fields: Fields, path: str, use: str | None = None) -> float:
-    """Weight of a class or mask loss, which must be of the kind ``use`` says (softmax without)."""
+    """Weight of a class or mask loss, which must be of the kind that ``use`` says (softmax if it is None)."""
     fields.expect(f"{path}.type", "CrossEntropyLoss")
     for kind in ("use_sigmoid", "use_mask"):
         fields.expect(f"{path}.{kind}", kind == use, default=False)
@@ -61,9 +61,9 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
     ious = [_assigner(fields, path, mask_size) for path in rcnn]
     for i in range(1, count):
         if losses[i] != losses[0]:
-            fields.cannot(f"{boxes[i]}.loss_bbox", "losses alike in all stages but for stage_loss_weights")
+            fields.cannot(f"{boxes[i]}.loss_bbox", "the same losses in all stages except stage_loss_weights")
         if mask_weights[i] != mask_weights[0]:
-            fields.cannot(f"{masks[i]}.loss_mask", "losses alike in all stages but for stage_loss_weights")
+            fields.cannot(f"{masks[i]}.loss_mask", "the same losses in all stages except stage_loss_weights")
     test = "model.test_cfg.rcnn"
     fields.expect(f"{test}.nms.type", "nms")
     sampler = [f"{path}.sampler" for path in rcnn]
@@ -100,7 +100,7 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
 
 
 def _stages(fields: Fields, path: str, count: int) -> list[str]:
-    """Where each stage's values stand: in a list of them, or in one dict for all."""
+    """Where each stage's values are: in a list, or in one dict for all stages."""
     found = fields.length(path)
     if found not in (0, count):
         raise fields.wrong(path, f"a list for {count} stages")
@@ -168,7 +168,7 @@ def _mask_head(fields: Fields, path: str, fpn: FPNConfig, size: int, toggles: To
 
 
 def _assigner(fields: Fields, path: str, mask_size: int) -> float:
-    """The stage's IoU."""
+    """The stage's IoU threshold."""
     iou = fields.number(f"{path}.assigner.pos_iou_thr")
     fields.expect(f"{path}.assigner.type", "MaxIoUAssigner")
     fields.expect(f"{path}.assigner.neg_iou_thr", iou)

@@ -29,23 +29,23 @@ def model_config(fields: Fields, name: str, image: ImageConfig) -> ModelConfig:
 
     Args:
         fields: of a whole config.
-        name: for the model.
+        name: name for the model.
         image: test and training sizes, from the pipelines.
 
     Raises:
-        InputError: another family of models, or a value of a wrong type or missing.
+        InputError: it is another family of models, or a value is missing or has the wrong type.
     """
     family = fields.get("model.type", None)
     if not isinstance(family, str) or family not in _FAMILIES:
         raise InputError(
             f"{fields.where}: model.type is {shown(family, 60)}; only {' and '.join(_FAMILIES)} are built "
-            "here: give a config of the HTC or Cascade Mask R-CNN family"
+            "here; give a config of the HTC or Cascade Mask R-CNN family"
         )
     head = "model.roi_head"
     fields.expect(f"{head}.type", _FAMILIES[family])
     if not fields.has(f"{head}.mask_head"):
         raise InputError(
-            f"{fields.where}: {head}.mask_head is missing: a Cascade R-CNN finds boxes alone; give the "
+            f"{fields.where}: {head}.mask_head is missing: a Cascade R-CNN only finds boxes; give the "
             "config of a Cascade Mask R-CNN or HTC"
         )
     backbone = _backbone(fields)
@@ -105,7 +105,7 @@ def _backbone(fields: Fields) -> BackboneConfig:
     if kind not in _BACKBONES:
         raise InputError(
             f"{fields.where}: can't be expressed here: {at}.type={shown(kind, 60)}; only "
-            f"{' and '.join(_BACKBONES)} are built: give the config of such a model"
+            f"{' and '.join(_BACKBONES)} are built; give the config of such a model"
         )
     fields.expect(f"{at}.in_channels", 3)
     fields.expect(f"{at}.num_stages", 4)
@@ -115,7 +115,7 @@ def _backbone(fields: Fields) -> BackboneConfig:
     fields.expect(f"{at}.style", "pytorch")
     fields.expect(f"{at}.deep_stem", False)
     fields.expect(f"{at}.avg_down", False)
-    # SyncBN is batch norm, and what it adds is a matter of training; see the schedule.
+    # SyncBN is batch norm; what it adds concerns only training, see the schedule.
     fields.expect(f"{at}.norm_cfg.type", "BN", "SyncBN")
     fields.expect(f"{at}.norm_cfg.requires_grad", True)
     fields.skip(f"{at}.with_cp", f"{at}.zero_init_residual")

@@ -12,7 +12,7 @@ _OPTIMIZERS = {"SGD": False, "AdamW": True}
 
 
 def image_sizes(fields: Fields) -> ImageConfig:
-    """Sizes and flips of the pipelines; the defaults where the config has no data."""
+    """Sizes and flips of the pipelines; the defaults if the config has no data."""
     image = ImageConfig()
     train = _pipeline(fields, "train_dataloader")
     for i in range(fields.length(train) if train else 0):
@@ -27,7 +27,7 @@ def image_sizes(fields: Fields) -> ImageConfig:
         elif kind in _UNRELATED:
             fields.skip(at)
         else:
-            fields.cannot(at, "resizing and flipping alone")
+            fields.cannot(at, "only resizing and flipping")
     test = _pipeline(fields, "test_dataloader")
     for i in range(fields.length(test) if test else 0):
         at = f"{test}.{i}"
@@ -39,7 +39,7 @@ def image_sizes(fields: Fields) -> ImageConfig:
         elif kind in _UNRELATED:
             fields.skip(at)
         else:
-            fields.cannot(at, "resizing alone")
+            fields.cannot(at, "only resizing")
     for path in (train, test):
         if path:
             fields.note_unread(path)
@@ -47,7 +47,7 @@ def image_sizes(fields: Fields) -> ImageConfig:
 
 
 def _data_set(fields: Fields, loader: str) -> tuple[str, int]:
-    """Where the data set itself stands, and how often an epoch goes over it."""
+    """The path of the data set itself, and how often an epoch goes over it."""
     at, times = f"{loader}.dataset", 1
     while fields.has(f"{at}.dataset"):
         if fields.get(f"{at}.type", None) == "RepeatDataset":
@@ -96,10 +96,10 @@ def _train_sizes(fields: Fields, at: str, kind: str) -> tuple[tuple[int, ...], i
 
 
 def schedule(fields: Fields) -> Schedule:
-    """Epochs, batch, optimiser and learning rate; ours where the config says nothing of training.
+    """Epochs, batch, optimiser and learning rate; our defaults for what the config doesn't say.
 
-    mmdet's batch is that of one GPU and the number of GPUs isn't in the config: ``auto_scale_lr``, which
-    says what batch the learning rate is for, decides.
+    mmdet's batch is that of one GPU, and the number of GPUs isn't in the config. So the batch is taken from
+    ``auto_scale_lr``, which says what batch the learning rate is for.
     """
     found = Schedule()
     if fields.has("auto_scale_lr"):
@@ -183,6 +183,6 @@ def _with_length(fields: Fields, found: Schedule) -> Schedule:
             fields.expect(f"{at}.begin", 0)
             fields.skip(f"{at}.end")
         else:
-            fields.cannot(at, "a linear rise by steps, then division by ten at given epochs")
+            fields.cannot(at, "a linear warm-up by steps, then division by ten at given epochs")
         fields.note_unread(at)
     return dataclasses.replace(found, epochs=epochs * times, warmup_steps=warmup, decay_at=decay)

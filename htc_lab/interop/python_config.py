@@ -1,6 +1,6 @@
 """mmdet's config files, which are Python, read without running them.
 
-Only what describes plain values is evaluated: assignments of literals, ``dict(...)``, ``list(...)``,
+Only descriptions of plain values are evaluated: assignments of literals, ``dict(...)``, ``list(...)``,
 ``tuple(...)``, names assigned above, values of the base files (``_base_.name``, also in double braces),
 arithmetic, f-strings. Anything else (imports, conditions, calls) is refused with its line number.
 """
@@ -39,10 +39,10 @@ def read_python_config(path: Path) -> dict[str, Any]:
     """The values of a config file with its ``_base_`` files merged in, as mmengine merges them.
 
     Args:
-        path: a ``.py`` file; bases are found from its folder.
+        path: a ``.py`` file; bases are found relative to its folder.
 
     Raises:
-        InputError: missing, no Python, or with something in it that would have to be run.
+        InputError: the file is missing, not Python, or has something in it that would have to be run.
     """
     return _read(Path(path), ())
 
@@ -52,14 +52,14 @@ def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     try:
         here = path.resolve()
         if here in children:
-            raise InputError(f"{path}: is its own base, by way of {_BASE}; take one file out of the circle")
+            raise InputError(f"{path}: is its own base, through {_BASE}; take one file out of the circle")
         text = path.read_text(encoding="utf-8")
     except InputError:
         raise
     except UnicodeDecodeError:
         raise InputError(f"{path}: not text; give a config file (.py)") from None
     except ValueError:
-        raise InputError(f"{path}: no file can have such a name{by}; correct {_BASE}") from None
+        raise InputError(f"{path}: is not a possible file name{by}; correct {_BASE}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read{by} ({error.strerror}); check the path") from None
     statements = _parse(text, str(path))
@@ -75,7 +75,7 @@ def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def evaluate_text(text: str, where: str) -> dict[str, Any]:
-    """The values of a config without bases, such as a checkpoint carries; raises like its siblings."""
+    """The values of a config without bases, as stored in a checkpoint; raises as ``evaluate`` does."""
     return evaluate(_parse(text, where), where, {})
 
 
@@ -96,12 +96,12 @@ def _bases(statements: list[ast.stmt], where: str) -> list[str]:
             found = _Values({}, where).of(statement.value)
     names = [found] if isinstance(found, str) else found
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{where}: {_BASE} is no list of file names; correct it")
+        raise InputError(f"{where}: {_BASE} is not a list of file names; correct it")
     return list(names)
 
 
 def evaluate(statements: list[ast.stmt], where: str, base: dict[str, Any]) -> dict[str, Any]:
-    """What a config's statements assign, in order, bases not merged.
+    """What a config's statements assign, in order, without merging the bases.
 
     Args:
         statements: a parsed module.
@@ -109,7 +109,7 @@ def evaluate(statements: list[ast.stmt], where: str, base: dict[str, Any]) -> di
         base: what ``_base_`` stands for in expressions.
 
     Raises:
-        InputError: something other than an assignment of plain values; names the line.
+        InputError: there is something other than an assignment of plain values; names the line.
     """
     values = _Values({_BASE: base}, where)
     for statement in statements:
@@ -124,7 +124,7 @@ def evaluate(statements: list[ast.stmt], where: str, base: dict[str, Any]) -> di
 
 
 class _Values:
-    """Expressions to values, given the names assigned so far."""
+    """Evaluates expressions, given the names assigned so far."""
 
     def __init__(self, names: dict[str, Any], where: str) -> None:
         self.names = names
@@ -133,7 +133,7 @@ class _Values:
     def refuse(self, node: ast.AST) -> InputError:
         try:
             code = " ".join(ast.unparse(node).split())
-        # Too deep, or a number of thousands of digits.
+        # Nested too deeply, or a number with thousands of digits.
         except (ValueError, RecursionError):
             code = "..."
         return InputError(
@@ -166,7 +166,7 @@ class _Values:
                 made |= self._of(value) if key is None else {self._of(key): self._of(value)}
             return made
         if isinstance(node, ast.Set) and len(node.elts) == 1 and isinstance(node.elts[0], ast.Set):
-            # {{_base_.name}}: mmengine's notation for a value of a base, to Python a set in a set.
+            # {{_base_.name}}: mmengine's notation for a value of a base; for Python it is a set in a set.
             (inner,) = node.elts[0].elts
             return self._of(inner)
         if isinstance(node, ast.Call):
@@ -212,10 +212,10 @@ class _Values:
 
 
 def merged(child: Any, base: Any, where: str) -> dict[str, Any]:
-    """``child`` over ``base``: dicts are merged key by key, all else replaced; ``_delete_`` drops the base's.
+    """``child`` over ``base``: dicts are merged key by key, others replaced; ``_delete_`` drops the base's.
 
     Raises:
-        InputError: a dict over something that is none, without ``_delete_``.
+        InputError: a dict replaces something that isn't a dict, without ``_delete_``.
     """
     out = dict(base)
     for key, value in child.items():
@@ -224,7 +224,7 @@ def merged(child: Any, base: Any, where: str) -> dict[str, Any]:
             fresh = key not in out or bool(value.get(_DELETE, False))
             if not fresh and not isinstance(below, dict):
                 raise InputError(
-                    f"{where}: '{key}' is a dict here and none in its base; add {_DELETE}=True to replace it"
+                    f"{where}: '{key}' is a dict here but not in its base; add {_DELETE}=True to replace it"
                 )
             value = merged(value, {} if fresh else below, where)
         if key != _DELETE:

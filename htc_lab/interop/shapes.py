@@ -1,4 +1,4 @@
-"""The config of a model from nothing but the names and shapes of its weights."""
+"""The config of a model, inferred from nothing but the names and shapes of its weights."""
 
 import dataclasses
 import math
@@ -14,18 +14,18 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def config_from_shapes(shapes: Shapes, name: str, where: str) -> ModelConfig:
-    """What can be seen: depth, widths, groups, deformable layers, classes, stages, flow, semantic branch.
+    """What shapes show: depth, widths, groups, deformable layers, classes, stages, flow, semantic branch.
 
-    What can't be seen is the family's: a model with flow or a semantic branch is an HTC, interleaved, with
-    the semantic feature in boxes and masks; one without is a plain cascade.
+    What they don't show is assumed to be as usual in the family: a model with flow or a semantic branch is an
+    HTC, interleaved, with the semantic feature in boxes and masks; one without is a plain cascade.
 
     Args:
-        shapes: of every entry, under the reference's names.
-        name: for the config, where it is no preset.
+        shapes: the shape of every entry, under the reference's names.
+        name: name for the config, if it is not a preset.
         where: what messages call the source.
 
     Raises:
-        InputError: an entry every such model has is missing, or the backbone is no ResNet.
+        InputError: an entry that every such model has is missing, or the backbone is not a ResNet.
     """
     look = _Look(shapes, where)
     backbone = _backbone(look)
@@ -90,15 +90,15 @@ def _backbone(look: "_Look") -> BackboneConfig:
     if not depths:
         kinds = ", ".join(map(str, _BLOCKS))
         raise InputError(
-            f"{look.where}: its backbone has {', '.join(map(str, counts))} blocks in its four layers, as no "
-            f"ResNet of depth {kinds} has; only ResNet and ResNeXt are known here"
+            f"{look.where}: its backbone has {', '.join(map(str, counts))} blocks in its four layers, which "
+            f"fits no ResNet of depth {kinds}; only ResNet and ResNeXt are known here"
         )
     filters, per_group = look.shape("backbone.layer1.0.conv2.weight", 4)[:2]
     groups = filters // max(per_group, 1)
     group_width = per_group * 64 // width if deep and groups > 1 else 64
     offsets = {i: look.shapes.get(f"backbone.layer{i}.0.conv2.conv_offset.weight") for i in (2, 3, 4)}
     deformable = tuple(i for i, shape in offsets.items() if shape)
-    # Two offsets for each of a 3x3 kernel's points.
+    # Two offsets for each point of a 3x3 kernel.
     deform_groups = max([shape[0] // 18 for shape in offsets.values() if shape], default=1)
     return BackboneConfig(
         depths[0], width, groups, group_width, deformable=deformable, deform_groups=deform_groups
@@ -106,7 +106,7 @@ def _backbone(look: "_Look") -> BackboneConfig:
 
 
 class _Look:
-    """Shapes by name, with a message where one is missing."""
+    """Shapes by name, with a message if one is missing."""
 
     def __init__(self, shapes: Shapes, where: str) -> None:
         self.shapes = shapes
@@ -117,7 +117,7 @@ class _Look:
         if found is None or len(found) != dimensions or 0 in found:
             what = "is missing" if found is None else f"has the shape {found}"
             raise InputError(
-                f"{self.where}: entry {name} {what}; get the file anew, or give one of a Cascade Mask R-CNN "
+                f"{self.where}: entry {name} {what}; get the file again, or give one of a Cascade Mask R-CNN "
                 "or HTC with a ResNet or ResNeXt and an FPN"
             )
         return found
@@ -131,9 +131,9 @@ class _Look:
 
 
 def like_a_preset(config: ModelConfig, file_stem: str) -> ModelConfig:
-    """The preset with this network and arithmetic, if there is one, training sizes included.
+    """The preset with this network and arithmetic, including its training sizes, if there is one.
 
-    Presets may differ in the schedule alone; where the file's name has one ("1x", "20e"), it decides.
+    Presets may differ in nothing but the schedule; if the file's name has one ("1x", "20e"), it decides.
     """
     found = []
     for preset in PRESETS.values():
@@ -149,10 +149,10 @@ def like_a_preset(config: ModelConfig, file_stem: str) -> ModelConfig:
 
 
 def with_toggles(config: ModelConfig, toggles: Toggles, where: str) -> ModelConfig:
-    """The config with what shapes can't say set by a person.
+    """The config with toggles that a person has set, because shapes don't show them.
 
     Raises:
-        InputError: the toggles ask for parts the file hasn't, or do without parts it has.
+        InputError: the toggles ask for parts that the file lacks, or leave out parts that it has.
     """
     have = config.toggles
     for name in ("mask_flow", "semantic", "stages"):
@@ -160,6 +160,6 @@ def with_toggles(config: ModelConfig, toggles: Toggles, where: str) -> ModelConf
         if wanted != found:
             raise InputError(
                 f"{where}: toggles say {name}={wanted}, the file's weights say {found}; load it as it is and "
-                "give other toggles to predict() or cascade()"
+                "pass other toggles to predict() or cascade()"
             )
     return dataclasses.replace(config, toggles=toggles)

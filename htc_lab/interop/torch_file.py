@@ -1,7 +1,7 @@
-"""Files of ``torch.save``, of both formats, read without running anything in them.
+"""Files of ``torch.save``, in both formats, read without running anything in them.
 
-Since torch 1.6 such a file is a zip archive (``data.pkl`` and one record a storage); before, it was a row
-of pickles with the storages' bytes behind them. The reference's files of 2020 are of the older kind.
+Since torch 1.6 such a file is a zip archive (``data.pkl`` and one record per storage). Before, it was a
+sequence of pickles followed by the storages' bytes. The reference's files of 2020 are of the older kind.
 """
 
 import io
@@ -27,14 +27,14 @@ _MOST_DIMENSIONS = 16
 
 @dataclass(frozen=True)
 class TorchFile:
-    """What a file holds: ``content`` with a :class:`TensorRecord` for each tensor, built when asked for."""
+    """What a file holds: ``content``, with a :class:`TensorRecord` for each tensor, built on demand."""
 
     path: Path
     content: Any
     _bytes_of: Callable[[StorageRecord], memoryview]
 
     def tensor(self, record: TensorRecord, name: str) -> Tensor:
-        """The tensor, contiguous and in memory of its own.
+        """The tensor, contiguous and in its own memory.
 
         Raises:
             InputError: it reaches outside its storage, or the storage is missing or cut short.
@@ -43,14 +43,14 @@ class TorchFile:
         if not (_is_storage(storage) and _is_whole(offset) and _are_whole(size) and _are_whole(stride)):
             raise self._damaged(name, "its record makes no sense")
         if len(size) != len(stride):
-            raise self._damaged(name, "its shape and its strides differ in length")
+            raise self._damaged(name, "its shape and its strides have different lengths")
         count, reach = 1, 0
         for n, step in zip(size, stride, strict=True):
             count *= n
             reach += (n - 1) * step
         if count == 0:
             return torch.empty(size, dtype=storage.dtype)
-        # The second bound keeps a few bytes from being spread (stride 0) over all of the memory.
+        # The second check keeps a few bytes from being expanded (stride 0) until they fill the memory.
         if offset + reach >= storage.numel or count > storage.numel:
             raise self._damaged(name, f"shape {tuple(size)} does not fit its {storage.numel} stored numbers")
         item = storage.dtype.itemsize
@@ -75,17 +75,17 @@ def _is_storage(value: Any) -> bool:
 
 
 def damaged(path: Path, reason: object) -> InputError:
-    """The error for a file that is not whole, in one line."""
+    """The error for a damaged file, in one line."""
     line = " ".join(str(reason).split()) or "no reason known"
-    return InputError(f"{path}: damaged or cut short ({line[:200]}); get the file anew")
+    return InputError(f"{path}: damaged or cut short ({line[:200]}); get the file again")
 
 
 @contextmanager
 def open_torch_file(path: Path) -> Iterator[TorchFile]:
-    """Open a file that ``torch.save`` wrote, on this or any older version.
+    """Open a file that ``torch.save`` wrote, in this or any older version.
 
     Raises:
-        InputError: no such file, damaged, or of another kind.
+        InputError: the file doesn't exist, is damaged, or is of another kind.
     """
     try:
         file = path.open("rb")
@@ -119,7 +119,7 @@ def _open_zip(path: Path, file: io.BufferedReader) -> TorchFile:
         where = f"{folder}/{name}"
         if where not in names:
             raise damaged(path, f"no record {name}")
-        # torch stores records as they are; unpacking one could make gigabytes of a few bytes.
+        # torch stores records uncompressed; decompressing one could turn a few bytes into gigabytes.
         if archive.getinfo(where).compress_type != zipfile.ZIP_STORED:
             raise damaged(path, f"record {name} is compressed")
         try:
@@ -128,7 +128,7 @@ def _open_zip(path: Path, file: io.BufferedReader) -> TorchFile:
             raise damaged(path, error) from None
 
     if f"{folder}/byteorder" in names and member("byteorder") != b"little":
-        raise InputError(f"{path}: written on a big-endian machine; save it anew on a little-endian one")
+        raise InputError(f"{path}: written on a big-endian machine; save it again on a little-endian one")
 
     def bytes_of(storage: StorageRecord) -> memoryview:
         data = member(f"data/{storage.key}")
@@ -142,19 +142,19 @@ def _open_zip(path: Path, file: io.BufferedReader) -> TorchFile:
 
 def _open_legacy(path: Path, file: io.BufferedReader) -> TorchFile:
     try:
-        # A map, so that a length read from a damaged file can ask for no more than the file has.
+        # Memory-mapped, so that a length read from a damaged file can't ask for more than the file has.
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (ValueError, OSError) as error:
         raise damaged(path, error) from None
     unknown = InputError(
-        f"{path}: neither a .safetensors file of this lab nor one that torch.save wrote; give one of these"
+        f"{path}: neither a .safetensors file of this lab nor a file that torch.save wrote; give one of these"
     )
     try:
         if read_pickle(data)[0] != _MAGIC:
             raise unknown
     except InputError:
         raise
-    # Any byte may be wrong, so any error may come of it; none of them means more than this.
+    # Any byte may be wrong, so any error may occur; none of them means more than this.
     except Exception:
         raise unknown from None
     protocol, _ = _unpickled(path, data)
@@ -162,10 +162,10 @@ def _open_legacy(path: Path, file: io.BufferedReader) -> TorchFile:
     content, storages = _unpickled(path, data)
     keys, _ = _unpickled(path, data)
     if protocol != _PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise InputError(f"{path}: a torch file of unknown version or byte order; save it anew with torch")
+        raise InputError(f"{path}: a torch file of unknown version or byte order; save it again with torch")
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise damaged(path, "its list of storages makes no sense")
-    # A storage's length is counted in its own numbers, so what follows it can be found only knowing its type.
+    # A storage's length is counted in its own elements, so finding what follows it requires its type.
     sizes = {s.key: s.dtype.itemsize for s in storages if _is_storage(s)}
     places: dict[str, tuple[int, int]] = {}
     position = data.tell()
@@ -183,7 +183,7 @@ def _open_legacy(path: Path, file: io.BufferedReader) -> TorchFile:
 
     def bytes_of(storage: StorageRecord) -> memoryview:
         if storage.key not in places or places[storage.key][1] != storage.numel:
-            raise damaged(path, f"storage {storage.key} is missing or of another length")
+            raise damaged(path, f"storage {storage.key} is missing or has the wrong length")
         begin, numel = places[storage.key]
         return memoryview(data)[begin : begin + numel * storage.dtype.itemsize]
 
@@ -193,6 +193,6 @@ def _open_legacy(path: Path, file: io.BufferedReader) -> TorchFile:
 def _unpickled(path: Path, stream: io.BytesIO | mmap.mmap) -> tuple[Any, list[StorageRecord]]:
     try:
         return read_pickle(stream)
-    # As above: what a damaged pickle raises is of any kind, and says no more than that it is damaged.
+    # As above: a damaged pickle may raise anything, and that says no more than that it is damaged.
     except Exception as error:
         raise damaged(path, f"{type(error).__name__}: {error}") from None

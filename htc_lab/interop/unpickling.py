@@ -1,8 +1,8 @@
-"""Pickles of strangers, read without looking up or calling anything they name.
+"""Untrusted pickles, read without looking up or calling anything they name.
 
 A pickle is a program: it may name any function of any package and have it called with any arguments. Here
-the names a torch checkpoint needs (dict, tensor, storage) stand for records of this module, and every other
-name stands for :class:`Foreign`, which takes whatever is done to it and does nothing.
+the names that a torch checkpoint needs (dict, tensor, storage) stand for records of this module, and every
+other name stands for :class:`Foreign`, which accepts anything that is done to it and does nothing.
 """
 
 import io
@@ -16,7 +16,7 @@ import torch
 
 
 class StorageRecord(NamedTuple):
-    """Where the bytes of a tensor are: nothing in it has been checked."""
+    """Where the bytes of a tensor are; nothing in it has been checked."""
 
     key: Any
     dtype: torch.dtype
@@ -24,7 +24,7 @@ class StorageRecord(NamedTuple):
 
 
 class TensorRecord(NamedTuple):
-    """A tensor that is not built yet: nothing in it has been checked."""
+    """A tensor that has not been built yet; nothing in it has been checked."""
 
     storage: Any
     offset: Any
@@ -33,7 +33,7 @@ class TensorRecord(NamedTuple):
 
 
 class Foreign:
-    """Stands for any class, function or object that is not needed; swallows what is done to it."""
+    """Stands for any class, function or object that is not needed; swallows anything done to it."""
 
     __slots__ = ()
 
@@ -63,7 +63,7 @@ class Foreign:
 
 
 class _Maker(Foreign):
-    """One of this module's own functions; being Foreign, a pickle can call it but not change it."""
+    """One of this module's own functions; as it is Foreign, a pickle can call it but not change it."""
 
     __slots__ = ("_make",)
 
@@ -75,7 +75,7 @@ class _Maker(Foreign):
 
 
 class Mapping(dict[Any, Any]):
-    """An ordered dict whose attributes (torch hangs versions on them) are dropped."""
+    """An ordered dict whose attributes (where torch stores versions) are dropped."""
 
     __slots__ = ()
 
@@ -148,24 +148,24 @@ _EXTENSIONS = ("EXT1", "EXT2", "EXT4")
 
 
 def read_pickle(stream: io.BytesIO | mmap.mmap) -> tuple[Any, list[StorageRecord]]:
-    """The next pickle of ``stream``, which is left right behind it.
+    """The next pickle of ``stream``, which is left just after it.
 
     Args:
         stream: at the pickle's first byte.
 
     Returns:
-        The value: plain values, :class:`Mapping`, :class:`TensorRecord`, and :class:`Foreign` for all else.
-        And every storage it spoke of, also those that went into something Foreign.
+        The value: plain values, :class:`Mapping`, :class:`TensorRecord`, and :class:`Foreign` for anything
+        else. And every storage it mentioned, including those that went into something Foreign.
 
     Raises:
-        Exception: of whatever kind, where the pickle is damaged: the caller knows what to say of the file.
+        Exception: of any kind, if the pickle is damaged; the caller knows what to say about the file.
     """
     begin = stream.tell()
     for count, (code, argument, _) in enumerate(pickletools.genops(cast(Any, stream))):
         # The unpickler's memo is an array as long as the largest index: a damaged one would fill the memory.
         if code.name in _MEMO and (argument is None or argument > count):
             raise pickle.UnpicklingError("a memo index out of order")
-        # These name a global by number, and one that was looked up before comes from a cache unasked.
+        # These name a global by number, and one looked up before would come from a cache without asking us.
         if code.name in _EXTENSIONS:
             raise pickle.UnpicklingError("an extension code")
     end = stream.tell()

@@ -17,26 +17,26 @@ from htc_lab.report.situation_figures import (
     rows_of_kind,
 )
 
-_RULES = f"""Mask AP of a situation: only its objects are to be found; the others are neither found nor
-missed, and what was detected of them (the object a mask overlaps most, IoU at least {NEAR}) doesn't count.
+_RULES = f"""Mask AP of a situation: only its objects count; the others count as neither found nor
+missed, and detections of them (the object a mask overlaps most, IoU at least {NEAR}) are ignored.
 Detections of no object are false in every situation, so AP is lower where objects are few: compare rungs
-within a line, not lines with each other. It is the mean over the classes that have such objects, so a class
+within a row, not rows with each other. It is the mean over the classes that have such objects, so a class
 with a few of them weighs as much as one with hundreds, which widens the interval. Recall: the share
 of objects found by a detection of their class that scores at least {SCORE} and has a mask IoU of at least
 {MATCH}."""
 
 _SCENES = f"""Occluded: over {100 * OCCLUDED:.0f} % hidden by other objects. Thin: opening by 3 × 3 px takes
 over 30 % of the mask. Small: the longer side is below 3/16 of the picture's. Touching: an object of the same
-class is a neighbour. A decoy is taken if a detection of the class it looks like, scoring at least {SCORE},
-has a box IoU of at least {MATCH} with it and finds no true object."""
+class is next to it. A decoy is taken if a detection of the class it looks like, scoring at least {SCORE},
+has a box IoU of at least {MATCH} with it and matches no true object."""
 
-_NO_SCENES = """These annotations don't say which objects are occluded, thin, touching, have holes or are cut
-by the edge, and there are no decoys: that is known of classroom scenes only. So the report goes by size
-(COCO's limits of area) and by error type. The figures differ a little from COCO's APs, APm and APl, which
-leave out a detection that matches nothing by its own area."""
+_NO_SCENES = """These annotations don't say which objects are occluded, thin or touching, have holes or
+are cut by the edge, and there are no decoys: only classroom scenes have all that. So the report goes by size
+(COCO's area limits) and by error type. The figures differ a little from COCO's APs, APm and APl, which
+ignore a detection that matches nothing if its own area is out of range."""
 
 _ERRORS = """Types and costs after TIDE (Bolya et al., ECCV 2020), by mask IoU: the mask AP50 gained if the
-errors of one type alone were mended. The costs don't add up. In square brackets: how many errors there are,
+errors of one type alone were fixed. The costs don't add up. In square brackets: how many errors there are,
 at any score."""
 
 
@@ -111,13 +111,13 @@ def _basis(measured: Mapping[str, Any]) -> str:
     names = ", ".join(rung_words(name) for name in measured["rungs"])
     if measured["seeds"] > 1:
         words = (
-            f"{measured['seeds']} training seeds; values are means over them (least to highest in brackets), "
+            f"{measured['seeds']} training seeds; values are means (lowest to highest in brackets), "
             f"intervals are paired over the seeds"
         )
     else:
         words = (
-            "one training seed; intervals are paired over the images, and know nothing of how another "
-            "training would have come out"
+            "one training seed; intervals are paired over the images, and say nothing about how another "
+            "training would have turned out"
         )
     return f"Rungs: {names}. {measured['images']:,} test images, {words}. Intervals are 95 %, in points."
 
@@ -141,11 +141,11 @@ def findings(measured: Mapping[str, Any]) -> str:
     if not lines:
         return "One rung alone: nothing to compare."
     note = (
-        f"Of {compared} comparisons about one in twenty would come out clear by chance alone: read these as "
-        "hints of where to look."
+        f"Of {compared} comparisons, about one in twenty would look clear by chance alone: read these as "
+        "hints about where to look."
     )
     return "\n".join(
-        [f"Clearly different from {first.lower()} (zero is outside the interval):", "", *lines, "", note]
+        [f"Clearly different from {first.lower()} (the interval excludes zero):", "", *lines, "", note]
     )
 
 

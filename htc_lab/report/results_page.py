@@ -15,10 +15,11 @@ from htc_lab.report.ladder_figures import plot_ladder, plot_stage_ap
 from htc_lab.report.ladder_report import findings, table, write_figure, write_measured
 
 _INTRO = """All numbers and figures here were written by `{writer}`
-from the runs that the command above each table trains and evaluates; none was typed. What was compared, on
-which data, and what was chosen on what: [protocol.md](protocol.md). AP in points (COCO, IoU 0.5 to 0.95).
-"Paper": as reported in the paper for COCO val2017 and a ResNet-50; compare its steps, not its levels.
-Intervals are 95 %, bold where zero lies outside."""
+from the runs that the command above each table trains and evaluates; none was typed by hand. What was
+compared, on which data, and how choices were made: [protocol.md](protocol.md). AP is in points (COCO, IoU
+0.5 to 0.95).
+"Paper": as reported in the paper for COCO val2017 and a ResNet-50; compare the differences, not the levels.
+Intervals are 95 %, in bold if they exclude zero."""
 
 
 def write_results(
@@ -101,11 +102,11 @@ def page_text(
         findings(measured),
         f"![Mask AP by situation]({files}/situations.png)",
         table(measured, "mask_ap"),
-        f"Recall, decoys, types of error and all of these by stage: [the report]({files}/report.md).",
+        f"Recall, decoys, error types, and all of this by stage: [the report]({files}/report.md).",
     ]
     if record["effects"]:
         seeds = record["combinations"][0]["seeds"]
-        parts += ["## Each idea in every company", _code(_with(command, seeds, "--combinations"))]
+        parts += ["## Each idea in every combination", _code(_with(command, seeds, "--combinations"))]
         parts += [ladder.effects_markdown()]
     if record["studies"]:
         parts.append("## Beyond the ladder")
@@ -134,8 +135,8 @@ def _gain(gain: Mapping[str, Any]) -> str:
 def _ladder(record: Mapping[str, Any]) -> str:
     """The rungs beside the paper's."""
     lines = [
-        "| rung | mask AP | over the one before | over the first | mask AP75 | box AP "
-        "| paper: mask AP | over the one before | over the first | box AP |",
+        "| rung | mask AP | over the previous rung | over the first | mask AP75 | box AP "
+        "| paper: mask AP | over the previous rung | over the first | box AP |",
         f"|{'---|' * 10}",
     ]
     paper, first = record["paper"], record["rungs"][0]["name"]
@@ -162,11 +163,11 @@ def _ladder(record: Mapping[str, Any]) -> str:
         before = name
     seeds = record["seeds"]
     basis = (
-        f"Means over {len(seeds)} training seeds, least and highest in brackets; intervals are paired over "
+        f"Means over {len(seeds)} training seeds, lowest and highest in brackets; intervals are paired over "
         "the seeds."
         if len(seeds) > 1
-        else "One training seed: intervals are paired over the images, and know nothing of how another "
-        "training would have come out."
+        else "One training seed: intervals are paired over the images, and say nothing about how another "
+        "training would have turned out."
     )
     return "\n".join([*lines, "", basis])
 

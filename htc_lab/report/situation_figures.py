@@ -130,7 +130,7 @@ def plot_error_types(measured: Mapping[str, Any]) -> Picture:
     first = rung_words(measured["rungs"][0]).lower()
     figure = new_figure(12.5, _height(len(rows), len(measured["rungs"])))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.05])
-    _values(left, rows, "What errors cost: mask AP50 gained if mended", "AP50 points (TIDE's dAP)")
+    _values(left, rows, "What errors cost: mask AP50 gained if fixed", "AP50 points (TIDE's dAP)")
     _gains(right, rows, f"Cost minus the {first}'s (less is better)", _interval_words(measured))
     _legend(figure, left)
     return figure

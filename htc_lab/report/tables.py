@@ -1,4 +1,4 @@
-"""An ablation's results as Markdown tables: the ladder, and what each idea does in every company."""
+"""An ablation's results as Markdown tables: the ladder, and what each idea does in every combination."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ IDEAS = ("interleaved", "mask_flow", "semantic")
 
 
 def ladder_markdown(rungs: Mapping[str, RungResult]) -> str:
-    """The rungs, in order, each with its step over the one before and the paper's beside it."""
+    """The rungs, in order, each with its step over the previous rung and the paper's beside it."""
     lines = [
         "| rung | mask AP | step | mask AP75 | box AP | paper: mask AP | step | seconds | M parameters |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -48,7 +48,7 @@ def combinations(done: Mapping[str, RungResult]) -> dict[str, RungResult]:
 
 
 def effects(done: Mapping[str, RungResult]) -> dict[str, list[float]]:
-    """What each idea does to mask AP, in every company: with it minus without it, mean over the common seeds.
+    """What each idea does to mask AP in every combination: with it minus without it, mean over common seeds.
 
     Empty until all eight combinations of the three ideas are done. Each list has four values: with
     neither of the other two ideas, with the first, with the second, with both.
@@ -111,7 +111,7 @@ def cost_markdown(
     threads = "one thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     where = machine["gpu"] if machine["gpu"] != "none" else f"{machine['processor']}, {threads}"
     lines = [
-        "| rung | mask AP over the first | M parameters | s a training step | × | ms a test image | × "
+        "| rung | mask AP over the first | M parameters | s per training step | × | ms per test image | × "
         "| GB in training |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -134,8 +134,9 @@ def cost_markdown(
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        f"Steps of {costs['batch']} pictures; medians, the rungs measured in turn, {costs['rounds']} rounds "
-        f"of {costs['steps']} steps and {costs['images']} images on {where}. Memory: of the whole process.",
+        f"Steps of {costs['batch']} pictures; medians of {costs['rounds']} rounds of {costs['steps']} steps "
+        f"and {costs['images']} images, taking the rungs in turn, on {where}. Memory is that of the whole "
+        "process.",
     ]
     return "\n".join(lines)
 

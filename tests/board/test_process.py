@@ -168,7 +168,7 @@ def test_a_stop_signal_waits_for_the_step_and_a_second_one_does_not() -> None:
     [
         ("eval --data x", "can start htc-lab train or ablate"),
         ("", "can start htc-lab train or ablate"),
-        ("train --run elsewhere --data x", "--run elsewhere is another folder"),
+        ("train --run elsewhere --data x", "--run elsewhere is not"),
     ],
 )
 def test_what_a_dashboard_can_not_start_is_said(command: str, words: str, tmp_path: Path) -> None:

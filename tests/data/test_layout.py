@@ -170,7 +170,7 @@ def test_nothing_fits(tmp_path: Path) -> None:
         find_data(tmp_path)
     for name in ("c", "d"):
         write_json(tmp_path / f"{name}.json", tree(range(1, 3)))
-    with pytest.raises(InputError, match=r"found several: c\.json, d\.json; say which by --train-json"):
+    with pytest.raises(InputError, match=r"found several: c\.json, d\.json; say which one with --train-json"):
         find_data(tmp_path)
 
 

@@ -78,7 +78,7 @@ def test_garbage_is_refused_or_decodes(text: str, height: int, width: int) -> No
         ({"size": [2, 3]}, r"\.counts: must be"),
         ({"size": [2, 3], "counts": [5]}, r"\.counts: cover 5 px.*has 6"),
         ({"size": [2, 3], "counts": [7, -1]}, "0 or more"),
-        ({"size": [2, 3], "counts": "6 "}, "no part of the code"),
+        ({"size": [2, 3], "counts": "6 "}, "not part of the code"),
         ({"size": [2, 3], "counts": "P"}, "ends within a number"),
     ],
 )

@@ -79,7 +79,7 @@ def test_lookup(tmp_path: Path) -> None:
     lookup[[0, 1, 2, 255]] = [5, 255, 0, 255]
     assert read_semantic_map(path, 2, 3, lookup).tolist() == [[5, 255, 0], [0, 255, 255]]
     lookup[2] = UNKNOWN
-    with pytest.raises(InputError, match=r"a\.png: holds the value 2, which is no class"):
+    with pytest.raises(InputError, match=r"a\.png: holds the value 2, which is not a class"):
         read_semantic_map(path, 2, 3, lookup)
 
 
@@ -181,7 +181,7 @@ def test_a_missing_map_is_named(tmp_path: Path) -> None:
     (tmp_path / "semantic" / "3.png").unlink()
     words = (
         re.escape(str(tmp_path / "semantic" / "3.png"))
-        + ": no such semantic map, while other images of train"
+        + ": no such semantic map, although other images of train"
     )
     with pytest.raises(InputError, match=words):
         semantic_classes(find_data(tmp_path))
@@ -195,5 +195,5 @@ def test_two_images_do_not_share_a_map(tmp_path: Path) -> None:
         write_json(tmp_path / f"{name}.json", images)
         write_images(tmp_path, images)
         write_maps(tmp_path / "semantic", images, np.ones((HEIGHT, WIDTH), dtype=np.uint8))
-    with pytest.raises(InputError, match=r"a\.png: is by its name the semantic map of two images of train"):
+    with pytest.raises(InputError, match=r"a\.png: would be the semantic map of two images of train"):
         semantic_classes(find_data(tmp_path))

@@ -88,7 +88,7 @@ def test_twins_bombs_and_passwords(tmp_path: Path) -> None:
     out = io.BytesIO(zipped(FILES))
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("val2017/0.jpg", b"another")
-    with pytest.raises(InputError, match=r"0\.jpg' is there twice"):
+    with pytest.raises(InputError, match=r"0\.jpg' occurs twice"):
         unpack(saved(tmp_path / "t.zip", out.getvalue()), {"val2017": tmp_path / "v"}, progress=False)
     bomb = saved(tmp_path / "b.zip", zipped({"val2017/0.jpg": bytes(10_000_000)}))
     with pytest.raises(InputError, match=r"b\.zip: its \d+ bytes claim to hold 10000000"):

@@ -196,7 +196,7 @@ def test_faults_of_maps(folder: Path) -> None:
     text = report.as_text()
     assert "1.png: no such semantic map" in text
     assert "2.png: is 4x4 px" in text
-    assert "3.png: holds 77, which is no class" in text
+    assert "3.png: holds 77, which is not a class" in text
     assert report.counts["train"]["maps"] == 2
     assert report.counts["train"]["palette_maps"] == 1
 
@@ -270,7 +270,7 @@ def test_unnamed_values_and_no_maps_are_said(folder: Path) -> None:
         write_map(path, np.where(read_map(path) < 2, 9, 2).astype(np.uint8))
     alike = check(folder)
     assert found(alike) == {("warning", "map-masks", "train")}
-    assert "the value 9 stands for 2 classes alike: " in alike.findings[0].message
+    assert "the value 9 stands for 2 classes: " in alike.findings[0].message
     shutil.rmtree(folder / "semantic")
     assert "no semantic maps" in check(folder).notes[0]
 
@@ -295,7 +295,7 @@ def test_categories(folder: Path) -> None:
     change(folder, 0, "categories", name="fig")
     report = check(folder)
     assert ("warning", "categories.name", "train") in found(report)
-    assert "2 categories are called 'fig'" in report.as_text()
+    assert "2 categories are named 'fig'" in report.as_text()
 
 
 def test_the_script(folder: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_length_that_is_too_long(server: Server, tmp_path: Path) -> None:
 
 def test_a_length_that_is_too_short(server: Server, tmp_path: Path) -> None:
     server.pages["/f.bin"] = Page(BODY, lie=-500)
-    with pytest.raises(InputError, match="says it has 299500 bytes, but the file has 300000; name another"):
+    with pytest.raises(InputError, match="says it has 299500 bytes, but the file has 300000; give another"):
         get(server, tmp_path / "f.bin", size=len(BODY))
     with pytest.raises(InputError, match=r"what it serves has the md5 .* not .*try again later"):
         get(server, tmp_path / "f.bin", digest=md5(BODY))
@@ -135,7 +135,7 @@ def test_answers_that_pass_and_answers_that_stay(server: Server, tmp_path: Path)
     assert get(server, tmp_path / "f.bin").read_bytes() == BODY
     for code in (403, 410):
         server.pages["/f.bin"] = Page(BODY, failures=[code] * 9)
-        with pytest.raises(InputError, match=f"answers {code} .*check the address or name another --mirror"):
+        with pytest.raises(InputError, match=f"answers {code} .*check the address or give another --mirror"):
             get(server, tmp_path / "g.bin")
     del server.pages["/f.bin"]
     before = len(server.asked)
@@ -145,9 +145,9 @@ def test_answers_that_pass_and_answers_that_stay(server: Server, tmp_path: Path)
 
 
 def test_addresses_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no http or https address"):
+    with pytest.raises(InputError, match="is not an http or https address"):
         fetch("file:///etc/hostname", tmp_path / "f", progress=False)
-    with pytest.raises(InputError, match="is no address that can be asked"):
+    with pytest.raises(InputError, match="is not a valid address"):
         fetch("http://127.0.0.1:1/a b", tmp_path / "f", patience=QUICK, progress=False)
     with pytest.raises(InputError, match=r"no answer.*4 times in a row"):
         fetch("http://127.0.0.1:1/f", tmp_path / "f", patience=QUICK, progress=False)

@@ -25,7 +25,9 @@ def test_a_python_without_pip_is_one_line(tmp_path: Path) -> None:
         check=False,
     )
     assert found.returncode == 2
-    assert re.fullmatch(r"error: \S+false has no pip; name another Python: PYTHON=\S+ sh .*\n", found.stderr)
+    assert re.fullmatch(
+        r"error: \S+false has no pip; choose another Python: PYTHON=\S+ sh .*\n", found.stderr
+    )
     assert not stick.exists()
 
 

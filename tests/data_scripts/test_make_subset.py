@@ -107,7 +107,7 @@ def test_cocos_tree_by_the_script(tmp_path: Path) -> None:
         assert json.loads(split.coco.path.read_text())["licenses"] == [{"id": 4, "name": "CC BY"}]
     again = run("make_subset.py", source, tmp_path / "out")
     assert again.returncode == 2
-    assert "out: is there already; delete it or name another folder" in again.stderr
+    assert "out: already exists; delete it or choose another folder" in again.stderr
 
 
 def test_val_alone(tmp_path: Path) -> None:

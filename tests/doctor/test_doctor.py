@@ -39,7 +39,7 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def assert_ill(finding: Finding, says: str, state: str = "wrong") -> None:
     assert finding.state == state, finding
     assert says in finding.says
-    assert finding.mend
+    assert finding.fix
     assert len(str(finding).splitlines()) == 1
 
 
@@ -78,7 +78,7 @@ def test_a_pair_that_does_not_fit_is_wrong_for_its_operators(before) -> None:
     before(torch="", torchvision="raise RuntimeError('operator torchvision::nms does not exist')")
     pair, gpu = packages.torch()
     assert_ill(pair, "operator torchvision::nms does not exist")
-    assert "make install" in pair.mend
+    assert "make install" in pair.fix
     assert gpu.name == "GPU"
 
 
@@ -107,7 +107,7 @@ def test_the_flavours_of_mmcv(before) -> None:
 def test_opencv_without_libgl(before) -> None:
     before(cv2="raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')")
     assert_ill(packages.opencv(), "libGL.so.1")
-    assert "opencv-python-headless" in packages.opencv().mend
+    assert "opencv-python-headless" in packages.opencv().fix
 
 
 def test_a_kernel_of_another_python(before, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_a_torch_the_lab_is_not_tried_with(probed) -> None:
     probed(**TORCH | {"torch": "2.11.0+cpu"})
     assert packages.torch()[0].state == "ok"
     probed(**TORCH | {"torch": "2.4.1"})
-    assert_ill(packages.torch()[0], "tried with torch 2.11.0", "warning")
+    assert_ill(packages.torch()[0], "tested with torch 2.11.0", "warning")
 
 
 def test_a_driver_that_torch_does_not_use(probed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_driver_that_torch_does_not_use(probed, tmp_path: Path, monkeypatch: p
     assert "550.54" in packages.torch()[1].says
     probed(**TORCH | {"cuda": "12.8"})
     assert_ill(packages.torch()[1], "torch for CUDA 12.8 can't use it", "warning")
-    assert "nvidia-smi" in packages.torch()[1].mend
+    assert "nvidia-smi" in packages.torch()[1].fix
     probed(**TORCH | {"cuda": "12.8", "gpu": "A GPU, 80 GiB"})
     assert packages.torch()[1].state == "ok"
 

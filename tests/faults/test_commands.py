@@ -39,7 +39,7 @@ def refused(what: dict[str, Any], *reasons: str) -> None:
     assert "Traceback" not in what["said"]
     assert len(lines) == 1, what
     assert any(reason in lines[0] for reason in reasons), lines
-    assert ";" in lines[0], f"no mend in {lines}"
+    assert ";" in lines[0], f"no fix in {lines}"
 
 
 def test_it_is_every_command_that_writes() -> None:

@@ -44,7 +44,7 @@ def assert_clear(error: InputError, *names: object) -> None:
     assert line.isprintable() or "\n" not in line, line
     assert len(line.splitlines()) == 1, line
     assert len(line) <= MOST_CHARACTERS, line
-    assert ";" in line or "must" in line or "give" in line or "take" in line, f"no mend in: {line}"
+    assert ";" in line or "must" in line or "give" in line or "take" in line, f"no fix in: {line}"
     for name in names:
         assert str(name) in line, f"{name} is not named in: {line}"
 

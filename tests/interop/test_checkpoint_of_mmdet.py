@@ -206,7 +206,7 @@ def without(weights, *parts):
         (lambda w: without(w, "neck"), "entry neck.lateral_convs.0.conv.weight is missing"),
         (lambda w: without(w, "mask_head"), "Cascade R-CNN without masks"),
         (lambda w: {n.replace("bbox_head.0", "bbox_head"): v for n, v in w.items()}, "has one stage"),
-        (lambda w: {n.removeprefix("roi_head."): v for n, v in w.items()}, "of mmdet 1.x"),
+        (lambda w: {n.removeprefix("roi_head."): v for n, v in w.items()}, "from mmdet 1.x"),
         (
             lambda w: {n: v for n, v in w.items() if "backbone" in n},
             "neither a Cascade Mask R-CNN nor an HTC",
@@ -214,8 +214,8 @@ def without(weights, *parts):
         (lambda w: {}, "holds no weights by name"),
         (lambda w: [w], "holds no weights by name"),
         (lambda w: {"state_dict": list(w.values())}, "holds no weights by name"),
-        (lambda w: w | {"epoch": 12}, "'epoch' among the weights is no tensor"),
-        (lambda w: w | {"two\nlines": torch.ones(1)}, "among the weights is no tensor with a name"),
+        (lambda w: w | {"epoch": 12}, "'epoch' among the weights is not a named tensor"),
+        (lambda w: w | {"two\nlines": torch.ones(1)}, "among the weights is not a named tensor"),
         (lambda w: {"meta": {"htc_lab": "{"}, "state_dict": w}, r"meta\.htc_lab is not JSON"),
         (
             lambda w: {"meta": {"htc_lab": json.dumps({"name": "m", "colour": 1})}, "state_dict": w},
@@ -255,7 +255,7 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path, form):
     whole = path.read_bytes()
     for part in (0.1, 0.5, 0.9, 0.999):
         path.write_bytes(whole[: int(len(whole) * part)])
-        with pytest.raises(InputError, match="get the file anew"):
+        with pytest.raises(InputError, match="get the file again"):
             load(path)
 
 

@@ -142,7 +142,10 @@ def test_each_setting_of_the_training_reaches_the_schedule(models, text, changes
     [
         ("backbone=dict(_delete_=True, type='HRNet', extra=dict())", "model.backbone.type='HRNet'"),
         ("backbone=dict(style='caffe')", r"model.backbone.style='caffe' \(only 'pytorch'\)"),
-        ("backbone=dict(plugins=[dict(cfg=1)])", r"model.backbone.plugins=\[{'cfg': 1}\] \(no setting"),
+        (
+            "backbone=dict(plugins=[dict(cfg=1)])",
+            r"model.backbone.plugins=\[{'cfg': 1}\] \(this lab has no such setting",
+        ),
         (
             "backbone=dict(dcn=dict(type='DCNv2'), stage_with_dcn=(False, True, True, True))",
             "dcn.type='DCNv2'",
@@ -289,7 +292,7 @@ def test_values_and_inheritance_follow_mmengine(tmp_path):
         "more = [dict(a=1)] * 2 + list((3,))\n"
         "word = f'{_base_.name}-{2 * 3}.pth'\ntail = _base_.other['k'][1:]\n"
     )
-    with pytest.raises(InputError, match="'x' is a dict here and none in its base"):
+    with pytest.raises(InputError, match="'x' is a dict here but not in its base"):
         read_python_config(tmp_path / "c.py")
     (tmp_path / "c.py").write_text((tmp_path / "c.py").read_text().replace("x=dict(), ", ""))
     assert read_python_config(tmp_path / "c.py") == {
@@ -311,7 +314,7 @@ def test_values_and_inheritance_follow_mmengine(tmp_path):
         ({"a": "_base_ = './b.py'"}, r"b\.py: cannot be read, the base of .*a\.py"),
         ({"a": "_base_ = 'mmdet::htc/x.py'"}, "only paths of .py files"),
         ({"a": "_base_ = ['b.py', 'c.py']", "b": "x = 1", "c": "x = 2"}, "two files of _base_ set 'x'"),
-        ({"a": "_base_ = [1]"}, "no list of file names"),
+        ({"a": "_base_ = [1]"}, "not a list of file names"),
         ({"a": "x ="}, "line 1: not Python"),
         ({"a": "x = 1\ny = z"}, "line 2: 'z' would have to be run"),
         ({}, r"a\.py: cannot be read"),

@@ -142,7 +142,7 @@ def test_a_file_cut_anywhere_is_refused_in_one_line(tmp_path, form):
     whole = path.read_bytes()
     for end in [*range(0, len(whole) - 1, 23), len(whole) - 1]:
         path.write_bytes(whole[:end])
-        with pytest.raises(InputError, match=r"get the file anew|give one of these") as error:
+        with pytest.raises(InputError, match=r"get the file again|give one of these") as error:
             tensors(path)
         assert str(error.value).startswith(str(path))
         assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""A linter for data folders: reads everything once, and says all that is wrong instead of the first thing."""
+"""A linter for data folders: reads everything once and reports every fault, not only the first."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from htc_lab.data.layout import Split, choose_jsons, image_folder, map_folder, m
 from htc_lab.errors import InputError
 
 _FEW = 200
-"""Up to so many images, starting worker processes costs more than it saves."""
+"""Up to this number of images, starting worker processes costs more than it saves."""
 
 
 @dataclass
@@ -36,9 +36,9 @@ class Report:
 
     Attributes:
         root: the folder.
-        class_names: of the first split.
+        class_names: class names of the first split.
         counts: split -> {"images", "empty_images", "objects", "crowds", "maps", "palette_maps"}.
-        objects: split -> single objects of each class name.
+        objects: split -> number of single objects of each class.
         findings: errors first.
         notes: what could not be checked, and why.
     """
@@ -52,7 +52,7 @@ class Report:
 
     @property
     def errors(self) -> int:
-        """Number of findings that are errors."""
+        """The number of findings that are errors."""
         return sum(finding.level == "error" for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Report:
         }
 
     def as_text(self, examples: int = 3) -> str:
-        """A table of counts, then the findings by kind with so many examples of each."""
+        """A table of counts, then the findings by kind, with up to ``examples`` examples of each."""
         splits = list(self.counts)
         width = max([16, *(len(name) for name in self.class_names)])
         lines = [f"{self.root}", " " * width + "".join(f"{name:>10}" for name in splits)]
@@ -105,17 +105,17 @@ def check_data(
     workers: int | None = None,
     progress: bool = True,
 ) -> Report:
-    """Check a data folder whole. A single JSON is looked at as the split train.
+    """Check a whole data folder. A single JSON is treated as the split train.
 
     Args:
         root: the folder.
-        splits: only these; all that have annotations by default.
-        train_json, val_json, test_json, images, semantic: as ``find_data`` takes them.
-        workers: processes; 0 for none besides this one, None for one a core (few images: none).
-        progress: show bars.
+        splits: only these; by default all that have annotations.
+        train_json, val_json, test_json, images, semantic: as for ``find_data``.
+        workers: processes; 0 for none besides this one, None for one per core (none for few images).
+        progress: show progress bars.
 
     Raises:
-        InputError: there is no data to check: no folder, no annotation file, a file that is no JSON.
+        InputError: there is no data to check: no folder, no annotation file, or a file that is not JSON.
     """
     root = Path(root)
     if not root.is_dir():
@@ -156,7 +156,7 @@ def check_data(
 
 @contextmanager
 def _noted(report: Report, split: str, code: str) -> Iterator[None]:
-    """An InputError inside becomes a finding."""
+    """Turn an InputError raised inside into a finding."""
     try:
         yield
     except InputError as error:
@@ -164,7 +164,7 @@ def _noted(report: Report, split: str, code: str) -> Iterator[None]:
 
 
 def _read(path: Path, split: str, report: Report) -> CocoData:
-    """The sound entries of an annotation file; the others become findings."""
+    """The valid entries of an annotation file; the others become findings."""
     tree = read_tree(path)
 
     def sound(key: str, row: Row, i: int, fault: str | None) -> bool:
@@ -183,7 +183,7 @@ def _read(path: Path, split: str, report: Report) -> CocoData:
     categories.sort(key=lambda row: row["id"])
     for name, count in Counter(row["name"] for row in categories).items():
         if count > 1:
-            message = f"{path}: {count} categories are called {name!r}; give each its own name"
+            message = f"{path}: {count} categories are named {name!r}; give each its own name"
             report.findings.append(Finding("warning", "categories.name", split, message))
     by_image: dict[int, list[Row]] = {}
     images = []
@@ -230,7 +230,7 @@ def _count(report: Report, split: str, coco: CocoData) -> None:
 def _look(
     splits: list[Split], workers: int | None, progress: bool
 ) -> tuple[list[ImageResult], dict[str, Inside]]:
-    """Every image, and for each split what its maps show inside the objects of each class, summed up."""
+    """Every image, and for each split the totals of what its maps show inside the objects of each class."""
     jobs = [
         ImageJob(
             split.name,
@@ -250,7 +250,7 @@ def _look(
         sums = inside[result.split]
         for category, counts in result.inside.items():
             sums[category] = sums[category] + counts if category in sums else counts
-        # One histogram for each class of each image of COCO would fill the memory.
+        # For COCO, one histogram for each class of each image would fill the memory.
         result.inside = {}
         results.append(result)
     return results, inside
@@ -265,7 +265,7 @@ def _each(jobs: list[ImageJob], workers: int | None) -> Iterator[ImageResult]:
 
 
 def _leaks(results: list[ImageResult]) -> list[Finding]:
-    """The same picture twice: between splits an error, within one a warning."""
+    """The same picture twice: an error between splits, a warning within one."""
     first: dict[str, ImageResult] = {}
     findings = []
     for result in results:

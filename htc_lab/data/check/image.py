@@ -1,4 +1,4 @@
-"""What the linter looks at in one image: its file, its map, its annotations. Runs in worker processes."""
+"""What the linter checks for one image: its file, its map, its annotations. Runs in worker processes."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from htc_lab.data.pictures import read_pixels
 from htc_lab.data.semantic import read_semantic_map
 from htc_lab.errors import InputError
 
-# Rounding and drawing styles differ by a pixel or two; whoever differs by more differs in what he means.
+# Rounding and drawing styles differ by a pixel or two; a larger difference means something else was outlined.
 _SLACK = 2.0
 _AREA_SLACK = 0.1
 _AREA_FEW = 16.0
@@ -24,8 +24,8 @@ class Finding:
     """Something the linter found.
 
     Attributes:
-        level: "error" (the lab stops at it, or would learn or report something wrong) or "warning".
-        code: what kind: ``table.field`` of the JSON, or a name such as ``leak``.
+        level: "error" (the lab stops there, or would learn or report something wrong) or "warning".
+        code: the kind: ``table.field`` of the JSON, or a name such as ``leak``.
         split: train, val or test.
         message: file, entry, what is wrong.
     """
@@ -38,14 +38,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class ImageJob:
-    """One image to look at.
+    """One image to check.
 
     Attributes:
         split: train, val or test.
         image: its entry.
-        rows: its annotations (sound as JSON).
+        rows: its annotations (already valid as JSON).
         path: its file.
-        map_path: its semantic map; None where the split has none.
+        map_path: its semantic map; None if the split has none.
     """
 
     split: str
@@ -57,16 +57,16 @@ class ImageJob:
 
 @dataclass
 class ImageResult:
-    """What was seen of one image.
+    """What was found out about one image.
 
     Attributes:
-        split, image_id, path, map_path: which one.
-        findings: in the order seen.
-        digest: of the file's bytes; empty where it can't be read.
-        values: the values in its map, a byte each; None without a (sound) map.
+        split, image_id, path, map_path: which image it is.
+        findings: in the order they were found.
+        digest: digest of the file's bytes; empty if it can't be read.
+        values: the values in its map, one byte each; None without a (valid) map.
         inside: category id -> (256,) int64, pixels of each value of the map inside the single objects of that
-            category, where no other object lies over them.
-        palette: the map is a palette PNG.
+            category, where no other object overlaps them.
+        palette: whether the map is a palette PNG.
     """
 
     split: str
@@ -129,7 +129,7 @@ def _look_at_box(result: ImageResult, row: Row, where: str, height: int, width: 
         message = f"{where}: {box} has no width or no height; training leaves the object out"
         result.say("warning", "box-empty", message)
     elif x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        message = f"{where}: {box} lies wholly outside the {width}x{height} image"
+        message = f"{where}: {box} lies entirely outside the {width}x{height} image"
         result.say("error", "box-outside", message)
     else:
         over = max(-x, -y, x + w - width, y + h - height)
@@ -151,9 +151,7 @@ def _look_at_mask(result: ImageResult, row: Row, mask: np.ndarray, where: str) -
     if apart > _SLACK:
         grave = _iou(box, extent) < 0.5
         shown = ", ".join(f"{v:g}" for v in extent)
-        message = (
-            f"{where}: its bbox ends {apart:.1f} px off its mask, which spans [{shown}] (x1, y1, x2, y2)"
-        )
+        message = f"{where}: its bbox is {apart:.1f} px off its mask, which spans [{shown}] (x1, y1, x2, y2)"
         result.say("error" if grave else "warning", "mask-box", message)
     area, given = float(mask.sum()), float(row["area"])
     if abs(given - area) > max(_AREA_SLACK * area, _AREA_FEW):
@@ -162,7 +160,7 @@ def _look_at_mask(result: ImageResult, row: Row, mask: np.ndarray, where: str) -
 
 
 def _extent(segmentation: Any, mask: np.ndarray) -> np.ndarray:
-    """(4,) xyxy px: of the polygons as they were drawn, else of the pixels."""
+    """(4,) xyxy px: the extent of the polygons as they were drawn, or else of the pixels."""
     if isinstance(segmentation, list):
         points = np.concatenate([np.asarray(part, dtype=float).reshape(-1, 2) for part in segmentation])
         return np.concatenate([points.min(axis=0), points.max(axis=0)])

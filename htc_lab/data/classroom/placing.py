@@ -1,4 +1,4 @@
-"""Where an object can stand in a classroom scene, and who hides whom."""
+"""Where an object can stand in a classroom scene, and which objects hide which."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from htc_lab.data.classroom.sprites import Sprite
 from htc_lab.data.classroom.stuff import SCENE_STUFF, Array, Rng
 
 MIN_VISIBLE = 20
-"""Objects that show fewer px are taken out of the scene."""
+"""Objects with fewer visible px are removed from the scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Placed:
     """A sprite at a position.
 
     Attributes:
-        left, top: px of the sprite's patch in the image; may lie outside.
+        left, top: position of the sprite's patch in the image, px; may lie outside.
         decoy: whether it is a look-alike on the wrong stuff.
         stuff: name of the stuff it stands on.
     """
@@ -31,7 +31,7 @@ class Placed:
 
     @property
     def foot(self) -> int:
-        """Lowest row: nearer objects, which hide the others, have the greater one."""
+        """The lowest row: nearer objects, which hide the others, have a greater one."""
         return self.top + self.sprite.cover.shape[0]
 
 
@@ -46,10 +46,10 @@ def window(placed: Placed, size: int) -> tuple[tuple[slice, slice], tuple[slice,
 
 
 class Ground:
-    """The stuff of a scene as objects meet it: where it lies, and how much of a box lies on it.
+    """The stuff of a scene as objects see it: where it is, and how much of a box lies on it.
 
     Attributes:
-        shares: share of the picture that each stuff has, by its name.
+        shares: share of the picture that each stuff covers, by its name.
         regions: (size, size) bool for each stuff, by its name.
     """
 
@@ -65,7 +65,7 @@ class Ground:
     def _inside(self, name: str, tall: int, wide: int, border: int) -> Array:
         """Pixels of ``name`` in each tall × wide box; boxes may reach ``border`` px outside the picture.
 
-        Outside, the picture's outermost pixels go on. Shape (size + 2 border - tall + 1, likewise), int32.
+        Outside, the picture's outermost pixels repeat. Shape (size + 2 border - tall + 1, likewise), int32.
         """
         if name not in self._totals:
             around = (self._reach,) * 4
@@ -84,7 +84,7 @@ class Ground:
             name: the stuff to stand on.
             avoid: stuff that the box must not touch, or None.
             need: share 0..1.
-            tries: how many places to draw (none where there are none).
+            tries: how many places to draw (the result is empty if there are none).
         """
         border = min(max(2, min(tall, wide) // 4), self._reach)
         if max(tall, wide) > self.size + 2 * border:
@@ -100,7 +100,7 @@ class Ground:
 
 
 def hidden_share(placed: Placed, others: list[Placed], size: int) -> float:
-    """The larger share, over this object and each other one, that an overlap of the two takes away."""
+    """The largest share that the nearer of two objects hides of the other, for this object and any other."""
     (rows, columns), inner = window(placed, size)
     own = placed.sprite.mask[inner]
     worst = 0.0
@@ -121,7 +121,7 @@ def hidden_share(placed: Placed, others: list[Placed], size: int) -> float:
 
 
 def visible_masks(objects: list[Placed], size: int) -> tuple[list[Placed], list[Array], list[float]]:
-    """Take out what hardly shows; give each object's visible pixels.
+    """Remove objects that are hardly visible; return each remaining object's visible pixels.
 
     Args:
         objects: painted in this order, later ones over earlier ones.

@@ -1,6 +1,6 @@
-"""Where the stuff of a classroom scene lies: horizon, buildings, bands of ground, ponds and paths.
+"""Where the stuff of a classroom scene is: horizon, buildings, bands of ground, ponds and paths.
 
-A region is a signed distance in pixels (positive inside), so that its border is drawn smoothly while the
+A region is a signed distance in pixels (positive inside), so that its border can be drawn smoothly while the
 semantic map gets a hard one: a pixel belongs to the region that covers at least half of it.
 """
 
@@ -21,7 +21,7 @@ def _grid(size: int) -> tuple[Array, Array, Array]:
 
 
 def _wavy(rng: Rng, size: int, height: float) -> Array:
-    """A border that wanders: (size,) float32 offsets in px, at most about ``height``."""
+    """A wavy border: (size,) float32 offsets in px, at most about ``height``."""
     x = _grid(size)[2]
     offsets = np.zeros(size, dtype=np.float32)
     for frequency, share in ((1.0, 0.6), (2.7, 0.3), (7.0, 0.14)):
@@ -45,7 +45,7 @@ class Scenery:
         self.y, self.x, _ = _grid(size)
 
     def lay(self, name: str, inside: Array | None = None) -> None:
-        """Cover with stuff ``name`` where ``inside`` (size, size) is positive; everywhere if None."""
+        """Paint stuff ``name`` where ``inside`` (size, size) is positive; everywhere if it is None."""
         texture = PAINTERS[name](self.rng, self.size)
         if inside is None:
             self.picture[:] = texture
@@ -61,7 +61,7 @@ class Scenery:
 
 
 def _below(scene: Scenery, height: float, waviness: float) -> Array:
-    """Everything under a wandering line at ``height`` (px from the top)."""
+    """Everything below a wavy line at ``height`` (px from the top)."""
     tilt = scene.rng.normal(0.0, 0.03) * (scene.x - 0.5 * scene.size)
     return scene.y - height - tilt - _wavy(scene.rng, scene.size, waviness)[None, :]
 
@@ -81,7 +81,7 @@ def _buildings(scene: Scenery, horizon: float) -> Array:
 
 
 def _pond(scene: Scenery, horizon: float) -> Array:
-    """A round-about patch on the ground, flattened by perspective."""
+    """A roughly round patch on the ground, flattened by perspective."""
     rng, size = scene.rng, scene.size
     middle_x, middle_y = rng.uniform(0.15, 0.85) * size, rng.uniform(horizon + 0.25 * size, 0.92 * size)
     across, deep = rng.uniform(0.22, 0.42) * size, rng.uniform(0.10, 0.20) * size
@@ -92,7 +92,7 @@ def _pond(scene: Scenery, horizon: float) -> Array:
 
 
 def _path(scene: Scenery, horizon: float) -> tuple[Array, Array]:
-    """A way from the lower edge to the horizon: inside, and the distance from its middle line (px)."""
+    """A path from the lower edge to the horizon: inside, and the distance from its centre line (px)."""
     rng, size = scene.rng, scene.size
     near = np.clip((scene.y - horizon) / (size - horizon), 0.0, 1.0)
     start, end, bend = rng.uniform(0.15, 0.85), rng.uniform(0.2, 0.8), rng.uniform(-0.25, 0.25)

@@ -1,8 +1,8 @@
-"""Classroom scenes: real HTC situations, drawn, with exact instance and semantic truth.
+"""Classroom scenes: drawn pictures of the situations HTC is for, with exact instance and semantic truth.
 
 Each thing class has a home among the stuff (``things.HOME``). The same outline on any other stuff is a
 decoy, which is background: only the context tells them apart. Objects overlap, touch, have holes and thin
-parts, and come in sizes from 8 px to most of a 128-px image. A scene is a function of its seed alone.
+parts, and come in sizes from 8 px to most of a 128-px image. A scene depends on nothing but its seed.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from htc_lab.data.classroom.things import HOME, SCENE_THINGS
 __all__ = ["MIN_VISIBLE", "SCENE_STUFF", "SCENE_THINGS", "Decoy", "Scene", "SceneConfig", "make_scene"]
 
 _LEAST_SHARE = {"boat": 0.06, "kite": 0.09, "starfish": 0.055, "bicycle": 0.10, "can": 0.075, "wreath": 0.065}
-"""Smallest length of each class as a share of the image's side: below, nothing of it can be recognised."""
+"""Smallest length of each class as a share of the image's side: any smaller and it can't be recognised."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class SceneConfig:
 
     Attributes:
         size: height and width of the image, px.
-        min_objects, max_objects: things asked for (a crowded scene may hold fewer).
-        decoys: look-alikes for each thing.
+        min_objects, max_objects: how many things to place (a crowded scene may hold fewer).
+        decoys: look-alikes per thing.
         largest: longest side of an object as a share of ``size``.
-        groups: probability that a thing brings touching ones of its class along.
-        blur: largest standard deviation of the blur, px at 128 px.
+        groups: probability that a thing brings along others of its class that touch it.
+        blur: largest standard deviation of the blur, px in a 128 px image.
         noise: largest standard deviation of the noise, grey levels.
     """
 
@@ -63,7 +63,7 @@ class Decoy:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture and its truth.
+    """A picture and its ground truth.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -86,7 +86,7 @@ class Scene:
 
 
 def _length(rng: Rng, name: str, config: SceneConfig) -> float:
-    """Longer side in px: log-triangular, so that every scale occurs and middle ones most."""
+    """Longer side in px: log-triangular, so that every scale occurs and medium ones occur most."""
     low, high = np.log(_LEAST_SHARE[name]), np.log(config.largest)
     return float(np.exp(rng.triangular(low, np.log(0.42), high)) * config.size)
 
@@ -94,7 +94,7 @@ def _length(rng: Rng, name: str, config: SceneConfig) -> float:
 def _try_to_place(
     rng: Rng, ground: Ground, placed: list[Placed], name: str, length: float, light: float, decoy: bool
 ) -> Placed | None:
-    """One object on its home stuff (a decoy: on another one), not hiding the others too much."""
+    """One object on its home stuff (a decoy: on any other), where it doesn't hide others too much."""
     on = HOME[name]
     if decoy:
         there = [stuff for stuff, share in ground.shares.items() if stuff != HOME[name] and share > 0.05]
@@ -138,7 +138,7 @@ def _companion(rng: Rng, ground: Ground, placed: list[Placed], first: Placed, li
 
 
 def _populate(rng: Rng, ground: Ground, config: SceneConfig, light: float) -> list[Placed]:
-    """Things on their homes, groups, and decoys elsewhere; in painting order, far to near."""
+    """Things on their home stuff, groups, and decoys elsewhere; in painting order, far to near."""
     placed: list[Placed] = []
     at_home = [name for name in SCENE_THINGS if ground.shares[HOME[name]] > 0.04]
     wanted = int(rng.integers(config.min_objects, config.max_objects + 1))
@@ -168,7 +168,7 @@ def _populate(rng: Rng, ground: Ground, config: SceneConfig, light: float) -> li
 
 
 def _paint(scenery: Scenery, objects: list[Placed], light: float) -> None:
-    """Objects over the stuff, each with a soft shadow away from the light."""
+    """Paint objects over the stuff, each with a soft shadow away from the light."""
     size, picture = scenery.size, scenery.picture
     for placed in objects:
         tall, wide = placed.sprite.cover.shape
@@ -184,7 +184,7 @@ def _paint(scenery: Scenery, objects: list[Placed], light: float) -> None:
 
 
 def _finish(rng: Rng, picture: Array, config: SceneConfig) -> Array:
-    """Light, tint, vignette, blur and noise; uint8."""
+    """Apply light, tint, vignette, blur and noise; uint8."""
     size = config.size
     axis = np.linspace(-1.0, 1.0, size, dtype=np.float32)
     slope = rng.normal(0.0, 0.07, 2).astype(np.float32)

@@ -11,7 +11,7 @@ from htc_lab.data.classroom.things import DRAW, TILT, Part
 
 _FRACTION_BITS = 4
 _THINNEST = 1.35
-"""Least width of a line in px: thinner ones would cover no pixel by half and leave the mask."""
+"""Smallest width of a line in px: a thinner one would not half-cover any pixel and drop out of the mask."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Outline:
     Attributes:
         name: its class (or the class it looks like).
         parts: in painting order.
-        points: (n, 2) px of a patch that just holds the object, the parts' one after the other.
+        points: (n, 2) px in a patch that just holds the object; the points of the parts one after the other.
         wide, tall: size of that patch, px.
         scale: px per unit of the parts.
     """
@@ -42,7 +42,7 @@ class Sprite:
         name: its class (or the class it looks like).
         colour: (h, w, 3) float32 RGB.
         cover: (h, w) float32 0..1.
-        mask: (h, w) bool, the pixels it owns: those it covers by half or more.
+        mask: (h, w) bool, the pixels that belong to it: those it covers by half or more.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Sprite:
 
 
 def make_outline(rng: Rng, name: str, length: float) -> Outline:
-    """One object of class ``name``, turned and stretched at random, its longer side about ``length`` px."""
+    """One object of class ``name``, rotated and stretched at random, its longer side about ``length`` px."""
     parts = DRAW[name](rng)
     angle, stretch = rng.uniform(-TILT[name], TILT[name]), rng.uniform(0.85, 1.18)
     flip = -1.0 if rng.random() < 0.5 else 1.0
@@ -72,8 +72,8 @@ def draw_sprite(outline: Outline, light: float) -> Sprite:
     wide, tall = outline.wide, outline.tall
     longest = max(wide, tall)
     fine = 4 if longest < 32 else 3 if longest < 56 else 2
-    # Colour and cover are the channels of one canvas. Its ground has the first part's colour, so that the
-    # rim, where the object covers a pixel in part, is not mixed with some other one.
+    # Colour and cover are the channels of one canvas. Its background has the first part's colour, so that the
+    # rim, where the object covers a pixel only partly, is not mixed with a different colour.
     canvas = np.empty((tall * fine, wide * fine, 4), dtype=np.uint8)
     ground = outline.parts[0].colour
     assert ground is not None, "an object starts with a painted part"

@@ -23,7 +23,7 @@ def value_noise(rng: Rng, size: int, rows: int, columns: int) -> Array:
 
 
 def rgb(plane: Array) -> Array:
-    """(h, w) three times over, (h, w, 3): arithmetic on it is far faster than on a broadcast last axis."""
+    """(h, w) repeated to (h, w, 3): arithmetic on that is far faster than with a broadcast last axis."""
     return cv2.merge((plane, plane, plane)) if plane.size else np.empty((*plane.shape, 3), plane.dtype)
 
 
@@ -60,7 +60,7 @@ def paint_sky(rng: Rng, size: int) -> Array:
 
 
 def paint_water(rng: Rng, size: int) -> Array:
-    """Ripples: noise drawn out sideways, finer towards the horizon, with glints."""
+    """Ripples: noise stretched sideways, finer towards the horizon, with glints."""
     colour = _colour(rng, ((42, 104, 150), (52, 134, 150), (72, 104, 124), (36, 84, 128)), 6.0)
     ripple = value_noise(rng, size, size // 3, 6) + 0.8 * value_noise(rng, size, size // 6, 4)
     picture = _shade(colour, 0.34 * ripple + 0.18 * (0.5 - _rows(size)))
@@ -79,7 +79,7 @@ def paint_grass(rng: Rng, size: int) -> Array:
 
 
 def paint_road(rng: Rng, size: int) -> Array:
-    """Asphalt: fine grain and worn patches. (Lane marks belong to the region and are put there.)"""
+    """Asphalt: fine grain and worn patches. (Lane marks belong to the region and are painted there.)"""
     colour = _colour(rng, ((108, 108, 112), (88, 88, 94), (128, 124, 120)), 5.0)
     grain = rng.standard_normal((size, size), dtype=np.float32)
     worn = value_noise(rng, size, 5, 5)
@@ -97,7 +97,7 @@ def paint_sand(rng: Rng, size: int) -> Array:
 
 
 def paint_wall(rng: Rng, size: int) -> Array:
-    """Courses of bricks or blocks, every second one shifted by half a brick."""
+    """Rows of bricks or blocks, every second one shifted by half a brick."""
     colour = _colour(rng, ((164, 92, 72), (186, 160, 132), (146, 128, 118), (176, 116, 84)), 8.0)
     tall = rng.uniform(0.045, 0.075) * size
     wide = tall * rng.uniform(2.0, 2.8)

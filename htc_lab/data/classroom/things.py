@@ -1,7 +1,7 @@
 """Outlines of the classroom scenes' things: concave, with holes, with thin parts.
 
 A thing is a list of parts in unit coordinates (about -0.5..0.5, y downwards), painted in order. Proportions
-and colours vary from object to object within the family of the class.
+and colours vary from object to object within the limits of the class.
 """
 
 import math
@@ -23,17 +23,17 @@ HOME: dict[str, str] = {
     "can": "grass",
     "wreath": "wall",
 }
-"""The stuff on which a look-alike is the thing itself; anywhere else it is a decoy."""
+"""The stuff on which an outline is the thing itself; anywhere else it is a decoy."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A filled polygon, or a line where ``width`` is given.
+    """A filled polygon, or a line if ``width`` is given.
 
     Attributes:
         points: (n, 2) float, unit coordinates (x, y).
-        colour: RGB, clipped to 0..255 where it is painted; None cuts a hole.
-        width: of a line, in unit coordinates; 0 fills.
+        colour: RGB, clipped to 0..255 when it is painted; None cuts a hole.
+        width: width of a line, in unit coordinates; 0 fills the polygon.
         closed: whether a line returns to its start.
     """
 

@@ -1,10 +1,10 @@
-"""Classroom scenes on disk, as a COCO tree with semantic maps.
+"""Classroom scenes on disk, in COCO format with semantic maps.
 
     root/annotations/instances_{train,val,test}.json    root/{train,val,test}/000001.png
     root/semantic_classes.json                          root/stuffthingmaps/{train,val,test}/000001.png
     root/scenes.json
 
-The tree appears whole or not at all: it is written beside its place and renamed.
+The folder appears whole or not at all: it is written under a temporary name and renamed.
 """
 
 import json
@@ -30,16 +30,16 @@ from htc_lab.errors import InputError
 from htc_lab.files import read_json
 
 GENERATOR_VERSION = 3
-"""Goes up with every change to the pixels or the truth of a scene."""
+"""Raised with every change to the pixels or the ground truth of a scene."""
 
 SPLITS = ("train", "val", "test")
 _SPLIT_RANGE = 1 << 24
 _FEW = 64
-"""Up to so many images, starting worker processes costs more than it saves."""
+"""Up to this number of images, starting worker processes costs more than it saves."""
 
 
 def scene_seed(seed: int, split: str, index: int) -> int:
-    """Seed of image ``index`` (from 0) of a split; no two splits or folder seeds share one."""
+    """Seed of image ``index`` (from 0) of a split; different splits and folder seeds never share one."""
     return (seed * len(SPLITS) + SPLITS.index(split)) * _SPLIT_RANGE + index
 
 
@@ -51,7 +51,7 @@ def _write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def _annotations(scene: Scene) -> list[dict[str, Any]]:
-    """The scene's objects as COCO annotations, still without ids."""
+    """The scene's objects as COCO annotations, without ids as yet."""
     rows = []
     for box, label, mask, attributes in zip(
         scene.boxes, scene.labels, scene.masks, scene.attributes, strict=True
@@ -72,7 +72,7 @@ def _annotations(scene: Scene) -> list[dict[str, Any]]:
 
 
 def _write_one(root: Path, seed: int, config: SceneConfig, job: tuple[str, int]) -> dict[str, Any]:
-    """Write one image and its map; its JSON entry with the annotations inside."""
+    """Write one image and its map; return its JSON entry with the annotations inside."""
     split, index = job
     scene = make_scene(scene_seed(seed, split, index), config)
     name = f"{index + 1:06d}.png"
@@ -124,7 +124,7 @@ def _sidecar(counts: dict[str, int], config: SceneConfig, seed: int) -> dict[str
 def _fill(
     root: Path, counts: dict[str, int], config: SceneConfig, seed: int, workers: int, progress: bool
 ) -> None:
-    """Everything of the tree, into the existing folder ``root``."""
+    """Write everything into the existing folder ``root``."""
     (root / "annotations").mkdir()
     for split in SPLITS:
         (root / split).mkdir()
@@ -157,12 +157,12 @@ def _fill(
 
 @contextmanager
 def _appears_whole(root: Path) -> Iterator[Path]:
-    """A temporary sibling of ``root`` that takes its name once it is complete and goes away otherwise."""
+    """A temporary sibling of ``root`` that gets its name once it is complete, and is deleted otherwise."""
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
     except OSError as error:
-        raise InputError(f"{root}: cannot be made ({error.strerror}); name another folder") from None
+        raise InputError(f"{root}: cannot be created ({error.strerror}); choose another folder") from None
     try:
         partial_root.chmod(0o755)
         yield partial_root
@@ -172,7 +172,7 @@ def _appears_whole(root: Path) -> Iterator[Path]:
     except OSError as error:
         shutil.rmtree(partial_root, ignore_errors=True)
         raise InputError(
-            f"{root}: cannot be written ({error.strerror or error}); free space there or name another folder"
+            f"{root}: cannot be written ({error.strerror or error}); free space there or choose another place"
         ) from None
     except BaseException:
         shutil.rmtree(partial_root, ignore_errors=True)
@@ -189,14 +189,14 @@ def write_classroom(
     workers: int | None = None,
     progress: bool = True,
 ) -> None:
-    """Draw the scenes and write the tree. Same arguments, same bytes, whatever the number of workers.
+    """Draw the scenes and write them. The same arguments give the same bytes, whatever the number of workers.
 
     Args:
-        root: the folder to make; it must not exist, or be empty.
+        root: the folder to create; it must not exist, or must be empty.
         train, val, test: number of images of each split.
         config: what the scenes are like.
-        seed: 0 or more; other seeds give other scenes.
-        workers: processes; None takes one for each core.
+        seed: 0 or more; different seeds give different scenes.
+        workers: processes; None for one per core.
         progress: whether to show a progress bar.
 
     Raises:
@@ -210,7 +210,7 @@ def write_classroom(
     if not 0 <= seed < 1 << 26:
         raise InputError(f"--seed {seed}: must be from 0 to {(1 << 26) - 1}")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root}: exists and is not empty; remove it or name another folder")
+        raise InputError(f"{root}: exists and is not empty; remove it or choose another folder")
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = 1 if train + val + test <= _FEW else max(1, workers)
@@ -228,7 +228,7 @@ def ensure_classroom(
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Like ``write_classroom``, but leaves a folder that already holds these very scenes as it is.
+    """Like ``write_classroom``, but leaves a folder as it is if it already holds exactly these scenes.
 
     Raises:
         InputError: the folder holds something else.
@@ -237,21 +237,21 @@ def ensure_classroom(
     sidecar = root / "scenes.json"
     wanted = _sidecar({"train": train, "val": val, "test": test}, config, seed)
     if root.exists() and not root.is_dir():
-        raise InputError(f"{root}: is no folder; name another one")
+        raise InputError(f"{root}: is not a folder; choose another one")
     if not root.exists() or not any(root.iterdir()):
         try:
             write_classroom(root, train, val, test, config, seed, workers, progress)
         except InputError:
-            # Another process may have drawn them meanwhile.
+            # Another process may have drawn them in the meantime.
             if not sidecar.is_file():
                 raise
     if not sidecar.is_file():
-        raise InputError(f"{root}: holds no scenes.json, so no classroom scenes; name another folder")
+        raise InputError(f"{root}: holds no scenes.json, so no classroom scenes; choose another folder")
     found = read_json(sidecar, f"remove {root} to have it made again")
     if not isinstance(found, dict) or found != wanted:
         differs = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
         raise InputError(
             f"{sidecar}: {', '.join(differs) or 'content'} differ from what is asked for; "
-            f"remove {root} to have it made again, or name another folder"
+            f"remove {root} to have it made again, or choose another folder"
         )
     return root

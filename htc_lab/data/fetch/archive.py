@@ -1,4 +1,4 @@
-"""Unpacking archives of strangers: nothing leaves its folder, and a folder appears whole or not at all."""
+"""Unpacking untrusted archives: nothing leaves its folder, and a folder appears whole or not at all."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from htc_lab.data.fetch.verify import require_room
 from htc_lab.errors import InputError
 
 _CHUNK = 1 << 20
-# Pictures hardly shrink, and annotation files do by ten at the most; hundreds mean a bomb.
+# Pictures hardly shrink, and annotation files shrink at most tenfold; a factor of hundreds means a zip bomb.
 _MOST_GROWTH = 100
 _CLUSTER = 4096
 
@@ -24,20 +24,21 @@ _CLUSTER = 4096
 def unpack(archive: Path, folders: dict[str, Path], progress: bool = True) -> dict[str, int]:
     """Unpack folders of a zip archive.
 
-    Each is written beside its place and renamed when all of them are there and every file's CRC was right. A
-    folder that exists already gets those files that it lacks, and keeps its own.
+    Each is written under a temporary name and renamed once all of them are complete and every file's CRC was
+    right. A folder that already exists gets the files it lacks, and keeps its own.
 
     Args:
         archive: the zip file.
-        folders: name of a folder in the archive (at any depth) -> the folder to make of it.
-        progress: show a bar.
+        folders: name of a folder in the archive (at any depth) -> the folder to create from it.
+        progress: show a progress bar.
 
     Returns:
-        files in the archive for each name.
+        The number of files in the archive for each name.
 
     Raises:
-        InputError: no zip archive, damaged, unsafe (a path that leaves its folder, a link, a password, far
-            larger than it pretends), without one of the folders, or no room; names the archive and the entry.
+        InputError: it is not a zip archive, is damaged or unsafe (a path that leaves its folder, a link, a
+            password, far larger than it claims), lacks one of the folders, or there is no space; names the
+            archive and the entry.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -49,11 +50,11 @@ def unpack(archive: Path, folders: dict[str, Path], progress: bool = True) -> di
     except FileNotFoundError:
         raise InputError(f"{archive}: no such archive; download it again") from None
     except OSError as error:
-        # Where the beginning of an archive is lost, its entries lie before the file's first byte.
+        # If the beginning of an archive is lost, its entries lie before the file's first byte.
         if error.errno == errno.EINVAL:
             raise InputError(f"{archive}: is damaged; delete it and download it again") from None
         raise InputError(
-            f"{archive}: cannot be unpacked ({error.strerror or error}); free room, or choose another folder"
+            f"{archive}: cannot be unpacked ({error.strerror or error}); free space, or choose another folder"
         ) from None
 
 
@@ -66,14 +67,14 @@ def _members(
     for entry in opened.infolist():
         fault = _entry_fault(entry)
         if not fault and entry.filename in seen:
-            fault = "is there twice"
+            fault = "occurs twice"
         if fault:
             raise InputError(
-                f"{archive}: entry {entry.filename!r:.120} {fault}; nothing was unpacked: get it elsewhere"
+                f"{archive}: entry {entry.filename!r:.120} {fault}; nothing was unpacked: get another copy"
             )
         seen.add(entry.filename)
         parts = PurePosixPath(entry.filename).parts
-        # __MACOSX holds what a Mac's archiver remembers about files, under the names of the files.
+        # __MACOSX holds a Mac archiver's metadata, under the names of the files.
         if entry.is_dir() or "__MACOSX" in parts:
             continue
         for name in folders:
@@ -111,7 +112,7 @@ def _enough_room(
     packed = archive.stat().st_size
     if size > _MOST_GROWTH * packed:
         raise InputError(
-            f"{archive}: its {packed} bytes claim to hold {size}; nothing was unpacked: get it elsewhere"
+            f"{archive}: its {packed} bytes claim to hold {size}; nothing was unpacked: get another copy"
         )
     require_room(folder, size + count * _CLUSTER / 2, f"unpacking {archive.name}")
 
@@ -138,14 +139,14 @@ def _unpack(
         for place in beside.values():
             shutil.rmtree(place, ignore_errors=True)
         for parent in fresh:
-            # Stays, of course, if anything was put into it.
+            # Fails, as it should, if anything was put into it.
             with suppress(OSError):
                 parent.rmdir()
     return {name: len(entries) for name, entries in members.items()}
 
 
 def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, bar: "tqdm[Any]") -> None:
-    """One file, its CRC checked by the reader at its end."""
+    """Write one file; the reader checks its CRC at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with opened.open(entry) as source, path.open("xb") as target:
@@ -160,7 +161,7 @@ def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, bar: "tq
 
 
 def _put(made: Path, folder: Path) -> None:
-    """The finished folder at its place; into a folder that is there, file by file."""
+    """Move the finished folder into place; into an existing folder, file by file."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         os.replace(made, folder)

@@ -1,4 +1,4 @@
-"""COCO 2017 from its official addresses, as the tree the lab reads.
+"""COCO 2017 from its official addresses, in the layout the lab reads.
 
 annotations/instances_{train,val}2017.json    train2017/*.jpg    val2017/*.jpg
 stuffthingmaps/{train,val}2017/*.png
@@ -23,16 +23,16 @@ class CocoPart:
     """One archive of COCO 2017.
 
     Attributes:
-        name: as it is asked for.
+        name: its name on the command line.
         url: official address.
         mirrored: path of the archive under a mirror's address.
-        folders: folder in the archive -> folder of the tree.
-        counts: files in each folder of the tree, where these are all that may be in it.
-        files: paths in the tree that must be there afterwards.
-        bytes: size of the archive; None where it was never published exactly.
-        about: size of the archive in bytes, roughly.
-        growth: size unpacked, as a multiple of the archive's.
-        digest: of the archive, where it is known.
+        folders: folder in the archive -> folder on disk.
+        counts: number of files in each folder on disk, if nothing else may be in it.
+        files: paths that must exist afterwards.
+        bytes: exact size of the archive; None if it was never published.
+        about: approximate size of the archive in bytes.
+        growth: unpacked size, as a multiple of the archive's.
+        digest: digest of the archive, if it is known.
     """
 
     name: str
@@ -59,7 +59,7 @@ def _images(split: str, count: int, size: int, md5: str) -> CocoPart:
 # MD5: the table DATASETS of PaddlePaddle/PaddleDetection, ppdet/utils/download.py. Sizes: the server's own
 # Content-Length, as download logs show it (val and annotations: keras-team/keras-io,
 # examples/keras_recipes/creating_tfrecords). The maps' archive has no published checksum or exact size
-# (nightrome/cocostuff, README: 659 MB, 118287 + 5000 images), so the CRC of each of its files has to do.
+# (nightrome/cocostuff, README: 659 MB, 118287 + 5000 images), so the CRC of each of its files has to suffice.
 COCO_PARTS: dict[str, CocoPart] = {
     part.name: part
     for part in (
@@ -99,20 +99,20 @@ def get_coco(
     patience: Patience | None = None,
     progress: bool = True,
 ) -> None:
-    """Download, verify and unpack parts of COCO; what is there and complete is skipped.
+    """Download, verify and unpack parts of COCO; what is already complete is skipped.
 
     Args:
-        root: folder of the tree.
+        root: the folder to fill.
         parts: see ``COCO_PARTS``.
         mirror: address that serves ``CocoPart.mirrored`` instead of the official ones.
-        official: hold archives and folders against the official sizes, checksums and counts. Without it any
+        official: compare archives and folders with the official sizes, checksums and counts. Without it, any
             archive with the right folders will do.
-        keep_archives: leave the archives in ``root/archives``.
+        keep_archives: keep the archives in ``root/archives``.
         patience: how often and how long to try.
-        progress: show bars.
+        progress: show progress bars.
 
     Raises:
-        InputError: no room, no answer, wrong or damaged files; names the file and the mend.
+        InputError: there is no space or no answer, or files are wrong or damaged; names the file and a fix.
     """
     wanted = [part for part in parts if not _complete(root, part, official)]
     for part in parts:
@@ -133,7 +133,7 @@ def get_coco(
         unpack(archive, {name: root / place for name, place in part.folders.items()}, progress)
         if not _complete(root, part, official):
             raise InputError(
-                f"{archive}: lacks {' or '.join(part.files)}; delete it and name another --mirror"
+                f"{archive}: lacks {' or '.join(part.files)}; delete it and give another --mirror"
             )
         if not keep_archives:
             archive.unlink()
@@ -142,10 +142,10 @@ def get_coco(
 
 
 def _complete(root: Path, part: CocoPart, official: bool) -> bool:
-    """Whether a part is there; counts are held against the official ones.
+    """Whether a part is complete; counts are compared with the official ones.
 
     Raises:
-        InputError: a folder of pictures is there, but with a wrong number of them.
+        InputError: a folder of pictures exists, but with the wrong number of them.
     """
     places = [root / place for place in part.folders.values()]
     if part.counts is None or not official:
@@ -159,13 +159,13 @@ def _complete(root: Path, part: CocoPart, official: bool) -> bool:
             if found != count:
                 raise InputError(
                     f"{root / place}: holds {found} pictures, not the {count} of COCO; move it away to get "
-                    "it anew (or give --no-official, if it is meant to differ)"
+                    "it again (or give --no-official, if it is meant to differ)"
                 )
     return len(there) == len(part.counts)
 
 
 def _enough_room(root: Path, parts: Sequence[CocoPart], keep_archives: bool) -> None:
-    """Check for room before anything is asked for; archives are deleted one by one, unless they are kept."""
+    """Check for space before anything is requested; archives are deleted one by one, unless they are kept."""
     unpacked = sum(part.about * part.growth for part in parts)
     archives = [part.about for part in parts]
     packed = sum(archives) if keep_archives else max(archives, default=0)

@@ -1,7 +1,7 @@
-"""Downloads that survive a bad line: resumed where they broke off, and verified before they get their name.
+"""Downloads that survive a bad connection: resumed where they broke off, verified before they get their name.
 
-A file grows as ``NAME.part`` beside its place, with ``NAME.part.json`` saying which version of which address
-it is the beginning of. Only a whole and verified file is renamed to ``NAME``.
+A file grows as ``NAME.part``, with ``NAME.part.json`` saying which version of which address it is the
+beginning of. Only a complete and verified file is renamed to ``NAME``.
 """
 
 import http.client
@@ -26,7 +26,7 @@ from htc_lab.files import write_json
 
 _CHUNK = 1 << 20
 _LONGEST_PAUSE = 60.0
-# The server may well answer these later; every other refusal will be the same next time.
+# Errors that may go away later; any other refusal will be the same next time.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -35,8 +35,8 @@ class Patience:
     """How long to try.
 
     Attributes:
-        attempts: failures in a row, none of which got further than the one before, until it is given up.
-        pause: seconds after the first failure; twice as long after each more, 60 at most.
+        attempts: give up after this many failures in a row without progress.
+        pause: seconds after the first failure; doubled after each further one, up to 60.
         timeout: seconds without a byte that count as a failure.
     """
 
@@ -47,7 +47,7 @@ class Patience:
 
 @dataclass
 class _Part:
-    """The beginning of a file: ``path`` holds it, ``note`` which version of it this is."""
+    """The beginning of a file: ``path`` holds it, ``note`` says which version it is."""
 
     path: Path
     url: str
@@ -62,7 +62,7 @@ class _Part:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def recall(self) -> None:
-        """Take up what an earlier run left, or clear it away if nobody knows what it is."""
+        """Take over what an earlier run left, or delete it if it is unknown what it is."""
         try:
             known = json.loads(self.note.read_text(encoding="utf-8"))
             fits = known["url"] == self.url and self.path.is_file()
@@ -89,7 +89,7 @@ class _Part:
 
 
 class _Again(Exception):
-    """This attempt failed in a way that another may not."""
+    """This attempt failed, but another may succeed."""
 
     def __init__(self, what: str, after: float | None = None) -> None:
         super().__init__(what)
@@ -105,27 +105,27 @@ def fetch(
     patience: Patience | None = None,
     progress: bool = True,
 ) -> Path:
-    """Download ``url`` to ``path``; a file that is there and as it should be is left alone.
+    """Download ``url`` to ``path``; a file that exists and is as it should be is left alone.
 
     Args:
         url: http or https.
-        path: the file to make; its folder is made too.
-        size: bytes it must have, where known; otherwise what the server says counts.
-        digest: what it must hash to, where known.
+        path: the file to create; its folder is created too.
+        size: bytes it must have, if known; otherwise the size that the server reports is used.
+        digest: what it must hash to, if known.
         patience: how often and how long to try.
-        progress: show a bar.
+        progress: show a progress bar.
 
     Returns:
         ``path``.
 
     Raises:
-        InputError: no such address, no connection, not enough room, or not the bytes they should be; names
-            the address or the file, and the mend.
+        InputError: there is no such address, no connection or not enough space, or the bytes are not the ones
+            expected; names the address or the file, and a fix.
     """
     path = Path(path)
     patience = patience or Patience()
     if urlsplit(url).scheme not in ("http", "https"):
-        raise InputError(f"{url}: is no http or https address; correct it")
+        raise InputError(f"{url}: is not an http or https address; correct it")
     if path.exists():
         fault = file_fault(path, size, digest, progress)
         if fault:
@@ -134,7 +134,9 @@ def fetch(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path.parent}: cannot be made ({error.strerror}); choose another folder") from None
+        raise InputError(
+            f"{path.parent}: cannot be created ({error.strerror}); choose another folder"
+        ) from None
     part = _Part(path.with_name(path.name + ".part"), url)
     part.recall()
     resumed = part.have() > 0
@@ -150,23 +152,23 @@ def fetch(
         resumed |= _persist(part, size, digest is not None, patience, bar)
         fault = file_fault(part.path, size, digest, progress)
         if fault and resumed:
-            # Two halves of different files: the only cure is one whole download.
+            # The halves come from different files: only a complete download helps.
             part.forget()
             _persist(part, size, False, patience, bar)
             fault = file_fault(part.path, size, digest, progress)
     if fault:
         part.forget()
-        raise InputError(f"{url}: what it serves {fault}; try again later or name another --mirror")
+        raise InputError(f"{url}: what it serves {fault}; try again later or give another --mirror")
     os.replace(part.path, path)
     part.note.unlink(missing_ok=True)
     return path
 
 
 def _persist(part: _Part, size: int | None, verifiable: bool, patience: Patience, bar: "tqdm[Any]") -> bool:
-    """Attempt after attempt until the part is whole; whether any byte was appended to an older beginning."""
+    """Try until the part is complete; whether anything was appended to an older beginning."""
     failures, furthest, resumed = 0, part.have(), False
     while True:
-        # With neither a version to name nor a digest to check, a beginning can't be trusted to fit its end.
+        # With neither a version nor a digest, a beginning can't be trusted to fit what follows.
         if part.have() and part.validator is None and not verifiable:
             part.forget()
         resumed |= part.have() > 0
@@ -181,11 +183,11 @@ def _persist(part: _Part, size: int | None, verifiable: bool, patience: Patience
                 got = f"{part.have()} of {part.total or size or 'unknown'} bytes are there"
                 raise InputError(
                     f"{part.url}: {failure} ({failures} times in a row; {got}); check the connection and run "
-                    "it again (it goes on where it stopped), or name another --mirror"
+                    "it again (it resumes where it stopped), or give another --mirror"
                 ) from None
             pause = min(patience.pause * 2 ** (failures - 1), _LONGEST_PAUSE)
             pause = max(pause, min(failure.after or 0.0, _LONGEST_PAUSE))
-            tqdm.write(f"{part.url}: {failure}; going on at byte {part.have()} in {pause:.0f} s")
+            tqdm.write(f"{part.url}: {failure}; resuming at byte {part.have()} in {pause:.0f} s")
             time.sleep(pause)
 
 
@@ -193,7 +195,7 @@ def _attempt(part: _Part, size: int | None, timeout: float, bar: "tqdm[Any]") ->
     """One request, appended to the part.
 
     Raises:
-        _Again: it broke off, or the server was busy.
+        _Again: the connection broke off, or the server was busy.
         InputError: trying again would not help.
     """
     position = part.have()
@@ -209,19 +211,19 @@ def _attempt(part: _Part, size: int | None, timeout: float, bar: "tqdm[Any]") ->
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:
-            # The server's file ends before ours: it is another one by now.
+            # The server's file ends before ours: it has changed.
             part.forget()
             raise _Again("the file changed on the server") from None
         if error.code in _PASSING:
             raise _Again(f"the server answers {error.code} {error.reason}", _retry_after(error)) from None
-        mend = "check the address or name another --mirror"
-        raise InputError(f"{part.url}: the server answers {error.code} {error.reason}; {mend}") from None
+        fix = "check the address or give another --mirror"
+        raise InputError(f"{part.url}: the server answers {error.code} {error.reason}; {fix}") from None
     except (ValueError, http.client.InvalidURL) as error:
-        raise InputError(f"{part.url}: is no address that can be asked ({error}); correct it") from None
+        raise InputError(f"{part.url}: is not a valid address ({error}); correct it") from None
     except (OSError, http.client.HTTPException) as error:
         if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
             raise InputError(
-                f"{part.url}: {_say(error)}; set clock and certificates right, or name another --mirror"
+                f"{part.url}: {_say(error)}; correct the clock and certificates, or give another --mirror"
             ) from None
         raise _Again(_say(error)) from None
     with response:
@@ -234,7 +236,7 @@ def _attempt(part: _Part, size: int | None, timeout: float, bar: "tqdm[Any]") ->
 
 
 def _accept(part: _Part, status: int, headers: Message, position: int, size: int | None) -> int | None:
-    """Bytes of the whole file by this answer; the part is begun anew unless the answer continues it."""
+    """Size of the whole file according to this answer; starts over unless the answer continues the part."""
     length = headers.get("Content-Length", "")
     body = int(length) if length.isdecimal() else None
     if status == 206 and position:
@@ -242,15 +244,15 @@ def _accept(part: _Part, status: int, headers: Message, position: int, size: int
         total = int(whole) if whole.isdecimal() else None
         if not span.startswith(f"{position}-") or (part.total is not None and total != part.total):
             part.forget()
-            raise _Again("the server continues another file")
+            raise _Again("the server continues a different file")
         return total
     if size is not None and body is not None and body != size:
         part.forget()
         raise InputError(
-            f"{part.url}: the server says it has {body} bytes, but the file has {size}; name another --mirror"
+            f"{part.url}: the server says it has {body} bytes, but the file has {size}; give another --mirror"
         )
     etag = headers.get("ETag")
-    # A weak tag names a meaning, not bytes, so it can't join two halves.
+    # A weak tag doesn't guarantee equal bytes, so it can't be used to join two halves.
     version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
     part.begin(version, body)
     return body
@@ -269,7 +271,7 @@ def _receive(part: _Part, read: Callable[[int], bytes], total: int | None, bar: 
                 file.write(block)
             except OSError as error:
                 raise InputError(
-                    f"{part.path}: cannot be written ({error.strerror}); free room and run it again"
+                    f"{part.path}: cannot be written ({error.strerror}); free space and run it again"
                 ) from None
             bar.update(len(block))
         file.flush()

@@ -1,4 +1,4 @@
-"""The checkpoints of the reference's released table: which file belongs to which preset."""
+"""The checkpoints that the reference released: which file belongs to which preset."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ def released_name(preset: str) -> str:
     """File name of a preset's released checkpoint.
 
     Raises:
-        InputError: none was released for it; the message lists those that are.
+        InputError: none was released for it; the message lists those that have one.
     """
     if preset not in RELEASED:
         raise InputError(f"{preset}: no checkpoint was released for it; take one of {', '.join(RELEASED)}")
@@ -58,10 +58,10 @@ def released_name(preset: str) -> str:
 
 
 def hash_in_name(url: str) -> Digest:
-    """The beginning of the SHA-256 that the reference writes at the end of a file's name.
+    """The beginning of the SHA-256, which the reference puts at the end of a file's name.
 
     Raises:
-        InputError: the name ends in no hash.
+        InputError: the name doesn't end in a hash.
     """
     ending = Path(urlsplit(url).path).stem.rpartition("-")[2]
     if len(ending) != 8 or not set(ending) <= set("0123456789abcdef"):
@@ -77,20 +77,20 @@ def get_checkpoints(
     patience: Patience | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Download released checkpoints, each verified by the hash in its name; those there are kept.
+    """Download released checkpoints, each verified by the hash in its name; existing ones are kept.
 
     Args:
-        presets: names of ``RELEASED``.
+        presets: names from ``RELEASED``.
         folder: where they go.
         mirror: address instead of ``OFFICIAL``; it serves the same paths.
         patience: how often and how long to try.
-        progress: show bars.
+        progress: show progress bars.
 
     Returns:
-        the files, in order.
+        The files, in order.
 
     Raises:
-        InputError: no such checkpoint, no answer, or not the bytes its name promises.
+        InputError: there is no such checkpoint or no answer, or the bytes are not those its name promises.
     """
     names = [released_name(preset) for preset in presets]
     paths = []

@@ -1,4 +1,4 @@
-"""Is a file what it should be, and is there room for another?"""
+"""Is a file what it should be, and is there space for another?"""
 
 import hashlib
 import shutil
@@ -18,7 +18,7 @@ class Digest:
     """What a file's bytes must hash to.
 
     Attributes:
-        algorithm: a name of ``hashlib``: md5, sha256.
+        algorithm: a name that ``hashlib`` knows, such as md5 or sha256.
         value: the hexadecimal digest, or the beginning of one.
     """
 
@@ -40,10 +40,10 @@ def file_fault(path: Path, size: int | None, digest: Digest | None, progress: bo
 
 
 def digest_of(path: Path, algorithm: str, progress: bool = False) -> str:
-    """Hexadecimal digest of a file's bytes."""
+    """The hexadecimal digest of a file's bytes."""
     running = hashlib.new(algorithm, usedforsecurity=False)
     size = path.stat().st_size
-    # Under a second nobody needs a bar.
+    # Nobody needs a bar for less than a second.
     quiet = not progress or size < 200 << 20
     with (
         tqdm(total=size, desc=f"checking {path.name}", unit="B", unit_scale=True, disable=quiet) as bar,
@@ -56,15 +56,15 @@ def digest_of(path: Path, algorithm: str, progress: bool = False) -> str:
 
 
 def require_room(folder: Path, needed: int | float, what: str) -> None:
-    """Check that a file system has room.
+    """Check that a file system has enough space.
 
     Args:
-        folder: a folder on it, made or not.
+        folder: a folder on it, which need not exist yet.
         needed: bytes.
-        what: that needs them, for the message.
+        what: what needs them, for the message.
 
     Raises:
-        InputError: too little is free.
+        InputError: too little space is free.
     """
     place = folder.resolve()
     while not place.exists():
