@@ -35,7 +35,7 @@ def check(
     seeds: tuple[int, ...] = NOTEBOOK_SEEDS,
     seconds: float = SECONDS,
 ) -> Verdict:
-    """Try out an answer and say whether it is right, or what is wrong; one that hangs or crashes is reported too.
+    """Try out an answer and report whether it is right or what is wrong, also when it hangs or crashes.
 
     Args:
         number: of the exercise, e.g. "04.2".
