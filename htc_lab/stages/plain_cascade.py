@@ -121,7 +121,7 @@ def box_losses(
 
 
 def mask_loss(logits: Float[Tensor, "p h w"], targets: Float[Tensor, "p h w"]) -> Tensor:
-    """Binary cross-entropy of the true class's channel, averaged over positives and pixels (L_mask, eq. 7)."""
+    """Binary cross-entropy of the true class's channel, mean over positives and pixels (L_mask in eq. 7)."""
     if len(logits) == 0:
         # Zero, but part of the graph: in distributed training every process needs a gradient for each weight.
         return logits.sum()
