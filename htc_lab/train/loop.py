@@ -48,7 +48,7 @@ OnLook = Callable[[HybridTaskCascade, int, Team], dict[str, Any]]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a run is carried out; apart from ``seed`` and ``init``, nothing changes what a float32 run computes.
+    """How a run is carried out; except ``seed`` and ``init``, nothing changes what a float32 run computes.
 
     Attributes:
         seed: for weights, order, augmentation and sampling.
