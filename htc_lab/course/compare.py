@@ -20,7 +20,7 @@ def first_difference(got: Any, wanted: Any, tolerance: float = TOLERANCE) -> str
         tolerance: for floating-point numbers, relative to the expected value where that is above 1.
     """
     if got is None and wanted is not None:
-        return "your function returned None: is the `return` missing?"
+        return "your function returned None, perhaps because the `return` is missing"
     if isinstance(wanted, Tensor):
         if not isinstance(got, Tensor):
             return f"expected a torch.Tensor, but you returned {_kind(got)}"

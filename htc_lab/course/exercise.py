@@ -181,7 +181,8 @@ def _same(answer: Answer, case: Case, got: Any) -> bool:
 def _raised(error: Exception) -> str:
     """The error, and the line of the student's own code that caused it."""
     words = str(error).splitlines()[:1]
-    text = ": ".join([type(error).__name__, *words]) + "."
+    # Many messages end with a stop of their own, or with the colon before a list.
+    text = ": ".join([type(error).__name__, *words]).rstrip(" .:") + "."
     line = _line_of_answer(error.__traceback__)
     return f"{text} Your line: `{line}`." if line else text
 

@@ -41,7 +41,7 @@ def test_a_wrong_answer_is_told_where_and_why() -> None:
 def test_shape_and_dtype_come_first() -> None:
     assert "the shape is" in str(check("04.2", lambda x, previous, flow: x[:1]))
     assert "the dtype is float64" in str(check("04.2", lambda x, previous, flow: x.double()))
-    assert "is the `return` missing?" in str(check("04.2", lambda x, previous, flow: None))
+    assert "perhaps because the `return` is missing." in str(check("04.2", lambda x, previous, flow: None))
 
 
 def test_the_function_is_found_by_its_name(monkeypatch) -> None:
@@ -70,6 +70,14 @@ def test_an_error_without_words_is_its_name_alone() -> None:
         raise MemoryError
 
     assert "  MemoryError. Your line: `raise MemoryError`." in str(check("04.2", unfinished))
+
+
+@pytest.mark.parametrize("message", ["the sizes differ", "the sizes differ.", "the sizes differ:\n * one"])
+def test_the_message_of_an_error_ends_with_one_stop(message: str) -> None:
+    def careless(x, previous, flow):
+        raise ValueError(message)
+
+    assert "  ValueError: the sizes differ. Your line: " in str(check("04.2", careless))
 
 
 def test_a_crash_inside_a_library_names_the_line_that_called_it() -> None:
