@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors, with the config inside and in a JSON file beside them; mmdet's can be read, too."""
+"""Checkpoints: safetensors files with the config inside and a JSON file beside them; mmdet's are read, too."""
 
 import contextlib
 import json
@@ -111,7 +111,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); get or train it again") from None
+        raise InputError(f"{path}: not a readable safetensors file ({error}); get or retrain it") from None
 
 
 def shipped_models() -> list[str]:
