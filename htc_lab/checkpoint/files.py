@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files with the config inside and a JSON file beside them; mmdet's are read, too."""
+"""Checkpoints: safetensors files with the config inside and a JSON file beside; mmdet's are read, too."""
 
 import contextlib
 import json

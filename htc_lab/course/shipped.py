@@ -21,8 +21,7 @@ def shipped_table(names: Sequence[str]) -> Markdown:
         InputError: no such model, or the JSON file beside it is broken.
     """
     cards = {
-        name: read_json(SHIPPED / "classroom" / f"{name}.json", "reinstall the lab")["test"]
-        for name in names
+        name: read_json(SHIPPED / "classroom" / f"{name}.json", "reinstall the lab")["test"] for name in names
     }
     images = next(iter(cards.values()))["images"]
     lines = [

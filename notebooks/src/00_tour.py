@@ -52,7 +52,8 @@ show_stages(sample.image, trace, model.class_names, sample.targets)
 # The scenes are drawn by a program, so the truth is known to the pixel. Objects are bicycles, boats, kites
 # and the like. A *decoy*, say a watering can in the sky, looks like one of them but is in the wrong place and
 # counts as background; nothing marks decoys in the pictures, so what looks like a missed bicycle may be one.
-# The semantic map also names the stuff (sky, sand, road...): it teaches HTC where each kind of object belongs.
+# The semantic map also names the stuff (sky, sand, road...): it teaches HTC where each kind of object
+# belongs.
 
 # %%
 show_sample(sample, model.class_names)

@@ -198,7 +198,7 @@ show_maps(
 #
 # ## Two traps with maps
 #
-# **Resizing.** A map holds names, not amounts: nothing halfway between class 2 and class 8 is class 5.
+# **Resizing.** A map contains names, not amounts: class 5 is not the mean of class 2 and class 8.
 
 # %%
 semantic = sample.targets.semantic

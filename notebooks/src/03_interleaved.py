@@ -214,7 +214,7 @@ print("view of stage 1 the same:         ", torch.equal(on.stages[0].mask_logits
 #
 # ## Live
 #
-# On *Stage 1* switch *Interleaved* off and on. Then go to *Mean* and do the same. The *Model* list also holds
+# On *Stage 1* switch *Interleaved* off and on. Then go to *Mean* and do the same. The *Model* list also has
 # the model that was trained without interleaving.
 
 # %%

@@ -285,7 +285,7 @@ shipped_table(["interleaved", "mask_flow"])
 # ## Live
 #
 # Go to *Stage 3* and use the switch *Mask information flow*. Then go to *Mean* and try *Average masks*. The
-# *Model* list also holds the model that was trained without the flow.
+# *Model* list also has the model that was trained without the flow.
 
 # %%
 live_flow({"mask_flow": model, "interleaved": htc_lab.load(other_name)}, samples[:12])

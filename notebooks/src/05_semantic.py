@@ -240,7 +240,7 @@ for share in (0.0, 0.25, 0.5, 0.75):
 #
 # Switch *Semantic → boxes* and *Semantic → masks* off and on, one at a time, and look for false objects
 # (hatched) and missed ones in several pictures. Which of the two switches moves the boxes? The *Model* list
-# also holds the model that was trained without the branch.
+# also has the model that was trained without the branch.
 
 # %%
 live_context({"htc": model, "mask_flow": other}, samples[:12])

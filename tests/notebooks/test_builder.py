@@ -56,7 +56,7 @@ def test_parameters_are_set_after_their_cell(folder: Path) -> None:
 
 def test_a_wrong_parameter_is_named(folder: Path) -> None:
     notebook = to_notebook(folder / "src" / "00_lesson.py")
-    with pytest.raises(InputError, match="doesn.t set siez"):
+    with pytest.raises(InputError, match="doesn't set siez"):
         with_parameters(notebook, {"siez": "tiny"})
     del notebook.cells[1]
     with pytest.raises(InputError, match="no cell is tagged 'parameters'"):

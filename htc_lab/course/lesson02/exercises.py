@@ -228,9 +228,7 @@ SAMPLE = Exercise(
             "1 to 3 is only an upper limit on the positives. With few positives, background still fills the "
             "sample up to count.",
         ),
-        Mistake(
-            _ignored_too, "-2 means ignored: the box is neither positive nor background. Leave it out."
-        ),
+        Mistake(_ignored_too, "-2 means ignored: the box is neither positive nor background. Leave it out."),
     ),
 )
 
