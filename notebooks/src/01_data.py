@@ -36,8 +36,8 @@ show_sample(sample, dataset.class_names)
 # %% [markdown]
 # One picture and everything that is known about it: for every **object** a class, a box and a mask, and for
 # every **pixel** a class in the *semantic map*. In the map two bicycles have the same colour, and wall, road,
-# sand and grass are classes too: it names *things* (countable objects) and *stuff* (sky, sand and other
-# surfaces), but it doesn't tell one object from another.
+# sand and grass are classes too: it names *things* (countable objects) and *stuff* (sky, sand and the
+# like), but it doesn't tell one object from another.
 #
 # ## What the file contains
 #
