@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never sees half of one."""
 
 import glob
 import hashlib
@@ -15,24 +15,24 @@ from htc_lab.errors import InputError, in_one_line
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` make a file of the same name in a temporary neighbour folder, then move it in one step.
+    """Let ``write`` create the file in a temporary folder beside ``path``, then move it there in one step.
 
-    Whatever stood at ``path`` stays whole until then, and stays if anything fails. A killed process leaves
-    the temporary folder behind (:func:`remove_leftovers`), never half a file at ``path``.
+    Until then, and if anything fails, an existing file at ``path`` stays as it is. A killed process leaves
+    the temporary folder behind (:func:`remove_leftovers`), but never half a file at ``path``.
 
     Raises:
-        InputError: the folder can't be written.
+        InputError: the folder can't be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A folder, because some writers make temporary files of their own beside what they write.
+        # A folder, because some writers create their own temporary files beside what they write.
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
     temporary = folder / path.name
     try:
         write(temporary)
-        # Some writers make files private; these are for others to read too.
+        # Some writers make their files private, but others should be able to read these.
         temporary.chmod(0o644)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -46,10 +46,10 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def require_room_for(path: Path) -> None:
-    """Check, before hours of work, that :func:`write_atomically` may put a file at ``path``; makes nothing.
+    """Check, before hours of work, that :func:`write_atomically` can put a file at ``path``; create nothing.
 
     Raises:
-        InputError: a folder is in the way, or the place can't be written.
+        InputError: a folder is in the way, or the place can't be written to.
     """
     reason = None
     try:
@@ -67,13 +67,13 @@ def require_room_for(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of writing ``path``; nobody may be writing it now."""
+    """Remove what killed processes left behind when writing ``path``; nothing may be writing it now."""
     for folder in path.parent.glob(f".{glob.escape(path.name)}.*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def plain(value: Any) -> Any:
-    """``value`` as strict JSON can hold it: numbers that are none become null, tuples lists, paths text."""
+    """``value`` in a form for strict JSON: NaN and infinities become null, tuples lists, and paths text."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -84,7 +84,7 @@ def plain(value: Any) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """``text`` as UTF-8, atomically."""
+    """Write ``text`` as UTF-8, atomically."""
     write_atomically(path, lambda temporary: _fill(temporary, text))
 
 
@@ -93,7 +93,7 @@ def _fill(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """``value`` as indented JSON, atomically."""
+    """Write ``value`` as indented JSON, atomically."""
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
 
@@ -102,10 +102,10 @@ def read_json(path: Path, mend: str) -> Any:
 
     Args:
         path: the file.
-        mend: how the message ends, e.g. "start the run anew".
+        mend: what to do about it, as the message ends, e.g. "start the run again".
 
     Raises:
-        InputError: missing, unreadable or broken; names the place.
+        InputError: the file is missing, unreadable or broken; the message says where.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def read_json(path: Path, mend: str) -> Any:
         raise InputError(f"{path}: no such file; {mend}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
-    # A number of thousands of digits is a ValueError too.
+    # A number with thousands of digits is a ValueError, too.
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); {mend}") from None
 

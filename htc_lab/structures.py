@@ -18,8 +18,8 @@ from torch import Tensor
 
 from htc_lab.transfer import send
 
-# Of how many samples in this batch each named loss (or accuracy) is the mean: what processes that share a
-# batch need to know of each other.
+# The number of samples in this batch over which each named loss (or accuracy) is averaged: what processes
+# that share a batch need to know about each other.
 Counts = dict[str, int]
 
 
@@ -31,7 +31,7 @@ class Targets:
         boxes: (n, 4) float32, xyxy px.
         labels: (n,) int64, contiguous class indices 0..K-1.
         masks: (n, H, W) uint8, 1 inside the object.
-        semantic: (H, W) uint8 class indices, 255 ignored; None where there is no map.
+        semantic: (H, W) uint8 class indices, 255 ignored; None if there is no map.
     """
 
     boxes: Float[Tensor, "n 4"]
@@ -47,7 +47,7 @@ class Targets:
         )
 
     def pin_memory(self) -> "Targets":
-        """The same targets in memory that a GPU copies from by itself, while the CPU goes on."""
+        """The same targets in memory that a GPU can copy from by itself while the CPU carries on."""
         semantic = None if self.semantic is None else self.semantic.pin_memory()
         return Targets(self.boxes.pin_memory(), self.labels.pin_memory(), self.masks.pin_memory(), semantic)
 
@@ -57,7 +57,7 @@ class Detections:
     """What the model found in one image, best first.
 
     Attributes:
-        boxes: (n, 4) float32, xyxy px of the image that was given.
+        boxes: (n, 4) float32, xyxy px of the image passed in.
         scores: (n,) float32 in 0..1.
         labels: (n,) int64, 0..K-1.
         masks: (n, H, W) bool, at the image's size.
@@ -79,11 +79,11 @@ class Detections:
 
 @dataclass(frozen=True)
 class RoIs:
-    """Boxes of a whole batch and the image each lies in.
+    """The boxes of a whole batch and the image of each.
 
     Attributes:
         boxes: (N, 4) float32, xyxy px of the network's input.
-        image: (N,) int64, index into the batch; boxes of one image stand together, images in order.
+        image: (N,) int64, index into the batch; the boxes of an image are contiguous, the images in order.
     """
 
     boxes: Float[Tensor, "N 4"]
@@ -91,7 +91,7 @@ class RoIs:
 
     @classmethod
     def of(cls, boxes: list[Tensor]) -> "RoIs":
-        """From one (n_i, 4) tensor an image."""
+        """From one (n_i, 4) tensor per image."""
         image = [torch.full((len(b),), i, device=b.device) for i, b in enumerate(boxes)]
         return cls(torch.cat(boxes), torch.cat(image))
 
@@ -111,17 +111,17 @@ class RoIs:
         return self.boxes[self.image == i]
 
     def limits(self, sizes: list[tuple[int, int]]) -> Float[Tensor, "N 2"]:
-        """(width, height) in px of the image each RoI lies in, from the images' (height, width)."""
+        """(width, height) in px of each RoI's image, from the images' (height, width)."""
         table = torch.tensor([(w, h) for h, w in sizes], dtype=self.boxes.dtype).reshape(-1, 2)
         return send(table, self.boxes.device)[self.image]
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """The RPN's boxes for a batch, best first within an image.
+    """The RPN's boxes for a batch, best first within each image.
 
     Attributes:
-        rois: where they are.
+        rois: the boxes.
         scores: (N,) float32 objectness in 0..1.
     """
 
@@ -131,9 +131,9 @@ class Proposals:
 
 @dataclass(frozen=True)
 class Features:
-    """What the heavy part of the network says about a batch, computed once an image.
+    """The results of the expensive part of the network for a batch, computed once per image.
 
-    Maps are float32, or bfloat16 where they were computed so.
+    Maps are float32, or bfloat16 if they were computed in it.
 
     Attributes:
         levels: FPN maps (B, C, H/4, W/4), (B, C, H/8, W/8), ... of the padded batch.
@@ -148,10 +148,10 @@ class Features:
     sizes: list[tuple[int, int]]
 
     def for_pooling(self) -> "Features":
-        """The same with the maps that RoIs are pooled from in float32 on a CPU.
+        """The same, with the maps from which RoIs are pooled converted to float32 on a CPU.
 
-        A processor gains nothing from bfloat16 in products as small as a RoI's, and turning a map once is
-        cheaper than turning every window of it.
+        A CPU gains nothing from bfloat16 in products as small as a RoI's, and converting a map once is
+        cheaper than converting every window of it.
         """
         if self.levels[0].device.type != "cpu" or self.levels[0].dtype == torch.float32:
             return self

@@ -1,4 +1,4 @@
-"""StageTrace: everything the stages saw and said. The only thing widgets, plots and lessons read."""
+"""StageTrace: everything the stages saw and predicted."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ class Truth:
     """How N boxes of one stage compare with the ground truth of their image.
 
     Attributes:
-        index: (N,) int64, the ground truth each overlaps most, -1 where it overlaps none.
-        iou: (N,) float32, by how much.
+        index: (N,) int64, the ground truth each box overlaps most, -1 if it overlaps none.
+        iou: (N,) float32, their IoU.
     """
 
     index: Int[Tensor, " N"]
@@ -36,9 +36,9 @@ class StageRecord:
         rois: (N, 4) xyxy px, r_{t-1}: the boxes the stage received.
         class_logits: (N, K + 1), background last.
         deltas: (N, 4), in units of the stage's stds.
-        boxes: (N, 4) xyxy px, r_t: the boxes it hands on.
-        mask_boxes: (D, 4) xyxy px: where the per-stage masks were taken, r_t if interleaved, else r_{t-1}.
-        mask_logits: (D, 28, 28): the stage's mask there, the channel of the detection's class.
+        boxes: (N, 4) xyxy px, r_t: the boxes it passes on.
+        mask_boxes: (D, 4) xyxy px: the boxes of the per-stage masks, r_t if interleaved, else r_{t-1}.
+        mask_logits: (D, 28, 28): the stage's mask on those boxes, the channel of the detection's class.
         final_mask_logits: (D, 28, 28): the stage's mask on the *final* boxes, as used for the result.
         truth: how ``boxes`` compare with the ground truth; None until ``StageTrace.with_truth``.
         box_features: (N, C, 7, 7), what the box head looked at; None unless asked for.
@@ -61,19 +61,19 @@ class StageRecord:
 class StageTrace:
     """The cascade's run over a batch under one set of toggles.
 
-    N RoIs are the proposals, the same objects in the same order at every stage. D detections are
-    RoIs that survived NMS, each with the class it was found as.
+    The N RoIs are the proposals, in the same order at every stage. The D detections are the RoIs that
+    survived NMS, each with the class it was found as.
 
     Attributes:
-        toggles: what was on.
+        toggles: which ideas were on.
         sizes: (height, width) px of each image.
-        proposals: where the cascade began.
-        stages: one record a stage.
-        detected: (D,) int64: the RoI each detection is.
+        proposals: where the cascade started.
+        stages: one record per stage.
+        detected: (D,) int64: the index of each detection's RoI.
         labels: (D,) int64 classes.
         scores: (D,) float32, from the mean of the stages' class logits.
         boxes: (D, 4) xyxy px: the last stage's boxes of the detected RoIs.
-        mask_probabilities: (D, 28, 28) float32: mean over the stages, or the last stage's alone
+        mask_probabilities: (D, 28, 28) float32: the mean over the stages, or only the last stage's
             (``toggles.average_masks``).
     """
 
@@ -93,7 +93,7 @@ class StageTrace:
         return self.proposals.rois.image[self.detected]
 
     def stage_scores(self, stage: int) -> Float[Tensor, " D"]:
-        """(D,) what stage ``stage`` (from 0) alone gives each detection's class, softmax."""
+        """(D,) the softmax score that stage ``stage`` (from 0) alone gives each detection's class."""
         probabilities = self.stages[stage].class_logits.softmax(dim=1)
         return probabilities[self.detected, self.labels]
 
@@ -117,7 +117,7 @@ class StageTrace:
         )
 
     def with_truth(self, targets: list[Targets]) -> "StageTrace":
-        """The same trace with each stage's boxes compared to the ground truth, one target an image."""
+        """The same trace with each stage's boxes compared to the ground truth, one target per image."""
         image = self.proposals.rois.image
         records = []
         for record in self.stages:
@@ -135,14 +135,14 @@ class StageTrace:
     def detections(
         self, i: int = 0, stage: int | None = None, mask_threshold: float = 0.5, final_boxes: bool = True
     ) -> Detections:
-        """Pixels: the detections of image ``i`` with pasted masks.
+        """The detections of image ``i``, with their masks pasted into the image's pixels.
 
         Args:
             i: which image of the batch.
             stage: None: the result (last boxes, averaged masks). 0, 1, 2: that stage's masks.
-            mask_threshold: probability from which a pixel belongs to the mask.
-            final_boxes: a stage's masks on the final boxes (what an AP per stage compares). False: on
-                the boxes the stage itself had, with the score it gave (the per-stage view).
+            mask_threshold: a pixel belongs to the mask from this probability on.
+            final_boxes: take a stage's masks on the final boxes (what an AP per stage compares). False: on
+                the boxes the stage itself had, with its own scores (the per-stage view).
         """
         here = self.image == i
         boxes, probabilities, scores = self.boxes, self.mask_probabilities, self.scores
@@ -162,17 +162,17 @@ class StageTrace:
         mask_threshold: float = 0.5,
         stage: int | None = None,
     ) -> Iterator[Detections]:
-        """The detections of one image after the other, in the pixels of the picture it was resized from.
+        """The detections, image by image, in the pixels of the pictures before resizing.
 
         Args:
             sizes: (height, width) px of the pictures.
-            scales: by how much (x, y) each was resized for the network.
+            scales: the factors (x, y) by which each was resized for the network.
             mask_threshold: as for ``detections``.
             stage: None: the result. 0, 1, 2: with that stage's masks on the final boxes.
         """
         scale = send(torch.tensor([(x, y, x, y) for x, y in scales]), self.boxes.device)
         boxes = self.boxes / scale[self.image]
-        # Where masks go, in one wait for the whole batch.
+        # The places of the masks are fetched with a single wait for the whole batch.
         places, counts = fetch(boxes), torch.bincount(fetch(self.image), minlength=len(sizes)).tolist()
         soft = self.mask_probabilities if stage is None else self.stages[stage].final_mask_logits
         parts = (each.split(counts) for each in (boxes, self.scores, self.labels, soft, places))

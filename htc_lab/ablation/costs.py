@@ -1,8 +1,8 @@
-"""What each rung costs: seconds a training step and a test image, and memory, measured side by side.
+"""What each rung costs: seconds per training step and per test image, and memory, measured side by side.
 
-Each rung trains a few steps and looks at a few pictures in a process of its own, the real training and
-evaluation both; the rungs take turns, round after round, so that a machine that grows slower does so for all.
-Other work on the machine spoils the figures.
+Each rung trains for a few steps and evaluates a few pictures in a separate process, with the real training
+and evaluation code; the rungs take turns, round after round, so that a machine that slows down does so for
+all of them. Other work on the machine spoils the measurement.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from htc_lab.evaluate.inference import predict_split
 from htc_lab.measured_on import describe_machine, peak_memory
 from htc_lab.train.loop import TrainOptions, train
 
-# The first steps and pictures of a process also pay for memory and kernels met for the first time.
+# The first steps of a process also pay for memory and kernels that are used for the first time.
 _WARM_STEPS = 3
 
 
@@ -48,16 +48,16 @@ def measure_costs(
     """The costs of the ladder's rungs.
 
     Args:
-        ladder: whose data, sizes and device are taken; its runs are not touched.
-        steps: of training, for a rung and round.
-        images: of the test split, for a rung and round.
-        rounds: how often all rungs take their turn.
-        progress: show a bar.
+        ladder: its data, sizes and device are used; its runs are not touched.
+        steps: of training, per rung and round.
+        images: of the test split, per rung and round.
+        rounds: how often each rung takes its turn.
+        progress: show a progress bar.
 
     Returns:
-        ``rungs`` by name: ``step_seconds``, ``image_seconds`` (medians over the rounds, of a step also within
-        each) and ``peak_gb`` (of a training's process: on a CPU its resident memory, on a GPU what torch
-        took); ``steps``, ``images``, ``rounds``, ``batch`` and ``machine``.
+        ``rungs`` by name: ``step_seconds``, ``image_seconds`` (medians over the rounds; for a step, also
+        within each round) and ``peak_gb`` (of the training process: resident memory on a CPU, memory taken by
+        torch on a GPU); ``steps``, ``images``, ``rounds``, ``batch`` and ``machine``.
     """
     schedule = dataclasses.replace(ladder.schedule, steps=_WARM_STEPS + steps)
     rows: dict[str, list[Mapping[str, float]]] = {name: [] for name in ladder.rungs}

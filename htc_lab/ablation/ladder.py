@@ -1,7 +1,7 @@
 """The ablation: train the rungs of the paper's ladder on one data set, evaluate them, compare.
 
 Rungs differ in their toggles and in nothing else: same steps, same pictures in the same order, same initial
-weights wherever they share a part, same thresholds, masks averaged over the stages for all.
+weights wherever they share a part, same thresholds, and masks averaged over the stages for all of them.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ from htc_lab.train.loop import OnLook, TrainOptions, train
 
 CLASSROOM_DATA = Path("data/classroom")
 REPORT_DATA = Path("data/classroom_report")
-# Scenes of this seed are for reports alone (docs/protocol.md).
+# Scenes with this seed are for reports only (docs/protocol.md).
 _REPORT_SEED = 2
 
 COSTS = "costs.json"
@@ -65,13 +65,13 @@ def train_dataset(
         keep_empty=False,
         min_size=schedule.min_size,
         transform=TrainTransform(image.train_short, image.train_long, image.flip),
-        # Decoded images of a small set stay in memory; a large one would not fit.
+        # The decoded images of a small data set stay in memory; those of a large one would not fit.
         cache=len(data.train.coco.images) <= 2000,
     )
 
 
 class Ladder:
-    """An ablation in a folder: rungs are trained one by one, and what is finished is kept."""
+    """An ablation in a folder: rungs are trained one by one, and finished ones are kept."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Ladder:
         test_images: int | None = None,
         device: str = "cpu",
     ) -> None:
-        """See :func:`open_ladder`, which chooses these."""
+        """See :func:`open_ladder`, which chooses these arguments."""
         if not seeds or len(set(seeds)) != len(seeds):
             raise InputError(f"--seeds {list(seeds)}: give at least one seed, each once")
         self.data, self.schedule, self.out, self.seeds, self.device = data, schedule, out, seeds, device
@@ -91,7 +91,7 @@ class Ladder:
         self.config = config_for(config, data, self.semantic)
         self.rungs = dict(RUNGS)
         self.done: dict[str, RungResult] = {}
-        # Set these for runs that are evaluated on the way: what looks at the run in a folder, and how often.
+        # Set these to evaluate runs along the way: what evaluates the run in a folder, and how often.
         self.look: Callable[[Path], OnLook] | None = None
         self.look_every = 200
         self.asked: Sequence[Study] = ()
@@ -104,7 +104,7 @@ class Ladder:
 
     @property
     def train_images(self) -> int:
-        """How many images the rungs are trained on."""
+        """The number of images the rungs are trained on."""
         return len(self._train)
 
     def config_of(self, name: str) -> ModelConfig:
@@ -117,19 +117,19 @@ class Ladder:
         if name in VARIANTS:
             return VARIANTS[name](dataclasses.replace(self.config, toggles=HTC))
         if name not in known:
-            raise InputError(f"rung '{name}': no such rung; take one of {', '.join((*known, *VARIANTS))}")
+            raise InputError(f"rung '{name}': no such rung; choose one of {', '.join((*known, *VARIANTS))}")
         return dataclasses.replace(self.config, toggles=known[name])
 
     def run_rung(self, name: str, progress: bool = True, seeds: Sequence[int] | None = None) -> RungResult:
-        """Train and evaluate one rung, or a study's variant; what is finished is read, not done again.
+        """Train and evaluate one rung, or a study's variant; finished runs are read, not repeated.
 
         Args:
             name: as for ``config_of``.
-            progress: show bars.
+            progress: show progress bars.
             seeds: default: the ladder's.
 
         Raises:
-            InputError: no such rung, or its folder holds something else.
+            InputError: no such rung, or its folder contains something else.
         """
         config, chosen = self.config_of(name), list(self.seeds if seeds is None else seeds)
         cards = [self._run_seed(name, config, seed, progress) for seed in chosen]
@@ -149,18 +149,18 @@ class Ladder:
         return result
 
     def take_up(self) -> None:
-        """Read what else lies finished in the folder, of this ladder's seeds: combinations and variants."""
+        """Also read the finished combinations and variants in the folder, for this ladder's seeds."""
         for name in (*BESIDE_THE_LADDER, *VARIANTS):
             finished = self.finished_seeds(name)
             if name not in self.done and finished:
                 self.run_rung(name, progress=False, seeds=finished)
 
     def finished_seeds(self, name: str) -> list[int]:
-        """Of this ladder's seeds, those whose training of a rung or variant is done and evaluated."""
+        """The seeds of this ladder for which a rung or variant is trained and evaluated."""
         return [seed for seed in self.seeds if (self.run_folder(name, seed) / EVALUATION).is_file()]
 
     def run_folder(self, name: str, seed: int) -> Path:
-        """Where one training lies or will lie."""
+        """The folder of one training, whether or not it exists yet."""
         return self.out / f"{name}_seed{seed}"
 
     def _run_seed(self, name: str, config: ModelConfig, seed: int, progress: bool) -> dict[str, Any]:
@@ -174,8 +174,8 @@ class Ladder:
             look_every=self.look_every,
         )
         began = time.perf_counter()
-        # A finished run comes back at once, and a run of other settings is refused: so the evaluation that
-        # lies in the folder belongs to this training.
+        # A finished run is returned at once, and a run with different settings is refused; so the evaluation
+        # in the folder belongs to this training.
         model = train(folder, config, self.schedule, self._train, options)
         return evaluation_of(folder, model, self.test, self.truth, began, progress)
 
@@ -190,8 +190,8 @@ class Ladder:
     def gain(self, first: str, second: str, kind: Kind = "segm") -> Interval:
         """Mask AP of ``second`` minus that of ``first`` with a 95 % interval ("bbox": box AP).
 
-        With several seeds the interval is over seeds, paired; with one it is over test images, which
-        knows nothing of how another seed would have come out.
+        With several seeds the interval is over seeds, paired. With one seed it is over test images, and can't
+        say how another seed would have turned out.
         """
         a, b = self.done[first], self.done[second]
         over_seeds = paired_over_seeds(*((r.mask_ap if kind == "segm" else r.box_ap) for r in (a, b)))
@@ -201,7 +201,7 @@ class Ladder:
         return paired_bootstrap(self.truth, found[0], found[1], kind)
 
     def verdict(self) -> str:
-        """In words: what the last rung done gains over the first, and whether that means anything."""
+        """In words: what the last finished rung gains over the first, and whether that means anything."""
         names = [name for name in self.rungs if name in self.done]
         if len(names) < 2:
             return "Nothing to compare yet: run at least two rungs."
@@ -209,11 +209,11 @@ class Ladder:
         return verdict(title_of(first), title_of(last), self.gain(first, last))
 
     def effects(self) -> dict[str, list[float]]:
-        """Each idea's effect in every company (:func:`htc_lab.report.tables.effects`)."""
+        """Each idea's effect in every combination with the others (:func:`htc_lab.report.tables.effects`)."""
         return effects(self.done)
 
     def studies(self) -> list[dict[str, Any]]:
-        """The tables of the studies asked for, and of all others that were trained for."""
+        """The tables of the studies asked for, and of all others whose variants were trained."""
         shown = [study for study in STUDIES if study.trains or study in self.asked]
         return measure_studies(shown, self.done, self.truth)
 
@@ -259,13 +259,13 @@ class Ladder:
         return effects_markdown(self.done)
 
     def costs(self) -> dict[str, Any] | None:
-        """What :func:`htc_lab.ablation.costs.measure_costs` measured last; None where it hasn't."""
+        """The last result of :func:`htc_lab.ablation.costs.measure_costs`; None if there is none."""
         path = self.out / COSTS
         found: dict[str, Any] | None = read_json(path, "delete it") if path.is_file() else None
         return found
 
     def cost_markdown(self) -> str:
-        """What each rung costs beside what it gains; empty until measured and all rungs are done."""
+        """What each rung costs beside what it gains; empty until it is measured and all rungs are done."""
         costs, names = self.costs(), list(self.rungs)
         if costs is None or not set(names) <= self.done.keys():
             return ""
@@ -274,7 +274,7 @@ class Ladder:
             return cost_markdown({name: self.done[name] for name in names}, gains, costs)
         except (LookupError, TypeError, ValueError, ArithmeticError):
             raise InputError(
-                f"{self.out / COSTS}: is not what --costs writes; delete it, and give --costs again"
+                f"{self.out / COSTS}: was not written by --costs; delete it and run with --costs again"
             ) from None
 
     def save(self) -> dict[str, Any]:
@@ -290,7 +290,7 @@ class Ladder:
 
 
 def ladder_folder(data: Path | None, size: str) -> Path:
-    """Where the runs of an ablation go if nobody says otherwise: a folder for each data set and size."""
+    """The default folder for the runs of an ablation: one for each data set and size."""
     name = "scenes" if data is None else data.resolve().name
     return Path("runs") / f"ablation_{name}_{size}"
 
@@ -308,19 +308,20 @@ def open_ladder(
     """The classroom model's ladder on a data set.
 
     Args:
-        data: a COCO-format folder; None: the classroom scenes, made if missing.
-        out: where runs and results go.
-        size: "tiny" only shows that all parts work; "quick" is minutes on a laptop; "classroom" is longer.
-        seeds: one training of every rung for each.
+        data: a COCO-format folder; None: the classroom scenes, drawn if missing.
+        out: folder for runs and results.
+        size: "tiny" only shows that all parts work; "quick" takes minutes on a laptop; "classroom" is longer.
+        seeds: every rung is trained once for each.
         device: "cpu" or "cuda".
-        steps: optimiser steps of a rung, where the size's don't suit.
-        short_side: px of the images' short side, likewise; in training it varies by a tenth either way.
+        steps: optimiser steps of a rung, instead of the size's.
+        short_side: short side of the images in px, instead of the size's; in training it varies by a tenth
+            either way.
 
     Raises:
         InputError: the data can't be used, or the size is unknown.
     """
     if size not in SIZES:
-        raise InputError(f"size '{size}': take one of {', '.join(SIZES)}")
+        raise InputError(f"size '{size}': choose one of {', '.join(SIZES)}")
     chosen = SIZES[size]
     own = data is not None
     if data is None:
@@ -333,7 +334,7 @@ def open_ladder(
     folder = data if isinstance(data, DataFolder) else find_data(data)
     config, usual_steps = CLASSROOM, chosen.steps
     if own:
-        # Photos hold smaller things than the scenes do: more pixels, fewer steps for the same time.
+        # Photos contain smaller things than the scenes: use more pixels, and fewer steps for the same time.
         config, usual_steps = with_short_side(config, 160), chosen.own_steps
     if short_side is not None:
         config = with_short_side(config, short_side)

@@ -1,8 +1,8 @@
-"""All that the report of an ablation says, measured from the run folders' detections, as JSON values.
+"""Everything in the report of an ablation, measured from the run folders' detections, as JSON values.
 
-A run folder holds ``detections.json`` (COCO results of the final masks) and, where the masks of single stages
-were kept, ``detections_stage1.json``, ``detections_stage2.json``, ...: the same boxes and scores with that
-stage's masks.
+A run folder contains ``detections.json`` (COCO results for the final masks) and, if the masks of single
+stages were kept, ``detections_stage1.json``, ``detections_stage2.json``, ...: the same boxes and scores with
+that stage's masks.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ ERROR_WORDS = {
 
 @dataclass(frozen=True)
 class _Run:
-    """One training: quantities by (kind, name); those of stage masks as values only, stage by stage."""
+    """One training: quantities by (kind, name); for the masks of single stages only values, by stage."""
 
     measures: dict[tuple[str, str], Measure]
     stages: list[dict[tuple[str, str], float]]
@@ -50,25 +50,25 @@ class _Run:
 
 
 def read_detections(path: Path, truth: dict[str, Any]) -> list[dict[str, Any]]:
-    """COCO results in a file.
+    """The COCO results in a file.
 
     Raises:
-        InputError: missing or broken, or of images that the truth doesn't have.
+        InputError: the file is missing or broken, or has images that are not in the truth.
     """
     results = read_json(path, _MEND)
     if not isinstance(results, list) or not all(map(_is_result, results)):
-        raise InputError(f"{path}: is no list of COCO results with masks; {_MEND}")
+        raise InputError(f"{path}: is not a list of COCO results with masks; {_MEND}")
     unknown = {e["image_id"] for e in results} - {image["id"] for image in truth["images"]}
     if unknown:
         raise InputError(
-            f"{path}: image_id {sorted(unknown, key=str)[0]!r} is none of the test images; "
-            "give the truth these detections were made for"
+            f"{path}: image_id {sorted(unknown, key=str)[0]!r} is not among the test images; "
+            "use the truth these detections were made for"
         )
     return results
 
 
 def _is_result(entry: Any) -> bool:
-    """Whether this is a COCO result with a mask, as far as the types of its fields go."""
+    """Whether this is a COCO result with a mask, judging by the types of its fields."""
     if not isinstance(entry, dict):
         return False
     box, mask, numbers = entry.get("bbox"), entry.get("segmentation"), (int, float)
@@ -85,7 +85,7 @@ def _is_result(entry: Any) -> bool:
 
 
 def _check_images(folder: Path, truth: dict[str, Any]) -> None:
-    """Refuse a run that was evaluated on fewer or other images, which would count as misses."""
+    """Refuse a run evaluated on fewer or different images: missing ones would count as misses."""
     path = folder / EVALUATION
     if not path.is_file():
         return
@@ -98,7 +98,7 @@ def _check_images(folder: Path, truth: dict[str, Any]) -> None:
 def _measure(
     truth: dict[str, Any], results: list[dict[str, Any]], situations: list[Situation], words: bool
 ) -> tuple[dict[tuple[str, str], Measure], dict[str, int]]:
-    """Quantities and, of errors, their numbers; decoys only with ``words`` (stage masks share the boxes)."""
+    """Quantities and the numbers of errors; decoys only with ``words`` (stage masks share the boxes)."""
     measures: dict[tuple[str, str], Measure] = {}
     for name, here in measure_situations(truth, results, situations).items():
         measures["mask_ap", name] = here.mask_ap
@@ -130,16 +130,15 @@ def measure_ladder(rungs: Rungs, truth: dict[str, Any]) -> dict[str, Any]:
     """Measure every run and compare each rung with the first.
 
     Args:
-        rungs: name and run folders of each, one a training seed, in the same order for all.
+        rungs: name and run folders of each, one folder per training seed, in the same order for all.
         truth: COCO data set of the test images.
 
     Returns:
         ``rungs`` (names), ``seeds`` (how many), ``images``, ``scene_attributes`` (bool), ``interval`` ("seed"
-        or "image"), and ``rows``: a dict a quantity with ``kind`` (mask_ap, recall, decoys, ap50, error),
+        or "image"), and ``rows``: one dict per quantity with ``kind`` (mask_ap, recall, decoys, ap50, error),
         ``name``, ``words``, ``count`` (objects or decoys; None for errors) and ``rungs``: by rung ``name``,
-        ``values`` (a seed each, points), ``mean``, ``gain`` over the first rung (an ``Interval``; None for
-        the first), ``stages`` (stage by stage the values, [] where they weren't kept) and, for errors,
-        ``counts`` by seed.
+        ``values`` (by seed, points), ``mean``, ``gain`` over the first rung (an ``Interval``; None for the
+        first), ``stages`` (the values by stage, [] if they weren't kept) and, for errors, ``counts`` by seed.
 
     Raises:
         InputError: no rung or no run, unequal numbers of seeds, a file that is missing or broken, or a truth
@@ -150,10 +149,12 @@ def measure_ladder(rungs: Rungs, truth: dict[str, Any]) -> dict[str, Any]:
     seeds = len(rungs[0][1])
     uneven = [name for name, folders in rungs if len(folders) != seeds]
     if uneven:
-        raise InputError(f"report: rung {uneven[0]} has not the {seeds} seeds of the first; train the others")
+        raise InputError(
+            f"report: rung {uneven[0]} doesn't have the {seeds} seeds of the first; train the others"
+        )
     situations = situations_of(truth)
     if not any(not a.get("iscrowd", 0) for a in truth["annotations"]):
-        raise InputError("report: the test images hold no object; add some")
+        raise InputError("report: the test images contain no objects; add some")
     runs = {name: [_measure_run(folder, truth, situations) for folder in folders] for name, folders in rungs}
     rows = _headings(truth, situations)
     first = rungs[0][0]
@@ -174,7 +175,7 @@ def measure_ladder(rungs: Rungs, truth: dict[str, Any]) -> dict[str, Any]:
 
 
 def _headings(truth: dict[str, Any], situations: list[Situation]) -> list[dict[str, Any]]:
-    """The quantities, still without values."""
+    """The quantities, without their values yet."""
     rows: list[dict[str, Any]] = []
     objects = [a for a in truth["annotations"] if not a.get("iscrowd", 0)]
     for kind in ("mask_ap", "recall"):
@@ -197,7 +198,7 @@ def _cell(key: tuple[str, str], name: str, runs: list[_Run], base: list[_Run] | 
         gain = dataclasses.asdict(
             paired([run.measures[key] for run in base], [run.measures[key] for run in runs])
         )
-    # Stages are shown where all seeds kept them.
+    # Stages are shown only if all seeds kept them.
     kept = min(len(run.stages) for run in runs)
     stages = [[run.stages[t][key] for run in runs] for t in range(kept) if key in runs[0].stages[t]]
     cell = {"name": name, "values": values, "mean": math.fsum(values) / len(values)}

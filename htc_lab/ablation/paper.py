@@ -1,6 +1,6 @@
-"""What the paper reports (COCO val2017, R-50), and the names its ladder has here.
+"""What the paper reports (COCO val2017, R-50), and what the rungs of its ladder are called here.
 
-AP in points: tables 2 to 5 of arXiv 1901.07518.
+AP in points, from tables 2 to 5 of arXiv 1901.07518.
 """
 
 TITLES = {
@@ -18,7 +18,7 @@ TITLES = {
 PAPER_BOX_AP = {"plain_cascade": 42.5, "interleaved": 42.5, "mask_flow": 42.5, "htc": 43.2}
 PAPER_MASK_AP = {"plain_cascade": 36.5, "interleaved": 36.7, "mask_flow": 37.4, "htc": 38.0}
 
-# Table 3: masks of stage 1, 2, 3 alone and their mean, without a semantic branch.
+# Table 3: masks of stages 1, 2, 3 alone and their mean, without a semantic branch.
 PAPER_STAGE_MASK_AP = {"interleaved": (35.5, 36.3, 35.9, 36.7), "mask_flow": (35.5, 37.0, 36.8, 37.4)}
 
 # Table 4: where the semantic feature goes, on the plain cascade.

@@ -1,4 +1,4 @@
-"""What is kept of an ablation for good: one JSON object, and a small one for every run."""
+"""What is kept of an ablation permanently: one JSON object, and a small one for every run."""
 
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ _MEND = "delete it and run the ablation again"
 
 
 def ladder_record(ladder: Ladder, measured: dict[str, Any], command: str) -> dict[str, Any]:
-    """Everything a finished ladder says, without the detections.
+    """Everything a finished ladder shows, without the detections.
 
     Args:
-        ladder: all rungs done; what else is done is taken too.
-        measured: of :func:`htc_lab.ablation.measures.measure_ladder`, on the same rungs.
-        command: that trains and measures the ladder.
+        ladder: with all rungs done; anything else that is done is included, too.
+        measured: from :func:`htc_lab.ablation.measures.measure_ladder`, for the same rungs.
+        command: the command that trains and measures the ladder.
 
     Returns:
         ``rungs``: by rung ``name``, ``title``, ``mask_ap``, ``box_ap``, ``mask_ap75`` (by seed, points),
@@ -114,7 +114,7 @@ def _where(measured: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _machine(ladder: Ladder) -> dict[str, Any]:
-    """The machine of the first run; runs of an older lab don't name theirs, and this one stands for it."""
+    """The machine of the first run; runs of an older version don't name theirs: then this machine."""
     first = ladder.done[next(iter(ladder.rungs))].run_folders[0]
     card = read_json(first / EVALUATION, _MEND)
     found: dict[str, Any] = card.get("machine") or describe_machine()
@@ -122,7 +122,7 @@ def _machine(ladder: Ladder) -> dict[str, Any]:
 
 
 def run_records(ladder: Ladder) -> dict[str, dict[str, Any]]:
-    """A small JSON object for every run that is done, by the name of its folder.
+    """A small JSON object for every finished run, by the name of its folder.
 
     Each has ``name``, ``seed``, ``model`` and ``schedule`` (as asked for), ``bbox`` and ``segm`` (the 12 COCO
     statistics), ``stage_mask_ap``, ``parameters``, ``steps``, ``last_loss`` and ``step_seconds`` (a median).
@@ -138,7 +138,7 @@ def _run(folder: Path) -> dict[str, Any]:
     card, asked = read_json(folder / EVALUATION, _MEND), read_json(folder / "config.json", _MEND)
     lines = read_metrics(folder)
     if not lines:
-        raise InputError(f"{folder / METRICS}: holds no step; delete the folder and run the ablation again")
+        raise InputError(f"{folder / METRICS}: has no steps; delete the folder and run the ablation again")
     ordered = sorted(line["seconds"] for line in lines)
     record: dict[str, Any] = plain(
         {

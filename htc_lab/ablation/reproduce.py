@@ -1,8 +1,8 @@
 """The paper's gain without training: a released Cascade Mask R-CNN beside a released HTC, image by image.
 
 The public tables test the two at different score thresholds (0.05 and 0.001), which flatters HTC a little.
-Here both run at the same one. Detections are kept as they come, a line an image, so that a stopped run goes
-on where it was; on a CPU the 5000 images of val2017 take hours.
+Here both use the same one. Detections are saved as they come, one line per image, so that a stopped run
+continues where it left off; on a CPU the 5000 images of val2017 take hours.
 """
 
 import dataclasses
@@ -32,11 +32,11 @@ KINDS: tuple[Kind, ...] = ("bbox", "segm")
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model that takes part.
+    """A model that takes part in the comparison.
 
     Attributes:
-        role: "cascade" or "htc"; names its folder.
-        model: in eval mode, with the score threshold it is tested at.
+        role: "cascade" or "htc"; also the name of its folder.
+        model: in eval mode, with the score threshold for the test.
         checkpoint: the file it came from.
     """
 
@@ -47,7 +47,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out.
+    """The outcome of the comparison.
 
     Attributes:
         statistics: the 12 COCO statistics (points) by role and kind ("bbox", "segm").
@@ -65,15 +65,15 @@ class Reproduction:
         return {"images": self.images, "models": self.statistics, "gain": gains}
 
     def verdict(self) -> str:
-        """In a sentence whether HTC's masks are better."""
+        """One sentence on whether HTC's masks are better."""
         return verdict("Cascade Mask R-CNN", "HTC", self.gains["segm"])
 
 
 def at_score_threshold(model: HybridTaskCascade, threshold: float) -> HybridTaskCascade:
-    """The same weights, with detections kept from ``threshold`` on.
+    """The same weights, keeping detections with a score of at least ``threshold``.
 
     Raises:
-        InputError: not between 0 and 1.
+        InputError: the threshold is not between 0 and 1.
     """
     if not 0.0 <= threshold < 1.0:
         raise InputError(f"--score {threshold}: must be at least 0 and below 1")
@@ -97,12 +97,12 @@ def reproduce(
     Args:
         contestants: the cascade, then HTC.
         dataset: its class order must be the models'.
-        out: folder for detections and results; what is there already is not computed again.
-        progress: show one bar for both models, with the time left.
-        tell: is given a line where detections are there already.
+        out: folder for detections and results; what is already there is not computed again.
+        progress: show one progress bar for both models, with the time left.
+        tell: called with a line of text if there are detections already.
 
     Raises:
-        InputError: the folder holds detections of other checkpoints, data or settings.
+        InputError: the folder contains detections from other checkpoints, data or settings.
     """
     cascade, htc = contestants
     wanted = dataset.image_ids
@@ -113,7 +113,7 @@ def reproduce(
         kept[contestant.role] = _read_lines(folder / DETECTIONS)
         there = len(kept[contestant.role])
         if there:
-            tell(f"{folder}: {there} of {len(wanted)} images are there already")
+            tell(f"{folder}: {there} of {len(wanted)} images are already done")
     total, there = len(wanted) * len(contestants), sum(len(found) for found in kept.values())
     with tqdm(total=total, initial=there, desc="detect", unit="img", disable=not progress) as bar:
         for contestant in contestants:
@@ -136,17 +136,17 @@ def detect_rest(
     found: dict[int, list[dict[str, Any]]],
     step: Callable[[], Any],
 ) -> None:
-    """COCO results of every image that has none, into ``found`` and the folder's file, a line an image.
+    """Add COCO results for every image without any to ``found`` and the folder's file, one line per image.
 
     Args:
         contestant: the model.
         dataset: the images.
-        folder: where ``detections.jsonl`` lies.
-        found: results by image id, as far as they are there.
+        folder: the folder of ``detections.jsonl``.
+        found: the results so far, by image id.
         step: called after each image.
 
     Raises:
-        InputError: an image can't be read, or the file can't be written.
+        InputError: an image can't be read, or the file can't be written to.
     """
     categories = dataset.split.coco.category_ids
     with _appending(folder / DETECTIONS) as file:
@@ -163,7 +163,7 @@ def detect_rest(
 
 
 def _source(contestant: Contestant, dataset: CocoDataset) -> dict[str, Any]:
-    """Whatever decides the detections, so that a folder never mixes two kinds."""
+    """Everything that determines the detections, so that a folder never mixes two kinds."""
     checkpoint, annotations = Path(contestant.checkpoint), dataset.split.coco.path
     weights = sha256_of(checkpoint) if checkpoint.is_file() else None
     source = {
@@ -178,10 +178,10 @@ def _source(contestant: Contestant, dataset: CocoDataset) -> dict[str, Any]:
 
 
 def _claim(folder: Path, source: dict[str, Any]) -> None:
-    """Make the folder this source's own.
+    """Claim the folder for this source.
 
     Raises:
-        InputError: it is another's.
+        InputError: it belongs to a different one.
     """
     path = folder / SOURCE
     if not path.exists():
@@ -189,7 +189,7 @@ def _claim(folder: Path, source: dict[str, Any]) -> None:
             raise InputError(f"{path}: missing beside {DETECTIONS}; remove {folder} or name another --out")
         write_json(path, source)
         return
-    there = read_json(path, f"remove {folder} to compute it anew")
+    there = read_json(path, f"remove {folder} to compute it again")
     differs = [name for name in source if not isinstance(there, dict) or there.get(name) != source[name]]
     if differs:
         raise InputError(
@@ -209,10 +209,10 @@ def _appending(path: Path) -> Iterator[Any]:
 
 
 def _read_lines(path: Path) -> dict[int, list[dict[str, Any]]]:
-    """Results by image id. A last line that was cut off when the run was killed is taken away.
+    """The results by image id. A last line that was cut off when the run was killed is removed.
 
     Raises:
-        InputError: another line is broken.
+        InputError: any other line is broken.
     """
     if not path.exists():
         return {}
@@ -227,5 +227,5 @@ def _read_lines(path: Path) -> dict[int, list[dict[str, Any]]]:
             entry = json.loads(line)
             found[int(entry["image_id"])] = list(entry["results"])
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: line {number} is broken; remove that line and go on") from None
+            raise InputError(f"{path}: line {number} is broken; remove that line and run again") from None
     return found

@@ -1,8 +1,8 @@
 """How a finished run of an ablation did on the test images: measured once, and kept in its folder.
 
-``detections.json`` (COCO results of the result), ``detections_stage1.json`` and so on (with the masks of one
-stage), and ``evaluation.json``, which is written last and stands for all of them: where it is, they are whole
-and belong to it.
+``detections.json`` (COCO results for the final masks), ``detections_stage1.json`` and so on (with the masks
+of one stage), and ``evaluation.json``, which is written last: if it exists, the others are complete and
+belong to it.
 """
 
 import json
@@ -21,7 +21,7 @@ from htc_lab.train.lock import only_here
 
 EVALUATION = "evaluation.json"
 DETECTIONS = "detections.json"
-_MEND = "delete it, and it is made anew"
+_MEND = "delete it, and it will be written again"
 _LARGEST = 2**53
 
 
@@ -33,22 +33,23 @@ def evaluation_of(
     began: float,
     progress: bool,
 ) -> dict[str, Any]:
-    """The evaluation that lies in a run's folder; it is made where there is none, or one of other images.
+    """The evaluation in a run's folder; done now if there is none, or one of different images.
 
     Args:
         folder: of the run.
-        model: its weights.
+        model: with the weights of the run.
         test: the images.
-        truth: of these.
+        truth: their ground truth.
         began: ``time.perf_counter()`` when the run began.
-        progress: show a bar.
+        progress: show a progress bar.
 
     Returns:
-        ``ap`` (as :func:`htc_lab.evaluate.inference.average_precision` gives it), ``parameters``, ``seconds``,
+        ``ap`` (from :func:`htc_lab.evaluate.inference.average_precision`), ``parameters``, ``seconds``,
         ``machine`` and ``asked`` (``test``, the annotation file, and ``images``, their ids).
 
     Raises:
-        InputError: what lies there is broken, the folder can't be written, or another process is at it.
+        InputError: the existing files are broken, the folder can't be written to, or another process is using
+            it.
     """
     asked = {"test": str(test.split.coco.path), "images": test.image_ids}
     kept = _kept(folder / EVALUATION, asked)
@@ -89,14 +90,14 @@ def _kept(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_number(value: Any) -> bool:
-    # The AP of large objects where there is none is null.
+    # The AP of large objects is null if there are none.
     return value is None or (type(value) in (int, float) and abs(value) < _LARGEST)
 
 
 def _keep(folder: Path, found: SplitResults, card: dict[str, Any]) -> None:
     stages = {f"detections_stage{t + 1}.json": entries for t, entries in enumerate(found.by_stage)}
     path = folder / EVALUATION
-    # It must not stand beside detections of other images, should this be killed half-way.
+    # It must not remain beside detections of different images, should this be killed halfway.
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What came out of training one model of an ablation, seed by seed."""
+"""The results of training one model of an ablation, seed by seed."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ from htc_lab.config import Toggles
 
 @dataclass(frozen=True)
 class RungResult:
-    """One rung, or one variant of a study, all its seeds.
+    """One rung, or one variant of a study, with all its seeds.
 
     Attributes:
-        name, toggles: which.
-        seeds: one training each; the lists below follow their order.
+        name, toggles: which rung or variant.
+        seeds: one training each; the lists below are in this order.
         mask_ap, box_ap: AP points on the test images.
-        stage_mask_ap: mask AP of stage 1, 2, 3 alone and of the result, on the same final boxes.
+        stage_mask_ap: mask AP of stages 1, 2, 3 alone and of the result, on the same final boxes.
         statistics: all 12 COCO statistics, ``{"bbox": {...}, "segm": {...}}``.
         seconds: of training and evaluation.
         parameters: of the model.
@@ -36,7 +36,7 @@ class RungResult:
     run_folders: list[Path]
 
     def at(self, seeds: Sequence[int]) -> "RungResult":
-        """The same of these seeds alone, in this order; each must be there."""
+        """The same for these seeds only, in this order; all of them must exist."""
         places = [self.seeds.index(seed) for seed in seeds]
         lists: dict[str, Any] = {
             field.name: [getattr(self, field.name)[place] for place in places]
@@ -47,7 +47,7 @@ class RungResult:
 
 
 def common_seeds(results: Iterable[RungResult]) -> list[int]:
-    """The seeds all of them have, in the order of the first."""
+    """The seeds that all of them have, in the order of the first."""
     every = [result.seeds for result in results]
     return [seed for seed in every[0] if all(seed in other for other in every[1:])] if every else []
 
@@ -57,7 +57,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The mean, and with several values the least and the highest."""
+    """The mean, and with several values also the lowest and the highest."""
     if len(values) == 1:
         return f"{values[0]:.1f}"
     return f"{mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
@@ -69,7 +69,7 @@ def signed(value: float) -> str:
 
 
 def gain_words(gain: Mapping[str, Any]) -> str:
-    """An ``Interval`` as a dict, for a cell: bold where zero lies outside it."""
+    """The text of a table cell for an ``Interval`` (as a dict): bold if zero lies outside it."""
     if gain["value"] is None:
         return "–"
     text = f"{signed(gain['value'])} ({signed(gain['low'])} to {signed(gain['high'])})"

@@ -11,11 +11,12 @@ class LadderSize:
     """How large an ablation is.
 
     Attributes:
-        scenes: classroom scenes made for train, val and test, where no other data is given.
-        steps: optimiser steps a rung.
-        own_steps: the same on a person's own data.
-        test_images: at most so many images of the test split are evaluated; None: all.
-        report_scenes: so many scenes of a seed that nothing was ever tuned on are the test split instead.
+        scenes: classroom scenes drawn for train, val and test, if no other data is given.
+        steps: optimiser steps per rung.
+        own_steps: the same on a user's own data.
+        test_images: at most this many images of the test split are evaluated; None: all.
+        report_scenes: if not 0, this many scenes from a seed that nothing was ever tuned on are the test
+            split instead.
     """
 
     scenes: tuple[int, int, int]
@@ -35,7 +36,7 @@ SIZES: dict[str, LadderSize] = {
 
 
 def with_short_side(config: ModelConfig, short: int) -> ModelConfig:
-    """``config`` for images of ``short`` px at their short side, in training a tenth less or more."""
+    """``config`` for images with a short side of ``short`` px, in training up to a tenth less or more."""
     change = max(short // 10, 1)
     image = dataclasses.replace(
         config.image,

@@ -1,7 +1,7 @@
-"""The paper's tables 2 to 5 beyond the ladder: what becomes of the htc rung if one thing about it changes.
+"""The paper's tables 2 to 5 beyond the ladder: what happens to the htc rung if one thing about it changes.
 
-A variant is trained as the rungs are: same data, steps, order and first weights wherever parts are shared.
-Where it equals a rung, the rung's own runs serve; masks of single stages come from what every run keeps.
+A variant is trained like the rungs: same data, steps, order, and initial weights wherever parts are shared.
+If it equals a rung, the rung's own runs are used; masks of single stages come from what every run keeps.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from htc_lab.config import RUNGS, ModelConfig
 from htc_lab.evaluate.statistics import paired_bootstrap, paired_over_seeds
 from htc_lab.files import plain, read_json
 
-# From the config of the htc rung to that of a variant.
+# Turns the config of the htc rung into that of a variant.
 Change = Callable[[ModelConfig], ModelConfig]
 
 
@@ -26,10 +26,10 @@ class Row:
     Attributes:
         setting: in words.
         run: the rung or variant whose runs it is read from.
-        change: how the variant's config differs from the htc rung's; None where ``run`` is a rung.
-        stage: masks of this stage alone, from 1; None: those of the result.
-        paper: mask AP in the paper, where it has it.
-        versus: the place of the line it is compared with; None: none.
+        change: how the variant's config differs from the htc rung's; None if ``run`` is a rung.
+        stage: use the masks of only this stage, from 1; None: those of the result.
+        paper: mask AP in the paper, if reported.
+        versus: the index of the line it is compared with; None: no comparison.
     """
 
     setting: str
@@ -45,8 +45,8 @@ class Study:
     """One table.
 
     Attributes:
-        name: of its flag.
-        title, note: for the report; the note says how it differs from the paper's.
+        name: also the name of its flag.
+        title, note: for the report; the note says how the table differs from the paper's.
         rows: the lines.
     """
 
@@ -57,7 +57,7 @@ class Study:
 
     @property
     def trains(self) -> bool:
-        """Whether it needs trainings of its own."""
+        """Whether it needs additional trainings."""
         return any(row.change for row in self.rows)
 
     @property
@@ -180,7 +180,7 @@ VARIANTS: dict[str, Change] = {
 def measure_studies(
     studies: Iterable[Study], done: Mapping[str, RungResult], truth: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """The tables of those studies whose runs are done (:func:`measure_study`)."""
+    """The tables of the studies whose runs are done (:func:`measure_study`)."""
     found = [measure_study(study, done, truth) for study in studies]
     return [table for table in found if table is not None]
 
@@ -198,7 +198,8 @@ def measure_study(
     Returns:
         ``name``, ``title``, ``note``, ``seeds`` and ``rows``: ``setting``, ``run``, ``stage``, ``mask_ap``
         and ``box_ap`` (by seed), ``paper``, ``versus`` (the setting compared with, or None) and ``gain`` over
-        it: an ``Interval``, over seeds, with one alone over images. None until every run is done with a seed.
+        it: an ``Interval``, over seeds, or over images if there is only one. None until every run is done
+        with a common seed.
     """
     if not set(study.runs) <= done.keys():
         return None
@@ -247,7 +248,7 @@ def _detections(row: Row, here: Mapping[str, RungResult]) -> list[dict[str, Any]
 
 
 def study_markdown(study: Mapping[str, Any]) -> str:
-    """The table of :func:`measure_study` as Markdown, heading included."""
+    """The table from :func:`measure_study` as Markdown, including its heading."""
     seeds = study["seeds"]
     basis = (
         f"Seeds {', '.join(map(str, seeds))}; intervals (95 %) are paired over the seeds."

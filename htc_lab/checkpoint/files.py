@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors, with the config in the file and beside it for people; mmdet's are read too."""
+"""Checkpoints: safetensors files with the config inside and a JSON file beside; mmdet's are read, too."""
 
 import contextlib
 import json
@@ -34,17 +34,17 @@ def save_model(
     packed: bool = False,
     about: dict[str, Any] | None = None,
 ) -> None:
-    """Write weights and config as ``path`` and a JSON sidecar for people.
+    """Write weights and config to ``path``, and a JSON file beside it for people to read.
 
     Args:
         model: what to save.
-        path: ends in ``.safetensors``.
-        half: store floating weights in 16 bits (they are loaded back as float32).
+        path: must end in ``.safetensors``.
+        half: store floating-point weights in 16 bits (they are loaded as float32 again).
         packed: store the large ones in 8 bits instead (:mod:`htc_lab.checkpoint.packing`).
-        about: more for the sidecar: seed, data, AP.
+        about: additional entries for the JSON file: seed, data, AP.
 
     Raises:
-        InputError: the place can't be written.
+        InputError: the path can't be written to.
     """
     tensors = {}
     for name, value in model.state_dict().items():
@@ -71,16 +71,16 @@ def _header(model: HybridTaskCascade, more: dict[str, str]) -> dict[str, str]:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """A safetensors file, atomically.
+    """Write a safetensors file, atomically.
 
     Raises:
-        InputError: the place can't be written.
+        InputError: the path can't be written to.
     """
     write_atomically(path, lambda temporary: _save(tensors, temporary, header))
 
 
 def _save(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
-    """As ``save_file``, but a full disk is the OSError it is with every other writer."""
+    """Like ``save_file``, but a full disk raises an OSError, as it does with every other writer."""
     try:
         save_file(tensors, path, metadata=header)
     except SafetensorError as error:
@@ -91,18 +91,18 @@ def _save(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> Non
 
 
 def read_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
-    """Weights, optimiser state and step of a file that ``save_run`` wrote.
+    """Weights, optimiser state and step from a file that ``save_run`` wrote.
 
     Raises:
-        InputError: broken, or no training state in it.
+        InputError: the file is broken or has no training state.
     """
     tensors, header = _read(path)
     if "step" not in header:
-        raise InputError(f"{path}: holds a model but no training state; start a new run with --init {path}")
+        raise InputError(f"{path}: has a model but no training state; start a new run with --init {path}")
     weights = {n.removeprefix(_WEIGHTS): v for n, v in tensors.items() if n.startswith(_WEIGHTS)}
     optimizer = {n.removeprefix(_OPTIMIZER): v for n, v in tensors.items() if n.startswith(_OPTIMIZER)}
     if not re.fullmatch("[0-9]{1,15}", header["step"]):
-        raise InputError(f"{path}: metadata field 'step' is {header['step']:.20}; take another checkpoint")
+        raise InputError(f"{path}: metadata field 'step' is {header['step']:.20}; use another checkpoint")
     return weights, optimizer, int(header["step"])
 
 
@@ -111,18 +111,18 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); get or train it anew") from None
+        raise InputError(f"{path}: not a readable safetensors file ({error}); get or retrain it") from None
 
 
 def shipped_models() -> list[str]:
-    """Names that ``load`` knows without a path."""
+    """The names of shipped models, which ``load`` accepts without a path."""
     files = [p for p in SHIPPED.rglob("*.safetensors") if p != CLASSROOM_BASE]
     return sorted(p.relative_to(SHIPPED).with_suffix("").as_posix() for p in files)
 
 
 def _find(where: str | Path) -> Path:
     path = Path(where)
-    # The system refuses to look for a name that is too long, or in a folder that is closed.
+    # The system refuses to look for a name that is too long, or in a folder without permission.
     with contextlib.suppress(OSError):
         if path.is_dir() and (path / CHECKPOINT).is_file():
             return path / CHECKPOINT
@@ -148,30 +148,30 @@ def load(
         where: a ``.safetensors`` file, a run folder, the name of a shipped model ("classroom/htc"), or a
             checkpoint of mmdet 2 or 3 (any other suffix): HTC or Cascade Mask R-CNN with a ResNet or ResNeXt.
         device: where its weights go.
-        toggles: for an mmdet file: what its weights' shapes don't say, namely whether it was trained
+        toggles: for an mmdet file: what the shapes of the weights don't show, namely whether it was trained
             interleaved and whether the semantic feature goes to boxes, masks or both. Default: what the
-            config text in the file says; without one, that of the published models.
-        config: for an mmdet file: the model it is (:func:`htc_lab.config_from_mmdet` makes one of an mmdet
+            config text in the file says; without one, the toggles of the published models.
+        config: for an mmdet file: its model config (:func:`htc_lab.config_from_mmdet` converts an mmdet
             config). Default: inferred from the shapes.
 
-    Nothing in a file is executed, whatever it holds.
+    Nothing in a file is executed, whatever it contains.
 
     Raises:
-        InputError: no such file, damaged, or weights that don't fit the config; names the first entries that
-            differ.
+        InputError: the file is missing or damaged, or its weights don't fit the config; the message names the
+            first entries that differ.
     """
     path = _find(where)
     if path.suffix != ".safetensors":
         found = read_mmdet(path, toggles, config)
-        mend = "it is of another architecture, or cut: give a whole file of a Cascade Mask R-CNN or HTC"
+        mend = "it has another architecture, or is cut off: give a whole file of a Cascade Mask R-CNN or HTC"
         model = empty_model(found.config)
         fill(model, found.weights, str(path), mend)
         model.class_names = found.class_names
         return model.to(device).eval()
     if toggles is not None or config is not None:
         raise InputError(
-            f"{path}: says itself what model it is; leave toggles and config out, and give other toggles to "
-            "predict() or cascade()"
+            f"{path}: already says which model it is; leave out toggles and config, and pass other toggles "
+            "to predict() or cascade()"
         )
     tensors, header = _read(path)
     tensors = unpack(tensors, str(path))
@@ -189,10 +189,10 @@ def load(
     fill(model, weights, str(path))
     names = _json(header.get("class_names", "[]"), path, "class_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path}: metadata field 'class_names' is no list of names; save it anew")
+        raise InputError(f"{path}: metadata field 'class_names' is not a list of names; save it again")
     if len(names) != config.classes:
         raise InputError(
-            f"{path}: class_names has {len(names)} names for {config.classes} classes; save it anew"
+            f"{path}: class_names has {len(names)} names for {config.classes} classes; save it again"
         )
     model.class_names = tuple(names)
     return model.to(device).eval()
@@ -203,21 +203,21 @@ def _json(text: str, path: Path, field: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: metadata field '{field}' is not JSON ({error}); get the file anew"
+            f"{path}: metadata field '{field}' is not JSON ({error}); get the file again"
         ) from None
 
 
 def empty_model(config: ModelConfig) -> HybridTaskCascade:
-    """The network without weights, to be filled by :func:`fill`: no time is spent on drawing any."""
+    """The network without weights, to be filled by :func:`fill`: no time is spent on initialising them."""
     try:
         with torch.device("meta"):
             return HybridTaskCascade(config)
     except InputError:
         raise
-    # Numbers each in their range may still not go together, such as groups that don't divide a width.
+    # Values that are each in range may still not fit together, such as groups that don't divide a width.
     except (ValueError, RuntimeError, TypeError, ArithmeticError) as error:
         raise InputError(
-            f"config of {config.name:.60}: no network can be built of it ({in_one_line(error)}); correct it"
+            f"config of {config.name:.60}: no network can be built from it ({in_one_line(error)}); correct it"
         ) from None
 
 
@@ -227,16 +227,16 @@ def fill(
     source: str,
     mend: str = "it belongs to another config",
 ) -> None:
-    """Put weights into the model, all of them and nothing else.
+    """Load weights into the model; they must match it exactly.
 
     Args:
-        model: of any device, also of none ("meta").
+        model: on any device, including "meta" (without data).
         weights: by the model's own names.
         source: what the message calls them.
-        mend: how the message ends.
+        mend: what to do about it, as the message ends.
 
     Raises:
-        InputError: entries are missing, left over, or of another shape; the message names the first few.
+        InputError: entries are missing, left over, or have another shape; the message names the first few.
     """
     wanted = model.state_dict()
     missing = sorted(set(wanted) - set(weights))
@@ -254,13 +254,13 @@ def fill(
     ]
     if complaints:
         raise InputError(f"{source}: entries {'; '.join(complaints)}; {mend}")
-    # Weights that are shapes alone ("meta") have no numbers.
+    # Weights on "meta" are only shapes, without values.
     numbers = {n: v for n, v in weights.items() if v.is_floating_point() and not v.is_meta}
     spoilt = [n for n, v in numbers.items() if not v.isfinite().all()]
     if spoilt:
         raise InputError(
-            f"{source}: {len(spoilt)} entries hold numbers that are not finite ({', '.join(spoilt[:3])}): "
-            "its training diverged or the file is damaged; take an earlier checkpoint"
+            f"{source}: {len(spoilt)} entries have values that are not finite ({', '.join(spoilt[:3])}): "
+            "its training diverged or the file is damaged; use an earlier checkpoint"
         )
     model.load_state_dict(weights, assign=True)
 

@@ -1,9 +1,9 @@
-"""Weights in 8 bits: for the models the lab ships, a little over half of what 16 bits take.
+"""Weights in 8 bits: for the models shipped with the lab, a little over half the size of 16 bits.
 
-A large floating weight becomes int8 and one float for every so many values in a row (:data:`GROUP`; where
-that doesn't divide it, for each slice of its first dimension): value = scale * integer. Small ones, such as
-the last layers of the heads, biases and the numbers of batch norm, stay 16 bits: they weigh little and matter
-much.
+A large floating-point weight becomes int8 with one float per group of :data:`GROUP` consecutive values (or,
+if that doesn't divide its size, per slice of its first dimension): value = scale * integer. Small ones, such
+as the last layers of the heads, biases and batch norm, stay at 16 bits: they take little space and matter a
+lot.
 """
 
 import torch
@@ -14,24 +14,24 @@ from htc_lab.errors import InputError
 
 SCALE = ".int8_scale"
 GROUP = 64
-# Weights of fewer values stay 16 bits.
+# Weights with fewer values stay at 16 bits.
 SMALL = 2**15
 _LARGEST = 127
-# Fractions of the largest weight that the largest integer may stand for: cutting an outlier off leaves finer
-# steps for the others.
+# Fractions of the largest weight that the largest integer may stand for: clipping an outlier gives the others
+# finer steps.
 _CUTS = tuple(1 - 0.02 * i for i in range(16))
 
 
 def pack(weights: dict[str, Tensor], small: int = SMALL) -> dict[str, Tensor]:
-    """Weights of a model with its large ones in 8 bits.
+    """The weights of a model with the large ones in 8 bits.
 
     Args:
         weights: by name, on the CPU.
-        small: weights of fewer values stay 16 bits.
+        small: weights with fewer values stay at 16 bits.
 
     Returns:
-        The same names; beside each int8 weight ``NAME.int8_scale``, float32. A float whose 16 bits would not
-        be finite stays as it is.
+        The same names, and for each int8 weight a ``NAME.int8_scale``, float32. A float that would not be
+        finite in 16 bits stays as it is.
     """
     packed = {}
     for name, value in weights.items():
@@ -48,7 +48,7 @@ def pack(weights: dict[str, Tensor], small: int = SMALL) -> dict[str, Tensor]:
 
 
 def quantise(rows: Float[Tensor, "groups n"]) -> tuple[Int8[Tensor, "groups n"], Float[Tensor, " groups"]]:
-    """Integers and scales whose products come nearest to the rows, in squares, of all cuts that are tried."""
+    """The integers and scales, among all cuts tried, whose products have the least squared error."""
     rows = rows.detach().float()
     largest = rows.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny * 2**10)
     best = torch.full_like(largest, torch.inf)
@@ -66,11 +66,11 @@ def _rounded(rows: Tensor, scale: Tensor) -> Tensor:
 
 
 def unpack(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The inverse of :func:`pack`; weights that are not packed pass as they are.
+    """The inverse of :func:`pack`; weights that are not packed stay as they are.
 
     Args:
         tensors: as read from a file.
-        source: what the message calls it.
+        source: the file's name in messages.
 
     Raises:
         InputError: an int8 weight and its scale don't belong together.
@@ -80,7 +80,7 @@ def unpack(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
         if name.endswith(SCALE):
             packed = tensors.get(name.removesuffix(SCALE))
             if packed is None or packed.dtype != torch.int8:
-                raise InputError(f"{source}: {name} is the scale of no int8 weight; get the file anew")
+                raise InputError(f"{source}: {name} is a scale without an int8 weight; get the file again")
             continue
         if value.dtype != torch.int8:
             weights[name] = value
@@ -94,7 +94,7 @@ def unpack(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
             or value.numel() % len(scale)
         ):
             raise InputError(
-                f"{source}: {name} is int8 without a scale that fits ({name}{SCALE}); get the file anew"
+                f"{source}: {name} is int8 without a scale that fits ({name}{SCALE}); get the file again"
             )
         weights[name] = (value.reshape(len(scale), -1).float() * scale[:, None]).reshape(value.shape)
     return weights

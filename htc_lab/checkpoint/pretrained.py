@@ -1,4 +1,4 @@
-"""Weights a training starts from: torchvision's ImageNet backbones, or the classroom's own base."""
+"""Weights that a training starts from: torchvision's ImageNet backbones, or the classroom's own base."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ CLASSROOM_BASE = SHIPPED / "classroom" / "base.safetensors"
 
 
 def pretrained_weights(config: ModelConfig) -> dict[str, Tensor]:
-    """Entries of the model's state dict that don't start afresh, float32.
+    """The entries of the model's state dict that don't start from scratch, float32.
 
     The classroom's base (backbone, FPN, RPN: what all rungs of the ladder share) comes with the lab. It was
-    trained in a single-stage detector on scenes of another seed, so that a short training compares heads
-    and not how far a backbone has come. At full size it is the backbone, from ImageNet, downloaded once by
-    torchvision.
+    trained in a single-stage detector on scenes from another seed, so that a short training compares the
+    heads and not the progress of a backbone. At full size it is only the backbone, from ImageNet, downloaded
+    once by torchvision.
 
     Raises:
         InputError: there are none for this shape.

@@ -1,4 +1,4 @@
-"""``check("04.2")`` in a notebook, and the student's function in the live model."""
+"""``check("04.2")`` in a notebook, and whose function the cells below an exercise use."""
 
 import dataclasses
 import sys
@@ -11,20 +11,20 @@ from htc_lab.course.grading.limits import Ended, run_limited
 from htc_lab.errors import InputError
 
 SECONDS = 10.0
-"""For all cases of an exercise; the slowest reference takes a tenth of a second."""
+"""The time limit for all cases of an exercise together; the slowest reference takes a tenth of a second."""
 
 NOTEBOOK_SEEDS = (0, 1)
 GRADER_SEEDS = (101, 102, 103)
 
 
 def exercise_of(number: str) -> Exercise:
-    """The exercise of that number.
+    """The exercise with this number.
 
     Raises:
-        InputError: there is none; the message lists them.
+        InputError: no such exercise; the message lists those there are.
     """
     if number not in EXERCISES:
-        raise InputError(f"exercise {number!r}: no such exercise; there are {', '.join(EXERCISES)}")
+        raise InputError(f"exercise {number!r}: no such exercise; choose from {', '.join(EXERCISES)}")
     return EXERCISES[number]
 
 
@@ -35,13 +35,13 @@ def check(
     seeds: tuple[int, ...] = NOTEBOOK_SEEDS,
     seconds: float = SECONDS,
 ) -> Verdict:
-    """Try an answer and say what is right or wrong with it. An answer that hangs or crashes is reported too.
+    """Try out an answer and report whether it is right or what is wrong, also when it hangs or crashes.
 
     Args:
         number: of the exercise, e.g. "04.2".
-        answer: the function; default: the one of the exercise's name in the notebook.
-        seeds: decide the cases, their sizes included.
-        seconds: after which the answer is stopped.
+        answer: the function; default: the notebook's function with the exercise's name.
+        seeds: determine the test cases, including their sizes.
+        seconds: the answer is stopped after this time.
 
     Raises:
         InputError: no such exercise.
@@ -50,14 +50,14 @@ def check(
     if answer is None:
         answer = _in_notebook(exercise)
     if answer is None:
-        words = f"There is no function `{exercise.name}`: run the cell that defines it, and keep its name."
+        words = f"There is no function `{exercise.name}`: run the cell that defines it, and don't rename it."
         return Verdict(number, exercise.title, "missing", words)
     given = answer
     return limited_verdict(exercise, lambda: given, seeds, seconds)
 
 
 def _in_notebook(exercise: Exercise) -> Answer | None:
-    """A notebook's names, like a script's, are those of ``__main__``."""
+    """The notebook's own function; its names, like a script's, live in ``__main__``."""
     found = vars(sys.modules["__main__"]).get(exercise.name)
     return found if callable(found) else None
 
@@ -69,12 +69,12 @@ def limited_verdict(
     seconds: float,
     prepare: Callable[[], None] | None = None,
 ) -> Verdict:
-    """The verdict on the answer that ``find`` finds, both under the limits.
+    """The verdict on the answer that ``find`` returns; finding and judging both run under the limits.
 
     Args:
-        exercise: to be judged.
-        find: gives the function, or None where there is none; may run foreign code.
-        seeds: decide the cases.
+        exercise: the one to judge.
+        find: returns the function, or None if there is none; may run untrusted code.
+        seeds: determine the test cases.
         seconds: the time limit.
         prepare: see :func:`htc_lab.course.grading.limits.run_limited`.
     """
@@ -94,18 +94,18 @@ def _verdict_of(exercise: Exercise, ended: Ended, seconds: float) -> Verdict:
         words = f"It was stopped after {seconds:g} s: is there a loop that never ends?"
         return Verdict(exercise.number, exercise.title, "too slow", words, exercise.hint)
     if ended.how == "died":
-        words = f"It gave no result: {ended.words}."
+        words = f"It returned no result: {ended.words}."
         return Verdict(exercise.number, exercise.title, "crashed", words, exercise.hint)
     try:
         return Verdict(**(ended.value or {}))
     except TypeError:
-        return Verdict(exercise.number, exercise.title, "crashed", "It spoilt the message of its result.")
+        return Verdict(exercise.number, exercise.title, "crashed", "Its result could not be read.")
 
 
 def yours_or_ours(number: str, answer: Answer | None = None) -> Answer:
-    """The student's function where it passes its check, else the lab's own; says which.
+    """The student's function if it passes its check, otherwise the lab's own; prints which.
 
-    So the cells after an exercise run and show their pictures whether or not it is solved.
+    This way the cells after an exercise run and show their pictures whether or not it has been solved.
 
     Args:
         number: of the exercise.
@@ -117,7 +117,7 @@ def yours_or_ours(number: str, answer: Answer | None = None) -> Answer:
     exercise = exercise_of(number)
     answer = answer or _in_notebook(exercise)
     if answer is not None and check(number, answer).passed:
-        print(f"{number}: your {exercise.name} is at work here.")
+        print(f"{number}: your {exercise.name} is used here.")
         return answer
-    print(f"{number} is not passed yet: the lab's own {exercise.name} stands in.")
+    print(f"{number} has not passed yet: the lab's own {exercise.name} is used instead.")
     return exercise.reference

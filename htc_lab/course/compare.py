@@ -1,4 +1,4 @@
-"""Where does an answer first differ from what was wanted? In words a student can act on."""
+"""Where does an answer first differ from what was expected? In words a student can act on."""
 
 from typing import Any
 
@@ -7,28 +7,29 @@ import torch
 from torch import Tensor
 
 TOLERANCE = 1e-4
-"""Largest relative or absolute difference of two numbers that count as the same."""
+"""Two numbers that differ by no more than this, relatively or absolutely, count as equal."""
 
 
 def first_difference(got: Any, wanted: Any, tolerance: float = TOLERANCE) -> str | None:
-    """What is wrong with ``got``, or None where it is as wanted.
+    """What is wrong with ``got``, or None if it is as expected.
 
     Args:
         got: what the student's function returned.
-        wanted: a tensor, an array, a number, a text, a bool, None, or a tuple or list of these.
-        tolerance: for floating-point numbers, relative to the wanted value where that is above 1.
+        wanted: what was expected: a tensor, an array, a number, a string, a bool, None, or a tuple or list
+            of these.
+        tolerance: for floating-point numbers, relative to the expected value where that is above 1.
     """
     if got is None and wanted is not None:
-        return "your function returned None: is the `return` missing?"
+        return "your function returned None, perhaps because the `return` is missing"
     if isinstance(wanted, Tensor):
         if not isinstance(got, Tensor):
-            return f"a torch.Tensor is wanted, but you returned {_kind(got)}"
+            return f"expected a torch.Tensor, but you returned {_kind(got)}"
         if got.dtype != wanted.dtype or got.shape != wanted.shape:
             return _form(tuple(got.shape), tuple(wanted.shape), _short(got.dtype), _short(wanted.dtype))
         return _values(got.detach().cpu().numpy(), wanted.detach().cpu().numpy(), tolerance)
     if isinstance(wanted, np.ndarray):
         if not isinstance(got, np.ndarray):
-            return f"a numpy array is wanted, but you returned {_kind(got)}"
+            return f"expected a numpy array, but you returned {_kind(got)}"
         if got.dtype != wanted.dtype or got.shape != wanted.shape:
             return _form(got.shape, wanted.shape, str(got.dtype), str(wanted.dtype))
         return _values(got, wanted, tolerance)
@@ -38,7 +39,7 @@ def first_difference(got: Any, wanted: Any, tolerance: float = TOLERANCE) -> str
 
 
 def changed(now: Any, before: Any) -> bool:
-    """Whether a tensor or an array among the arguments of a call is not what it was before it."""
+    """Whether a call has changed a tensor or an array among its arguments."""
     if isinstance(before, tuple | list):
         return len(now) != len(before) or any(changed(a, b) for a, b in zip(now, before, strict=True))
     if isinstance(before, Tensor | np.ndarray):
@@ -57,8 +58,8 @@ def _short(dtype: torch.dtype) -> str:
 
 def _form(got: tuple[int, ...], wanted: tuple[int, ...], got_type: str, wanted_type: str) -> str:
     if got != wanted:
-        return f"the shape is {tuple(got)}, but {tuple(wanted)} is wanted"
-    return f"the dtype is {got_type}, but {wanted_type} is wanted"
+        return f"the shape is {tuple(got)}, but should be {tuple(wanted)}"
+    return f"the dtype is {got_type}, but should be {wanted_type}"
 
 
 def _values(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> str | None:
@@ -75,7 +76,7 @@ def _values(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> str | None
     where = f"[{', '.join(map(str, place))}]" if place else ""
     count = f"{len(wrong)} of {got.size} values differ; the first is " if got.size > 1 else "the value is "
     place_words = f"{where}: " if where else ""
-    return count + place_words + f"{_number(got[place])} where {_number(wanted[place])} is wanted"
+    return count + place_words + f"{_number(got[place])}, but should be {_number(wanted[place])}"
 
 
 def _number(value: Any) -> str:
@@ -85,9 +86,9 @@ def _number(value: Any) -> str:
 
 def _sequence(got: Any, wanted: tuple | list, tolerance: float) -> str | None:
     if not isinstance(got, tuple | list):
-        return f"{_kind(wanted)} of {len(wanted)} is wanted, but you returned {_kind(got)}"
+        return f"expected {_kind(wanted)} of {len(wanted)}, but you returned {_kind(got)}"
     if len(got) != len(wanted):
-        return f"{len(got)} items were returned, but {len(wanted)} are wanted"
+        return f"expected {len(wanted)} items, but you returned {len(got)}"
     for i, (one, other) in enumerate(zip(got, wanted, strict=True)):
         found = first_difference(one, other, tolerance)
         if found:
@@ -101,12 +102,12 @@ def _scalar(got: Any, wanted: Any, tolerance: float) -> str | None:
     if isinstance(wanted, bool | str) or wanted is None:
         same = type(got) is type(wanted) and got == wanted
     elif isinstance(got, bool) or not isinstance(got, int | float):
-        return f"a number is wanted, but you returned {_kind(got)}"
+        return f"expected a number, but you returned {_kind(got)}"
     elif isinstance(wanted, int):
         same = got == wanted
     else:
         same = abs(got - wanted) <= tolerance * max(1.0, abs(wanted)) or (got != got and wanted != wanted)
-    return None if same else f"the result is {_number(got)}, but {_number(wanted)} is wanted"
+    return None if same else f"the result is {_number(got)}, but should be {_number(wanted)}"
 
 
 def _is_single(value: Any) -> bool:

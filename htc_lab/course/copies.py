@@ -1,11 +1,11 @@
-"""One source, three copies of a lesson: for students, with solutions, and as an otter-grader assignment.
+"""Three copies of a lesson from one source: for students, with solutions, and as an otter-grader assignment.
 
-In ``notebooks/src`` an exercise cell is tagged ``exercise``, holds its solution between two marker lines, and
-ends in ``check("NN.N")``. What is built:
+In ``notebooks/src`` an exercise cell is tagged ``exercise``, has its solution between two marker lines, and
+ends with ``check("NN.N")``. What is built:
 
-    student/    solutions taken out, a stub in their place
-    solutions/  marker lines taken out
-    otter/      master notebooks in otter-grader's notebook format v1, one folder a lesson
+    student/    solutions removed, a stub in their place
+    solutions/  marker lines removed
+    otter/      master notebooks in otter-grader's notebook format v1, one folder per lesson
 """
 
 import re
@@ -30,14 +30,14 @@ _CHECK = re.compile(r'^check\("(\d\d\.\d)"\)\s*$', re.MULTILINE)
 
 
 def split_solutions(text: str, where: str) -> list[tuple[bool, list[str]]]:
-    """The lines of a cell in turns: outside a solution (False), inside one (True), without the markers.
+    """The lines of a cell in alternating parts: outside a solution (False), inside one (True); no markers.
 
     Args:
-        text: of the cell.
-        where: what a message calls it.
+        text: the source of the cell.
+        where: the cell's name in error messages.
 
     Raises:
-        InputError: markers that don't come in pairs.
+        InputError: the markers don't come in pairs.
     """
     parts: list[tuple[bool, list[str]]] = [(False, [])]
     for line in text.split("\n"):
@@ -59,7 +59,7 @@ def _indent(lines: list[str]) -> str:
 
 
 def for_students(text: str, where: str = "cell") -> str:
-    """The cell with a stub in the place of each solution."""
+    """The cell with a stub in place of each solution."""
     lines = [
         line
         for inside, part in split_solutions(text, where)
@@ -74,34 +74,35 @@ def with_solutions(text: str, where: str = "cell") -> str:
 
 
 def solution_lines(text: str, where: str = "cell") -> list[str]:
-    """The lines of all solutions in a cell, stripped; blank ones are left out."""
+    """The lines of all solutions in a cell, stripped and without blank lines."""
     parts = split_solutions(text, where)
     return [line.strip() for inside, part in parts if inside for line in part if line.strip()]
 
 
 def exercise_number(cell: NotebookNode) -> str | None:
-    """The number of the exercise a cell holds, or None.
+    """The number of the exercise in a cell, or None.
 
     Raises:
-        InputError: the cell is tagged as one, but checks none, or one that does not exist.
+        InputError: the cell is tagged as an exercise, but checks none, or one that doesn't exist.
     """
     if EXERCISE not in cell.metadata.get("tags", ()):
         return None
     found = _CHECK.findall(cell.source)
     if len(found) != 1 or found[0] not in EXERCISES:
         raise InputError(
-            f"exercise cell '{cell.source[:40]}...': needs one line check(\"NN.N\") with a number that exists"
+            f"exercise cell '{cell.source[:40]}...': needs one line check(\"NN.N\") with the number of an "
+            "existing exercise"
         )
     return str(found[0])
 
 
 def otter_assignment(notebook: NotebookNode, name: str) -> NotebookNode:
-    """An otter-grader master notebook (format v1) of a lesson.
+    """The otter-grader master notebook (format v1) of a lesson.
 
-    Its tests call the lab's own checks: with the notebook's seeds for students, with the grader's hidden.
+    Its tests call the lab's own checks: openly with the notebook's seeds, and hidden with the grader's.
 
     Args:
-        notebook: of the lesson, with the solutions and their markers.
+        notebook: the lesson, with the solutions and their markers.
         name: of the assignment.
     """
     config = f"# ASSIGNMENT CONFIG\nname: '{name}'\ninit_cell: true\nexport_cell: false\ncheck_all_cell: true"
@@ -111,7 +112,7 @@ def otter_assignment(notebook: NotebookNode, name: str) -> NotebookNode:
         if number is None:
             cells.append(cell)
             continue
-        # The prompt, as otter calls it, is the text before the exercise.
+        # What otter calls the prompt is the text before the exercise.
         prompt = cells.pop() if cells[-1].cell_type == "markdown" else nbformat.v4.new_markdown_cell(number)
         cells += _question(cell, prompt, number)
     for i, cell in enumerate(cells):
@@ -145,7 +146,7 @@ def _test_cell(number: str, seeds: tuple[int, ...], head: str) -> NotebookNode:
         f"{head}from htc_lab.course.checking import check\n\n"
         f"print(check({number!r}, {exercise.name}, seeds={seeds}))"
     )
-    # otter takes what the cell wrote as what its test expects, and shows what came instead: message and hint.
+    # otter expects the output stored here, and shows what came instead: the verdict's message and hint.
     passed = f"{Verdict(number, exercise.title, 'passed')}\n"
     output = nbformat.v4.new_output("stream", name="stdout", text=passed)
     return nbformat.v4.new_code_cell(text, outputs=[output], execution_count=1)
@@ -164,27 +165,27 @@ def _in_otter_marks(text: str, number: str) -> str:
 
 
 def build_copies(sources: dict[str, NotebookNode], out: Path) -> list[Path]:
-    """Write the three copies of each lesson under ``out``, which is made whole or not at all.
+    """Write the three copies of each lesson under ``out``: all of them or none.
 
     Args:
         sources: notebooks with solutions and markers, by name.
-        out: folder; must not exist, or hold an earlier build.
+        out: folder; must either not exist or contain nothing but an earlier build.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: the folder holds something else, or markers are wrong.
+        InputError: the folder contains something else, or markers are wrong.
     """
     out = Path(out)
     known = {"student", "solutions", "otter"}
     if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - known):
-        raise InputError(f"{out}: holds other things than an earlier build; name another folder")
+        raise InputError(f"{out}: contains more than an earlier build; name another folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise InputError(f"{out}: cannot be made ({error.strerror}); name another folder") from None
+        raise InputError(f"{out}: cannot be created ({error.strerror}); name another folder") from None
     try:
         for name, notebook in sources.items():
             _write(building / "student" / f"{name}.ipynb", _changed(notebook, for_students, name))

@@ -1,4 +1,4 @@
-"""What an exercise is, and the judgement of an answer to it."""
+"""What an exercise is, and how an answer to it is judged."""
 
 import copy
 import linecache
@@ -22,7 +22,7 @@ class Case:
     """One call of the student's function.
 
     Attributes:
-        words: what the case is, e.g. "12 boxes, 3 objects, IoU 0.6".
+        words: describes the case, e.g. "12 boxes, 3 objects, IoU 0.6".
         arguments: of the call.
     """
 
@@ -32,11 +32,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that is often given: whoever gives the same values is told what it was.
+    """A common wrong answer: a student whose function returns the same values is told what the mistake is.
 
     Attributes:
         answer: the wrong function.
-        hint: what to say.
+        hint: what the student is told.
     """
 
     answer: Answer
@@ -45,17 +45,18 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Exercise:
-    """An exercise and all that is needed to judge an answer.
+    """An exercise and everything needed to judge an answer.
 
     Attributes:
-        number: "lesson.place", e.g. "04.2".
+        number: lesson and place in it, e.g. "04.2".
         name: of the function the student writes.
         title: a few words.
-        reference: does it right, with the student's arguments: the library's own function where it has one.
-        cases: calls for a seed. Sizes depend on the seed too; the grader uses other seeds than the notebook.
-        hint: for who is stuck.
-        mistakes: answers that are often given.
-        points: what it is worth.
+        reference: the right function, called like the student's; the library's own where it has one.
+        cases: returns the test cases for a seed. Their sizes depend on the seed, too; the grader's seeds
+            are not the notebook's.
+        hint: for a student who is stuck.
+        mistakes: common wrong answers.
+        points: what the exercise is worth.
     """
 
     number: str
@@ -75,7 +76,7 @@ class Verdict:
     Attributes:
         number, title: of the exercise.
         status: how it went.
-        message: what was seen; empty for a passed one.
+        message: what was observed; empty if the answer passed.
         hint: what to think about; may be empty.
     """
 
@@ -87,7 +88,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether all cases came out right."""
+        """Whether the answer is right in all cases."""
         return self.status == "passed"
 
     def __str__(self) -> str:
@@ -108,7 +109,7 @@ class Verdict:
 
 
 _MOST_WORDS = 600
-"""An error's message may hold a whole tensor."""
+"""Messages are cut at this length, since the text of an error may contain a whole tensor."""
 
 _SIGNS: dict[Status, str] = {
     "passed": "✓",
@@ -122,16 +123,17 @@ _WORDS: dict[Status, str] = {
     "passed": "passed.",
     "wrong": "not yet right.",
     "crashed": "stopped with an error.",
-    "too slow": "did not come to an end.",
+    "too slow": "did not finish.",
     "not answered": "not answered yet.",
     "missing": "not found.",
 }
 
 
 def judge(exercise: Exercise, answer: Answer, seeds: Sequence[int]) -> Verdict:
-    """Call the answer on the cases of all seeds and compare with the reference.
+    """Call the answer with the cases of all seeds and compare its results with the reference's.
 
-    Nothing here limits time or catches the end of the process: see :mod:`htc_lab.course.grading.limits`.
+    Nothing here limits the time or survives the end of the process: see
+    :mod:`htc_lab.course.grading.limits`.
     """
     returned: list[tuple[Case, Any]] = []
     failed: tuple[Case, str] | None = None
@@ -161,7 +163,7 @@ def _verdict(exercise: Exercise, status: Status, message: str = "", hint: str = 
 
 
 def _diagnosis(exercise: Exercise, returned: list[tuple[Case, Any]]) -> str:
-    """The hint of the known mistake that gives just these values, or the exercise's own."""
+    """The hint of the known mistake that gives exactly these values, or the exercise's own."""
     for mistake in exercise.mistakes:
         if all(_same(mistake.answer, case, got) for case, got in returned):
             return mistake.hint
@@ -172,20 +174,21 @@ def _same(answer: Answer, case: Case, got: Any) -> bool:
     try:
         return first_difference(got, answer(*copy.deepcopy(case.arguments))) is None
     except Exception:
-        # The known mistake has no value here, so it is not the one that was made.
+        # The known mistake fails on this case, so it isn't the one that was made.
         return False
 
 
 def _raised(error: Exception) -> str:
-    """The error, and the line of the student's own code it came from."""
+    """The error, and the line of the student's own code that caused it."""
     words = str(error).splitlines()[:1]
-    text = ": ".join([type(error).__name__, *words]) + "."
+    # Many messages end with a stop of their own, or with the colon before a list.
+    text = ": ".join([type(error).__name__, *words]).rstrip(" .:") + "."
     line = _line_of_answer(error.__traceback__)
     return f"{text} Your line: `{line}`." if line else text
 
 
 def _line_of_answer(trace: TracebackType | None) -> str:
-    """The deepest line outside of Python's and installed packages, skipping this file's own call."""
+    """The innermost line outside Python's own and installed packages, skipping the call in this file."""
     lines = [
         (
             frame.f_code.co_filename,

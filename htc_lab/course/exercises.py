@@ -1,4 +1,4 @@
-"""The exercises of the course, by number: what the student writes, what is right, what often goes wrong."""
+"""The exercises of the course, by number: what the student writes, what is right, and common mistakes."""
 
 from htc_lab.course.exercise import Exercise
 from htc_lab.course.lesson01.exercises import EXERCISES as LESSON_01

@@ -1,4 +1,4 @@
-"""The live view of each lesson, set to what the lesson is about."""
+"""The live view of each lesson, opened at what the lesson is about."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ Models = HybridTaskCascade | Mapping[str, HybridTaskCascade]
 
 
 def live_boxes(models: Models, samples: Sequence[Sample]) -> StageView:
-    """02: boxes alone, at the proposals, with the truth."""
+    """02: boxes only, starting at the proposals, with the truth."""
     view = StageView(models, list(samples))
     view.set(masks=False, truth=True, stage=1)
     return view
@@ -24,14 +24,14 @@ def live_interleaving(models: Models, samples: Sequence[Sample]) -> StageView:
 
 
 def live_flow(models: Models, samples: Sequence[Sample]) -> StageView:
-    """04: stage 3, with the switch of the flow at hand."""
+    """04: stage 3, where switching the flow off shows most."""
     view = StageView(models, list(samples))
     view.set(stage=3)
     return view
 
 
 def live_context(models: Models, samples: Sequence[Sample]) -> StageView:
-    """05: the result with the truth, to watch decoys when the semantic switches go off."""
+    """05: the final result with the truth, to watch the decoys when the semantic switches go off."""
     view = StageView(models, list(samples))
     view.set(truth=True)
     return view

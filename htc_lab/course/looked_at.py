@@ -1,4 +1,4 @@
-"""Scenes that a model has looked at once, for experiments that run its heads many times."""
+"""Scenes that a model has encoded once, for experiments that run its heads many times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from htc_lab.structures import Features, Proposals, Targets
 
 @dataclass(frozen=True)
 class Seen:
-    """A scene at the model's test size, with what the heavy part of the model says of it.
+    """A scene at the model's test size, with the results of the expensive part of the model.
 
     Attributes:
         image: (3, H, W) uint8.
-        targets: its truth at that size.
-        features, proposals: of this one picture.
+        targets: the truth at that size.
+        features, proposals: of this picture alone.
     """
 
     image: Tensor

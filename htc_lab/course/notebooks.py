@@ -1,7 +1,7 @@
-"""Notebooks from their sources: ``python -m htc_lab.course.notebooks build [--execute] [NAME ...] | check``.
+"""Builds the notebooks: ``python -m htc_lab.course.notebooks build [--execute] [NAME ...] | check``.
 
-``notebooks/src/NAME.py`` (percent format) is what is edited; ``notebooks/NAME.ipynb`` is made from it and
-committed with outputs, so that a reader sees the pictures. The same source gives the same cells and cell ids.
+Edit ``notebooks/src/NAME.py`` (percent format); ``notebooks/NAME.ipynb`` is built from it and committed with
+its outputs, so that a reader sees the pictures. The same source always gives the same cells and cell ids.
 """
 
 import argparse
@@ -27,13 +27,13 @@ Change = Callable[[str, str], str]
 
 
 def as_written(text: str, where: str) -> str:
-    """A cell as it stands in the source, its solution marked."""
+    """A cell unchanged from the source, with its solution and the markers around it."""
     return text
 
 
 PARAMETERS = "parameters"
 MOST_BYTES = 3 * 2**19
-"""A committed notebook holds at most 1.5 MiB."""
+"""A committed notebook may take up at most 1.5 MiB."""
 
 _COMMAND = "python -m htc_lab.course.notebooks build"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -44,7 +44,7 @@ def notebooks_folder() -> Path:
     """``notebooks/`` of this checkout.
 
     Raises:
-        InputError: the package is not run from a checkout.
+        InputError: the package doesn't run from a checkout.
     """
     folder = Path(__file__).resolve().parents[2] / "notebooks"
     if not (folder / "src").is_dir():
@@ -53,28 +53,28 @@ def notebooks_folder() -> Path:
 
 
 def sources(folder: Path, names: list[str] | None = None) -> list[Path]:
-    """The sources in ``folder/src``, all or those named.
+    """The sources in ``folder/src``: all of them, or those named.
 
     Raises:
-        InputError: one that is named is not there.
+        InputError: there is no source with one of these names.
     """
     found = {path.stem: path for path in sorted((folder / "src").glob("*.py"))}
     for name in names or []:
         if name not in found:
-            raise InputError(f"{folder / 'src' / name}.py: no such source; there are {', '.join(found)}")
+            raise InputError(f"{folder / 'src' / name}.py: no such source; choose from {', '.join(found)}")
     return [path for name, path in found.items() if not names or name in names]
 
 
 def to_notebook(source: Path, change: Change = for_students) -> NotebookNode:
-    """The notebook of a source, without outputs. A cell's id depends on its content alone.
+    """The notebook of a source, without outputs. A cell's id depends only on its content.
 
     Args:
         source: a percent script.
-        change: what becomes of each code cell, given its text and a name for messages; default: solutions
-            are taken out. :func:`htc_lab.course.copies.with_solutions` leaves them in.
+        change: applied to each code cell, given its text and a name for messages; the default removes the
+            solutions, :func:`htc_lab.course.copies.with_solutions` leaves them in.
 
     Raises:
-        InputError: the marks of a solution don't come in pairs.
+        InputError: the markers of a solution don't come in pairs.
     """
     read = jupytext.read(source, fmt="py:percent")
     cells, seen = [], Counter[str]()
@@ -95,10 +95,10 @@ def to_notebook(source: Path, change: Change = for_students) -> NotebookNode:
 
 
 def with_parameters(notebook: NotebookNode, values: Mapping[str, Any]) -> NotebookNode:
-    """The notebook with a cell after its parameters cell that sets some of them otherwise.
+    """The notebook with a cell inserted after its parameters cell that overrides some of them.
 
     Raises:
-        InputError: no cell is tagged ``parameters``, or it sets no such name.
+        InputError: no cell is tagged ``parameters``, or that cell doesn't set one of these names.
     """
     tagged = [i for i, cell in enumerate(notebook.cells) if PARAMETERS in cell.metadata.get("tags", ())]
     if not tagged:
@@ -106,7 +106,7 @@ def with_parameters(notebook: NotebookNode, values: Mapping[str, Any]) -> Notebo
         raise InputError(f"notebook: no cell is tagged '{PARAMETERS}'; tag the one that sets {names}")
     for name in values:
         if not re.search(rf"^{re.escape(name)}\b.*=", notebook.cells[tagged[0]].source, re.MULTILINE):
-            raise InputError(f"notebook: its parameters cell sets no {name}; correct the name")
+            raise InputError(f"notebook: its parameters cell doesn't set {name}; correct the name")
     lines = "\n".join(f"{name} = {value!r}" for name, value in values.items())
     inserted = nbformat.v4.new_code_cell(lines, id="injected-parameters")
     copy = nbformat.from_dict(json.loads(json.dumps(notebook)))
@@ -117,13 +117,13 @@ def with_parameters(notebook: NotebookNode, values: Mapping[str, Any]) -> Notebo
 def execute(
     notebook: NotebookNode, folder: Path, timeout: int = 3600, kernel: KernelManager | None = None
 ) -> NotebookNode:
-    """Run all cells; the notebook gets the outputs.
+    """Run all cells and store their outputs in the notebook.
 
     Args:
         notebook: changed in place.
-        folder: where the notebook lies, and the working directory of a new kernel.
-        timeout: for a single cell, seconds.
-        kernel: a running one, which is left running; default: a new one, which is ended.
+        folder: where the notebook is, and the working directory of a new kernel.
+        timeout: for a single cell, in seconds.
+        kernel: a running one, which is left running; default: a new one, which is shut down afterwards.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
@@ -141,17 +141,17 @@ def execute(
 
 
 def cleaned(notebook: NotebookNode, root: Path) -> NotebookNode:
-    """The notebook without what only a running kernel can show and without this machine's paths.
+    """The notebook without the outputs that need a running kernel and without this machine's paths.
 
-    Widgets leave their picture where they have one and vanish where they have none (progress bars);
-    ``root``, the checkout, becomes ``.``. Changes the notebook in place.
+    A widget is replaced by its picture if it has one, and removed if not (progress bars); ``root``, the
+    checkout, becomes ``.``. Changes the notebook in place.
     """
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             kept = [output for output in map(_without_widget, cell.outputs) if output is not None]
             cell.outputs = [_map_text(output, lambda text: text.replace(str(root), ".")) for output in kept]
-    # What the kernel says of itself (its exact Python) would change with every machine.
+    # What the kernel reports about itself (its exact Python version) differs from machine to machine.
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook
 
@@ -165,7 +165,7 @@ def _without_widget(output: NotebookNode) -> NotebookNode | None:
 
 
 def _map_text(value: Any, change: Any, kind: str = "") -> Any:
-    """The same structure with every text in it changed; pictures are left alone."""
+    """The same structure with ``change`` applied to every text in it, except pictures."""
     if isinstance(value, str):
         return value if kind in ("image/png", "image/jpeg") else change(value)
     if isinstance(value, Mapping):
@@ -176,7 +176,7 @@ def _map_text(value: Any, change: Any, kind: str = "") -> Any:
 
 
 def _content(notebook: NotebookNode) -> list[tuple[str, str, str, str]]:
-    """What comes from the source: type, id, text and tags of each cell."""
+    """What a notebook gets from its source: type, id, text and tags of each cell."""
     return [
         (cell.cell_type, cell.id, cell.source, ",".join(cell.metadata.get("tags", ())))
         for cell in notebook.cells
@@ -188,7 +188,7 @@ def _code(notebook: NotebookNode) -> list[str]:
 
 
 def _take_outputs(notebook: NotebookNode, old: NotebookNode) -> None:
-    """Outputs of an earlier execution, if not a line of code has changed since."""
+    """Take over the outputs of an earlier execution, unless a line of code has changed since."""
     if _code(notebook) != _code(old):
         return
     before = [cell for cell in old.cells if cell.cell_type == "code"]
@@ -198,12 +198,13 @@ def _take_outputs(notebook: NotebookNode, old: NotebookNode) -> None:
 
 
 def build(folder: Path, names: list[str] | None = None, run: bool = False) -> list[Path]:
-    """Make the notebooks from their sources.
+    """Build the notebooks from their sources.
 
     Args:
         folder: ``notebooks/``.
         names: which ones; default: all.
-        run: execute them. Otherwise outputs stay where no code has changed and are dropped where it has.
+        run: execute them. Otherwise a notebook keeps its outputs if none of its code has changed, and loses
+            them if some has.
 
     Returns:
         The files written.
@@ -224,12 +225,12 @@ def build(folder: Path, names: list[str] | None = None, run: bool = False) -> li
 
 
 def check(folder: Path) -> list[str]:
-    """What is wrong with the notebooks, one line each; empty where all is well."""
+    """What is wrong with the notebooks, one line each; empty if nothing is."""
     wrong = []
     stems = {source.stem for source in sources(folder)}
     for target in sorted(folder.glob("*.ipynb")):
         if target.stem not in stems:
-            wrong.append(f"{target}: has no source; write {folder / 'src' / target.stem}.py or remove it")
+            wrong.append(f"{target}: has no source; write {folder / 'src' / target.stem}.py or delete it")
     for source in sources(folder):
         target = folder / f"{source.stem}.ipynb"
         if not target.is_file():
@@ -253,7 +254,7 @@ def _problems_of_outputs(notebook: NotebookNode, target: Path) -> list[str]:
         problems.append("was not executed; build it with --execute")
     if target.stat().st_size > MOST_BYTES:
         problems.append(
-            f"holds {target.stat().st_size / 2**20:.1f} MiB, more than 1.5; make its outputs lighter"
+            f"takes up {target.stat().st_size / 2**20:.1f} MiB, more than 1.5; make its outputs smaller"
         )
     found: set[str] = set()
     for cell in cells:
@@ -262,20 +263,20 @@ def _problems_of_outputs(notebook: NotebookNode, target: Path) -> list[str]:
                 problems.append(f"a cell failed: {output.ename}: {output.evalue}")
             _map_text(output, lambda text: found.update(_MACHINE_PATH.findall(text)))
     if found:
-        problems.append(f"its outputs name paths of one machine: {', '.join(sorted(found))}")
+        problems.append(f"its outputs contain paths of this machine: {', '.join(sorted(found))}")
     return problems
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; the exit code: 0, 1 where ``check`` found something, 2 for bad input."""
+    """The command line. Returns the exit code: 0, 1 if ``check`` found something, 2 for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m htc_lab.course.notebooks", description=__doc__.split("\n")[0]
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    building = commands.add_parser("build", help="make notebooks/*.ipynb from notebooks/src/*.py")
+    building = commands.add_parser("build", help="build notebooks/*.ipynb from notebooks/src/*.py")
     building.add_argument("names", nargs="*", metavar="NAME", help="which ones, e.g. 00_tour (default: all)")
     building.add_argument("--execute", action="store_true", help="run them and keep the outputs")
-    commands.add_parser("check", help="fail where a notebook differs from its source or was not executed")
+    commands.add_parser("check", help="fail if a notebook differs from its source or was not executed")
     given = parser.parse_args(arguments)
     try:
         folder = notebooks_folder()

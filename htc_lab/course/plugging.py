@@ -1,4 +1,4 @@
-"""A student's function in the live model, in the place of the lab's own, for the time of a ``with`` block."""
+"""A student's function in the live model, in place of the lab's own, for the length of a ``with`` block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def _replaced(module: ModuleType, name: str, function: Callable[..., Any]) -> It
 
 @contextmanager
 def decoding_with(decode: Callable[..., Tensor]) -> Iterator[None]:
-    """Run the box cascade with ``decode(boxes, deltas, stds, width, height)``, for one picture at a time."""
+    """Run the box cascade with ``decode(boxes, deltas, stds, width, height)``; one picture at a time only."""
 
     def adapted(boxes: Tensor, deltas: Tensor, stds: Four, limits: Tensor, *_: object) -> Tensor:
         width, height = limits[0].tolist()

@@ -1,4 +1,4 @@
-"""Classroom scenes for a lesson, drawn in memory: no files needed."""
+"""Classroom scenes for a lesson, drawn in memory (no files needed) or on disk."""
 
 from pathlib import Path
 
@@ -19,8 +19,8 @@ def classroom_samples(
     Args:
         count: how many.
         split: train, val or test.
-        first: place of the first one, from 0.
-        config: what the scenes are like; default: as in ``data/classroom``.
+        first: index of the first one, from 0.
+        config: what the scenes look like; default: as in ``data/classroom``.
     """
     return [_sample(split, i, config or SceneConfig()) for i in range(first, first + count)]
 
@@ -40,14 +40,14 @@ def _sample(split: str, index: int, config: SceneConfig) -> Sample:
 def classroom_data(
     counts: tuple[int, int, int] = (1000, 200, 500), root: str = "data/classroom"
 ) -> DataFolder:
-    """The classroom scenes on disk; they are drawn first where they are not there (some 20 s).
+    """The classroom scenes on disk; if they are missing, they are drawn first (about 20 s).
 
     Args:
         counts: train, val and test images.
-        root: folder; one that holds other scenes than these is refused.
+        root: folder; one that contains different scenes is refused.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder contains something else.
     """
     train, val, test = counts
     return find_data(ensure_classroom(Path(root), train, val, test, SceneConfig()))

@@ -1,4 +1,4 @@
-"""03 to 05: what the shipped models reach, each trained with other ideas, on the report's scenes."""
+"""03 to 05: what the shipped models, each trained with different ideas, reach on the report's scenes."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,18 @@ from htc_lab.plots.palette import rung_words
 
 
 def shipped_table(names: Sequence[str]) -> Markdown:
-    """Mask AP of shipped classroom models, of the masks of each stage alone, and box AP.
+    """A table of shipped classroom models: mask AP, mask AP of each stage alone, and box AP.
 
-    All were trained with one seed, and tested on the same pictures when they were made.
+    They were trained with the same seed, and tested on the same pictures when they were made.
 
     Args:
-        names: as after ``classroom/`` in ``htc_lab.load``.
+        names: the part after ``classroom/`` in ``htc_lab.load``.
 
     Raises:
-        InputError: no such model, or its sidecar is broken.
+        InputError: no such model, or the JSON file beside it is broken.
     """
     cards = {
-        name: read_json(SHIPPED / "classroom" / f"{name}.json", "install the lab anew")["test"]
-        for name in names
+        name: read_json(SHIPPED / "classroom" / f"{name}.json", "reinstall the lab")["test"] for name in names
     }
     images = next(iter(cards.values()))["images"]
     lines = [

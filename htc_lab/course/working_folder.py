@@ -1,14 +1,14 @@
-"""Where a notebook runs."""
+"""The folder a notebook runs in."""
 
 import os
 from pathlib import Path
 
 
 def go_to_root() -> Path:
-    """Make the folder that holds ``notebooks/`` the working directory, and return it.
+    """Make the folder that contains ``notebooks/`` the working directory, and return it.
 
-    A kernel starts beside its notebook, but ``data/`` and ``runs/`` lie one floor up. Called again, or from a
-    notebook that lies elsewhere, it changes nothing.
+    A kernel starts beside its notebook, but ``data/`` and ``runs/`` are one level up. Called again, or from
+    a notebook somewhere else, this changes nothing.
     """
     here = Path.cwd()
     if here.name == "notebooks":

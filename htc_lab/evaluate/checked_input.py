@@ -1,7 +1,7 @@
-"""What an evaluation is given, checked and field by field.
+"""The input of an evaluation, checked and split into columns.
 
-A dict for every object and detection takes longer to make and to read than the statistics, so entries are
-taken apart once, to columns. What is wrong with one is told by its place.
+A dict for every object and detection takes longer to create and read than the statistics themselves, so
+entries are split into columns once. An error message names an entry by its index.
 """
 
 from numbers import Real
@@ -17,10 +17,10 @@ GEOMETRY: dict[Kind, str] = {"bbox": "bbox", "segm": "segmentation"}
 
 
 class Truth(NamedTuple):
-    """The ground truth: its images and categories, and of the g objects the fields that count.
+    """The ground truth: its images and categories, and the relevant fields of its g objects.
 
-    ``boxes`` are (g, 4) x, y, width, height (px), zeros in an evaluation of masks; ``geometry`` is what the
-    entries hold.
+    ``boxes`` are (g, 4) x, y, width, height (px), or zeros when masks are evaluated; ``geometry`` is the
+    entries' own boxes or masks.
     """
 
     images: list[dict[str, Any]]
@@ -34,7 +34,7 @@ class Truth(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Of the d detections the fields that count; ``boxes`` and ``geometry`` as those of ``Truth``."""
+    """The relevant fields of the d detections; ``boxes`` and ``geometry`` as in ``Truth``."""
 
     image_ids: list[int]
     category_ids: list[int]
@@ -44,10 +44,10 @@ class Found(NamedTuple):
 
 
 def true_objects(truth: dict[str, Any], kind: Kind) -> Truth:
-    """The objects of a COCO data set; ``evaluate`` says what it takes.
+    """The objects of a COCO data set of the form described in ``evaluate``.
 
     Raises:
-        InputError: names the entry and the field.
+        InputError: something is wrong; the message names the entry and the field.
     """
     check_choice("kind", kind, get_args(Kind))
     for field in ("images", "annotations", "categories"):
@@ -82,7 +82,7 @@ def found_objects(objects: Truth, results: list[dict[str, Any]], kind: Kind) -> 
     """The detections of COCO result entries, in the order given.
 
     Raises:
-        InputError: names the entry and the field.
+        InputError: something is wrong; the message names the entry and the field.
     """
     where = "results"
     image_ids, category_ids, scores, geometry = _columns(
@@ -97,17 +97,17 @@ def found_objects(objects: Truth, results: list[dict[str, Any]], kind: Kind) -> 
 
 
 def check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse anything else.
+    """Refuse any value that is not among the choices.
 
     Raises:
-        InputError: names the choices.
+        InputError: the message lists the choices.
     """
     if value not in choices:
         raise InputError(f"{flag}: {value!r} is unknown; choose one of {', '.join(choices)}")
 
 
 def _columns(entries: list[dict[str, Any]], fields: tuple[str, ...], where: str) -> list[list[Any]]:
-    """The named fields of all entries, one list a field."""
+    """The named fields of all entries, one list per field."""
     try:
         return [[entry[field] for entry in entries] for field in fields]
     except KeyError as missing:
@@ -116,7 +116,7 @@ def _columns(entries: list[dict[str, Any]], fields: tuple[str, ...], where: str)
 
 
 def _check_ids(given: Truth | Found, objects: Truth, where: str) -> None:
-    """That image and category of each object given are among the ground truth's own."""
+    """Check that the image and category of each object are among the ground truth's own."""
     for field, ids, listed, owners in (
         ("image_id", given.image_ids, "images", objects.images),
         ("category_id", given.category_ids, "categories", objects.categories),
@@ -131,7 +131,7 @@ def _check_ids(given: Truth | Found, objects: Truth, where: str) -> None:
 
 
 def _finite(values: list[Any], field: str, where: str) -> np.ndarray:
-    """As float64; each must be a finite number."""
+    """The values as float64; each must be a finite number."""
     try:
         numbers = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -143,7 +143,7 @@ def _finite(values: list[Any], field: str, where: str) -> np.ndarray:
 
 
 def _finite_boxes(boxes: list[Any], where: str) -> np.ndarray:
-    """(n, 4) float64; each box must be four finite numbers."""
+    """The boxes as (n, 4) float64; each must be four finite numbers."""
     if not boxes:
         return np.zeros((0, 4))
     try:
@@ -167,7 +167,7 @@ def _is_box(box: Any) -> bool:
 
 
 def _check_sizes(found: Found, objects: Truth, where: str) -> None:
-    """That each mask is of its image's size."""
+    """Check that each mask has the size of its image."""
     sizes = {image["id"]: [image["height"], image["width"]] for image in objects.images}
     try:
         given = [code["size"] for code in found.geometry]
@@ -176,10 +176,10 @@ def _check_sizes(found: Found, objects: Truth, where: str) -> None:
             n for n, code in enumerate(found.geometry) if not (isinstance(code, dict) and "size" in code)
         )
         raise InputError(
-            f"{where}[{number}]: 'segmentation' is no RLE with a 'size'; encode the mask with encode_masks"
+            f"{where}[{number}]: 'segmentation' is not an RLE with a 'size'; use encode_masks for the mask"
         ) from None
     expected = [sizes[image_id] for image_id in found.image_ids]
-    # All at once first: one by one takes longer than all the other checks.
+    # First all at once, since one by one takes longer than all other checks together.
     if given == expected:
         return
     for number, (size, image_size) in enumerate(zip(given, expected, strict=True)):
@@ -191,7 +191,7 @@ def _check_sizes(found: Found, objects: Truth, where: str) -> None:
 
 
 def _check_outlines(outlines: list[Any], where: str) -> None:
-    """An RLE, or polygons of three points or more; the engines part ways on anything else."""
+    """Check for an RLE, or polygons of at least three points; the engines disagree on anything else."""
     for number, outline in enumerate(outlines):
         if isinstance(outline, dict):
             continue

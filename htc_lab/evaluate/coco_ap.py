@@ -1,11 +1,11 @@
 """COCO evaluation: the twelve statistics, for boxes and for masks.
 
-Two engines compute them. ``pycocotools`` is the reference; ``hotcoco`` is a far faster
-implementation of the same rules and the default. The tests hold the two equal.
+Two engines compute them. ``pycocotools`` is the reference; ``hotcoco``, the default, is a far faster
+implementation of the same rules. The tests check that the two agree.
 
-Both take the checked columns of ``evaluation_input``. Two traps are settled on the way:
+Both take the columns from ``checked_input``. Two traps are avoided along the way:
 
-* annotations are numbered anew from 1, because the reference reads a match with id 0 as no match;
+* annotations are renumbered from 1, because the reference takes a match with id 0 for no match;
 * a mask evaluation gets no boxes and a box evaluation no masks, because the reference takes a detection's
   size from its box whenever there is one. So APs, APm and APl of masks go by the mask's area, as in today's
   public evaluations (and unlike the paper's own table, which fits box areas).
@@ -57,7 +57,7 @@ def encode_masks(masks: Bool[Tensor, "n H W"]) -> list[dict[str, Any]]:
     """
     if len(masks) == 0:
         return []
-    # Runs go down the columns, so H must be the fastest axis in memory: (n, W, H), then seen transposed.
+    # Runs go down the columns, so H must be the fastest axis in memory: store (n, W, H), then transpose.
     columns = masks.transpose(1, 2).to(torch.uint8).cpu().contiguous().numpy()
     return [
         {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
@@ -76,15 +76,15 @@ def coco_results(
     Args:
         image_id: the image's id in the ground truth.
         detections: n detections, in pixels of the image as the ground truth knows it.
-        category_ids: the data set's category id of each label 0..K-1.
-        masks: (n, H, W) bool, in place of ``detections.masks``: another stage's masks for the same boxes.
+        category_ids: the data set's category id for each label 0..K-1.
+        masks: (n, H, W) bool, used instead of ``detections.masks``: another stage's masks for the same boxes.
 
     Returns:
         n dicts of ``image_id``, ``category_id``, ``bbox`` ([x, y, width, height], px), ``score`` and
-        ``segmentation`` (compressed RLE). ``evaluate`` takes from them the geometry it needs.
+        ``segmentation`` (compressed RLE). ``evaluate`` uses whichever geometry it needs.
 
     Raises:
-        InputError: if a label has no category id.
+        InputError: a label has no category id.
     """
     labels = detections.labels.tolist()
     if labels and max(labels) >= len(category_ids):
@@ -117,17 +117,17 @@ def evaluate(
 
     Args:
         truth: a COCO data set: ``images``, ``annotations`` (polygons or RLE), ``categories``. All its images
-            count, those without annotations or without detections too. ``iscrowd`` is 0 where absent.
-        results: COCO result entries, as ``coco_results`` makes them; may be empty.
+            count, even those without annotations or detections. ``iscrowd`` defaults to 0.
+        results: COCO result entries, as returned by ``coco_results``; may be empty.
         kind: "bbox" for box AP, "segm" for mask AP.
         engine: "hotcoco" (fast) or "pycocotools" (the reference).
 
     Returns:
-        The values by the names in ``STATISTICS``, in points (0..100); nan where no object is there to be
-        found (COCO's -1).
+        The values by the names in ``STATISTICS``, in points (0..100); NaN if there is no object to find
+        (COCO's -1).
 
     Raises:
-        InputError: if an entry names an image or category the truth does not list, or lacks a field, or has a
+        InputError: an entry names an image or category that the truth doesn't list, lacks a field, or has a
             mask of the wrong size.
     """
     check_choice("engine", engine, get_args(Engine))
@@ -143,8 +143,8 @@ def evaluate(
 def match_images(truth: dict[str, Any], results: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
     """Which detections match which objects, image by image and category by category.
 
-    Args and errors are those of ``evaluate``. Objects of all sizes and the best 100 detections an image and
-    category count.
+    Arguments and errors are those of ``evaluate``. Objects of all sizes count, and the best 100 detections
+    per image and category.
 
     Returns:
         One dict for each image and category with objects or detections, in order of category and image:
@@ -176,7 +176,7 @@ def _hotcoco_evaluation(objects: Truth, found: Found, kind: Kind) -> Any:
     if kind == "bbox":
         return hotcoco.COCOeval(truth, truth.load_res(table), kind)
     results = truth.load_res(table, segmentation=found.geometry)
-    # It has taken the areas from the boxes, of which there are none.
+    # hotcoco took the areas from the boxes, but there are none.
     areas = hotcoco.mask.area(found.geometry)
     results.update_anns(ids=np.arange(1, len(areas) + 1), area=areas)
     return hotcoco.COCOeval(truth, results, kind)
@@ -186,7 +186,7 @@ def _by_hotcoco(objects: Truth, found: Found, kind: Kind) -> list[float]:
     evaluation = _hotcoco_evaluation(objects, found, kind)
     evaluation.evaluate()
     evaluation.accumulate()
-    # summarize() prints past sys.stdout, so the means are taken here from the curves it would read.
+    # summarize() prints without going through sys.stdout, so compute the means from the curves here.
     precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
     every, small, medium, large = range(4)
     return [
@@ -200,20 +200,20 @@ def _by_hotcoco(objects: Truth, found: Found, kind: Kind) -> list[float]:
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean over the categories that have objects (the others hold -1), or -1 if none has."""
+    """The mean over the categories that have objects (the others are -1), or -1 if none has."""
     present = values[values > -1]
     return float(present.mean()) if present.size else -1.0
 
 
 def _entries(kind: Kind, geometry: list[Any], **columns: Sequence[Any]) -> list[dict[str, Any]]:
-    """One dict for each object, as the reference wants it."""
+    """One dict per object, as the reference expects it."""
     columns = {**columns, GEOMETRY[kind]: geometry}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _by_pycocotools(objects: Truth, found: Found, kind: Kind) -> list[float]:
     if not objects.categories or not objects.images:
-        # Nothing to select by: the reference would then take an empty selection for "all".
+        # Without images or categories, the reference would take an empty selection for "all".
         return [-1.0] * len(STATISTICS)
     annotations = _entries(
         kind,
@@ -242,7 +242,7 @@ def _by_pycocotools(objects: Truth, found: Found, kind: Kind) -> list[float]:
         if entries:
             results = ground_truth.loadRes(entries)
         else:
-            # loadRes looks at its first entry to learn the kind, so it cannot take none.
+            # loadRes looks at its first entry to find out the kind, so it needs at least one.
             results = COCO()
             results.dataset = {**ground_truth.dataset, "annotations": []}
             results.createIndex()

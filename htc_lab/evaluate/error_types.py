@@ -1,21 +1,22 @@
 """What a model's mistakes cost: the error types of TIDE, for masks.
 
 Bolya, Foley, Hays and Hoffman, "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020
-(sections 2.2 and 2.3). Each false positive (at mask IoU 0.5) and each object that was not found is of one
-type; what a type costs is the AP50 gained if its errors alone were mended (dAP). The six don't add up to
-what is missing to 100: mending one error changes what the next one costs.
+(sections 2.2 and 2.3). Each false positive (at mask IoU 0.5) and each object that was not found has one type;
+a type costs the AP50 that would be gained by fixing its errors alone (dAP). The six costs don't add up to the
+gap to 100: fixing one error changes what the next one costs.
 
-With ``own`` and ``other`` the highest mask IoU with objects of the detection's class and of other classes:
+``own`` and ``other`` are the highest mask IoU with objects of the detection's class and of other classes:
 
-* duplicate: own >= 0.5, so the object was found by a better detection. Mended: taken away.
-* classification: other >= 0.5. Mended: given the object's class.
-* localisation: own >= 0.1. Mended: given the object's mask.
-* both: other >= 0.1. Mended: taken away.
-* background: the rest. Mended: taken away.
-* missed: objects not found, nor the nearest of a classification or localisation error. Mended: not asked for.
+* duplicate: own >= 0.5, so a better detection has found the object. Fix: remove it.
+* classification: other >= 0.5. Fix: give it the object's class.
+* localisation: own >= 0.1. Fix: give it the object's mask.
+* both: other >= 0.1. Fix: remove it.
+* background: the rest. Fix: remove it.
+* missed: objects neither found nor the target of a classification or localisation error. Fix: don't ask for
+  them.
 
-Where several apply, the first does. Where a mended detection and another one are of the same object, the one
-that scores higher stays.
+If several apply, the first one counts. If a fixed detection and another one have the same object, the one
+with the higher score is kept.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ ErrorType = Literal["classification", "localisation", "both", "duplicate", "back
 ERROR_TYPES: tuple[ErrorType, ...] = (
     *("classification", "localisation", "both", "duplicate", "background", "missed"),
 )
-_MOST = 100  # detections an image and category, as in COCO
+_MOST = 100  # detections per image and category, as in COCO
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class ErrorTypes:
 
     Attributes:
         ap50: mask AP at IoU 0.5, in points.
-        dap: points of AP50 gained by mending a type.
-        count: how many errors of each type there are, at any score.
+        dap: points of AP50 gained by fixing a type.
+        count: the number of errors of each type, at any score.
     """
 
     ap50: Measure
@@ -53,16 +54,16 @@ class ErrorTypes:
 
 @dataclass(frozen=True)
 class _Found:
-    """A detection and what came of it.
+    """A detection and how it was judged.
 
     Attributes:
-        row: place of its image.
-        category: as detected, or as mended.
+        row: index of its image.
+        category: as detected, or as fixed.
         score: of the detection.
         hit: whether it finds its object.
         counted: False for one in a crowd region.
-        error: of a false positive.
-        object: place of the object found, or nearest to the error; -1: none.
+        error: the type, for a false positive.
+        object: index of the object found, or of the one the error is about; -1: none.
     """
 
     row: int
@@ -75,7 +76,7 @@ class _Found:
 
 
 def error_types(truth: dict[str, Any], results: list[dict[str, Any]]) -> ErrorTypes:
-    """Sort a model's errors and measure what each type costs.
+    """Sort a model's errors by type and measure what each type costs.
 
     Args:
         truth: COCO data set, as for ``evaluate``.
@@ -111,7 +112,7 @@ def error_types(truth: dict[str, Any], results: list[dict[str, Any]]) -> ErrorTy
 def _judge(
     truth: dict[str, Any], results: list[dict[str, Any]], image: ImageOverlaps, row: int
 ) -> list[_Found]:
-    """COCO's greedy matching at IoU 0.5, best score first; what finds nothing is an error."""
+    """COCO's greedy matching at IoU 0.5, best score first; a detection that finds nothing is an error."""
     annotations = [truth["annotations"][place] for place in image.objects]
     classes = np.asarray([a["category_id"] for a in annotations], dtype=int)
     crowd = np.asarray([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool)
@@ -139,9 +140,9 @@ def _judge(
 
 
 def _best(iou: np.ndarray, among: np.ndarray) -> tuple[int, float]:
-    """The place and value of the highest IoU among some objects; -1 and 0 where there are none.
+    """The index and value of the highest IoU among some objects; -1 and 0 if there are none.
 
-    Of equal ones the last, as in COCO.
+    Among equal values the last one, as in COCO.
     """
     if not among.any():
         return -1, 0.0
@@ -150,7 +151,7 @@ def _best(iou: np.ndarray, among: np.ndarray) -> tuple[int, float]:
 
 
 def _error(iou: np.ndarray, own: np.ndarray, other: np.ndarray) -> tuple[ErrorType, int]:
-    """The type of a false positive and the object it is about, -1 for none."""
+    """The type of a false positive and the index of the object it is about, -1 for none."""
     nearest, same = _best(iou, own)
     stranger, different = _best(iou, other)
     if same >= FOREGROUND:
@@ -165,7 +166,7 @@ def _error(iou: np.ndarray, own: np.ndarray, other: np.ndarray) -> tuple[ErrorTy
 
 
 def _mend(found: list[_Found], kind: ErrorType, objects: dict[int, tuple[int, int]]) -> list[_Found]:
-    """The detections with the errors of one type mended."""
+    """The detections with the errors of one type fixed."""
     if kind not in ("classification", "localisation"):
         return [f for f in found if f.error != kind]
     right = [
@@ -182,7 +183,7 @@ def _mend(found: list[_Found], kind: ErrorType, objects: dict[int, tuple[int, in
 def _categories(
     found: list[_Found], objects: dict[int, tuple[int, int]], missed: frozenset[int], images: int
 ) -> dict[int, Category]:
-    """Detections and objects in AP order, for one IoU threshold; ``missed`` objects are not asked for."""
+    """Detections and objects in AP order, for one IoU threshold, without the ``missed`` objects."""
     everything: dict[int, np.ndarray] = {}
     asked: dict[int, np.ndarray] = {}
     for place, (row, category) in objects.items():
@@ -202,7 +203,7 @@ def _categories(
         counted = np.asarray([[f.counted for f in group]], dtype=bool)
         wanted = asked[category]
         if not wanted.any():
-            # Nothing is left to be found: perfect if nothing false is found either, else worth nothing.
+            # Nothing is left to find: AP is perfect if there is no false detection either, otherwise 0.
             wanted = everything[category]
             if not counted.any():
                 places = np.repeat(np.arange(images), wanted)

@@ -1,4 +1,4 @@
-"""A model over a whole split: COCO results for the final masks and for each stage's, and their AP."""
+"""A model on a whole split: COCO results for the final masks and for those of each stage, and their AP."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ class SplitResults:
     """COCO result entries of a split.
 
     Attributes:
-        final: boxes, scores and the masks of the result.
-        by_stage: the same boxes and scores with the masks of stage 1, 2, ... alone.
+        final: the final boxes, scores and masks.
+        by_stage: the same boxes and scores, with the masks of only stage 1, 2, ...
     """
 
     final: list[dict]
@@ -42,21 +42,21 @@ def predict_split(
 ) -> SplitResults:
     """Detect in every image of a dataset.
 
-    Several processes share the images: each takes every so-many-th batch, and the batches are those one
-    process would make, so the results are the same.
+    Several processes share the images: process i of n takes every n-th batch. The batches are those that a
+    single process would make, so the results are the same.
 
     Args:
         model: in eval mode.
         dataset: its class order must be the model's.
         toggles: default: the model's own.
-        stages: also take each stage's masks on the final boxes.
+        stages: also return each stage's masks on the final boxes.
         batch: images at a time.
-        progress: show a bar.
+        progress: show a progress bar.
         team: the processes that share the images.
         bf16: as for ``HybridTaskCascade.predict``.
 
     Returns:
-        All images' results, in order, for one process or the first; none for the others.
+        The results of all images, in order, in a single or the first process; empty in the others.
 
     Raises:
         InputError: an image can't be read, or the weights can't serve the toggles.
@@ -115,26 +115,26 @@ def _joined(parts: list[SplitResults], stages: int) -> SplitResults:
 
 
 def truth_of(dataset: CocoDataset) -> dict:
-    """The COCO ground truth of just the dataset's images, crowd annotations included."""
+    """The COCO ground truth of only the dataset's images, including crowd annotations."""
     return dataset.split.coco.subset(dataset.image_ids).as_dict()
 
 
 def require_objects(truth: dict, path: Path) -> None:
-    """Check that there is something to find, without which AP is no number.
+    """Check that there is something to find, since AP is undefined otherwise.
 
     Args:
-        truth: of :func:`truth_of`.
+        truth: from :func:`truth_of`.
         path: its annotation file, for the message.
 
     Raises:
-        InputError: crowds at most.
+        InputError: there are no objects, or only crowds.
     """
     if all(row["iscrowd"] for row in truth["annotations"]):
         raise InputError(f"{path}: no object in the {len(truth['images'])} images to evaluate on; add some")
 
 
 def average_precision(truth: dict, results: SplitResults) -> dict[str, dict[str, float] | list[float]]:
-    """All 12 statistics of boxes and masks, and the mask AP of stage 1, 2, ... and of the result.
+    """All 12 statistics for boxes and masks, and the mask AP of stages 1, 2, ... and of the result.
 
     Returns:
         ``{"bbox": {...}, "segm": {...}, "stage_mask_ap": [stage 1, ..., result]}`` in AP points.

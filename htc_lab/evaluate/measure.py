@@ -1,7 +1,7 @@
-"""A quantity measured on test images in such a way that it can be measured on any resample of them too.
+"""A quantity measured on test images in a way that also works for any resample of them.
 
-That gives every quantity, AP of a few objects or a share of decoys, the same paired interval that
-:mod:`htc_lab.evaluate.statistics` gives mask AP.
+This gives every quantity, be it the AP of some objects or a share of decoys, the same paired interval that
+:mod:`htc_lab.evaluate.statistics` computes for mask AP.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,9 @@ class Measure:
     """One quantity of one model, in points (0..100).
 
     Attributes:
-        at: its values (r,) for (r, n) draws: how often each of the n images was drawn; nan where a draw holds
+        at: its values (r,) for (r, n) draws: how often each of the n images was drawn; NaN if a draw contains
             nothing to measure.
-        rests_on: (n,) bool, the images that have a say in it.
+        rests_on: (n,) bool, the images it depends on.
     """
 
     at: Callable[[np.ndarray], np.ndarray]
@@ -36,17 +36,17 @@ class Measure:
 
     @property
     def value(self) -> float:
-        """On the images as they are, each once. nan where there is nothing to measure."""
+        """The value on the images themselves, each once; NaN if there is nothing to measure."""
         return float(self.at(np.ones((1, len(self.rests_on)), dtype=np.int64))[0])
 
 
 def rows_of(truth: Mapping[str, Any]) -> dict[int, int]:
-    """Each image id's place in the list of images."""
+    """The index of each image id in the list of images."""
     return {image["id"]: row for row, image in enumerate(truth["images"])}
 
 
 def precision(matches: list[dict[str, Any]], rows: Mapping[int, int]) -> Measure:
-    """AP (the mean over the IoU thresholds in ``matches``), of what ``match_images`` returns."""
+    """AP (the mean over the IoU thresholds in ``matches``) from what ``match_images`` returns."""
     seen = np.zeros(len(rows), dtype=np.bool_)
     seen[[rows[match["image_id"]] for match in matches]] = True
     return of_categories(by_category(matches, dict(rows)), seen)
@@ -58,7 +58,7 @@ def of_categories(categories: dict[int, Category], rests_on: np.ndarray) -> Meas
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> Measure:
-    """How much of ``whole`` is in ``part``: (n,) counts by image."""
+    """``part`` as a percentage of ``whole``, both (n,) counts by image."""
 
     def at(draws: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
@@ -68,7 +68,7 @@ def share(part: np.ndarray, whole: np.ndarray) -> Measure:
 
 
 def difference(first: Measure, second: Measure) -> Measure:
-    """``second`` minus ``first``, both taken on the same draw."""
+    """``second`` minus ``first``, both on the same draw."""
     return Measure(lambda draws: second.at(draws) - first.at(draws), first.rests_on | second.rests_on)
 
 
@@ -78,17 +78,17 @@ def paired(
     """``second`` minus ``first`` with a 95 % interval.
 
     Args:
-        first: the quantity of one model, a measure a training seed.
-        second: the same of another, for the same seeds in the same order.
-        resamples: draws of the images; used with a single seed only.
-        seed: of the draws.
+        first: the quantity for one model, one measure per training seed.
+        second: the same for another model, with the same seeds in the same order.
+        resamples: the number of draws of the images; only used with a single seed.
+        seed: for the draws.
 
     Returns:
-        Over the seeds, paired; with a single seed over the images, by a paired bootstrap, which knows nothing
-        of how another training would have come out.
+        The interval over the seeds, paired; with a single seed, over the images, by a paired bootstrap, which
+        can't know how another training would have turned out.
 
     Raises:
-        InputError: the two differ in length, or several seeds measure nothing.
+        InputError: the two differ in length, or there is nothing to measure with several seeds.
     """
     over_seeds = paired_over_seeds([m.value for m in first], [m.value for m in second])
     if over_seeds is not None:

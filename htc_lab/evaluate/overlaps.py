@@ -1,4 +1,4 @@
-"""Mask IoU of the detections and the objects of each image, whatever their classes."""
+"""Mask IoU between the detections and the objects of each image, regardless of their classes."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ class ImageOverlaps:
 
     Attributes:
         image_id: its id.
-        found: (d,) places of its detections in the results, best score first.
-        objects: (g,) places of its annotations in the truth.
-        iou: (d, g) mask IoU; for a crowd annotation the share of the detection that lies in it, as in COCO.
+        found: (d,) indices of its detections in the results, best score first.
+        objects: (g,) indices of its annotations in the truth.
+        iou: (d, g) mask IoU; for a crowd annotation, the share of the detection inside it, as in COCO.
     """
 
     image_id: int
@@ -41,7 +41,7 @@ def overlaps(truth: dict[str, Any], results: list[dict[str, Any]]) -> Iterator[I
         objects[annotation["image_id"]].append(place)
     for image in sorted(truth["images"], key=lambda image: image["id"]):
         here, there = found[image["id"]], objects[image["id"]]
-        # Stable, so equal scores keep the order of the results, as in COCO.
+        # A stable sort: equal scores keep the order of the results, as in COCO.
         here.sort(key=lambda place: -results[place]["score"])
         size = image["height"], image["width"]
         iou = np.zeros((len(here), len(there)))
@@ -56,7 +56,7 @@ def overlaps(truth: dict[str, Any], results: list[dict[str, Any]]) -> Iterator[I
 
 
 def _code(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Polygons or an uncompressed RLE as a compressed RLE; one that is compressed stays as it is."""
+    """Polygons or any RLE as a compressed RLE."""
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     if isinstance(segmentation["counts"], list):

@@ -1,12 +1,12 @@
 """Where a model is good: mask AP and recall of the objects in one situation, and the decoys it falls for.
 
-A situation is a subset of the objects: the occluded, the thin, ... The others are neither to be found nor
-missed, and what was detected of them doesn't count, as COCO does it with ranges of area. Which object a
-detection is of is settled once, for all IoU thresholds: the one its mask overlaps most, whatever the classes,
-if the IoU is at least ``NEAR``. Detections of no object are false in every situation, so AP falls with the
-number of objects in it; compare models within a situation, not situations with each other.
+A situation is a subset of the objects: the occluded, the thin, ... The other objects neither have to be found
+nor count as missed, and detections of them don't count, as COCO does it with ranges of area. Each detection
+is assigned to one object for all IoU thresholds: the one its mask overlaps most, regardless of class, if the
+IoU is at least ``NEAR``. Detections of no object are false in every situation, so AP is lower in situations
+with fewer objects; compare models within a situation, not situations with each other.
 
-Visible masks don't overlap, so a mask matches (IoU >= 0.5) no object but the one it is of: the AP of all
+Visible masks don't overlap, so a mask can only match (IoU >= 0.5) the object it is assigned to: the AP of all
 objects is COCO's own.
 """
 
@@ -21,28 +21,28 @@ from htc_lab.evaluate.measure import Measure, precision, rows_of, share
 from htc_lab.evaluate.overlaps import overlaps
 
 NEAR = 0.1
-"""Mask IoU from which on a detection is of an object (TIDE's limit to the background)."""
+"""Mask IoU from which a detection is assigned to an object (TIDE's limit to the background)."""
 
 MATCH = 0.5
-"""Mask IoU from which on a detection finds its object, for recall; box IoU from which on it is of a decoy."""
+"""Mask IoU from which a detection finds its object, for recall; box IoU from which it takes a decoy."""
 
 SCORE = 0.5
-"""Detections scoring at least this count for recall, and for decoys."""
+"""Detections with at least this score count for recall and for decoys."""
 
 OCCLUDED = 0.1
-"""Share hidden by other objects, above which an object is occluded."""
+"""An object is occluded if more than this share of it is hidden by other objects."""
 
 _SMALL, _LARGE = 32.0**2, 96.0**2
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Some of the objects.
+    """A subset of the objects.
 
     Attributes:
         name: for JSON.
         words: for people.
-        holds: whether an annotation's object is in it.
+        holds: whether the object of an annotation belongs to it.
     """
 
     name: str
@@ -71,9 +71,10 @@ class InSituation:
     """One model in one situation, in points.
 
     Attributes:
-        objects: how many are to be found.
-        mask_ap: mask AP of them.
-        recall: the share found (IoU >= ``MATCH``, right class) by detections scoring at least ``SCORE``.
+        objects: how many there are to find.
+        mask_ap: their mask AP.
+        recall: the share found (IoU >= ``MATCH``, right class) by detections with a score of at least
+            ``SCORE``.
     """
 
     objects: int
@@ -82,14 +83,14 @@ class InSituation:
 
 
 def has_scene_attributes(truth: dict[str, Any]) -> bool:
-    """Whether every object says which of the scenes' situations it is in."""
+    """Whether every object's attributes say which of the scenes' situations it is in."""
     wanted = {situation.name for situation in SCENE_SITUATIONS}
     objects = _objects(truth)
     return bool(objects) and all(wanted <= (a.get("attributes") or {}).keys() for a in objects)
 
 
 def situations_of(truth: dict[str, Any]) -> list[Situation]:
-    """All objects, then the situations that hold one: the scenes' where they are known, else COCO's sizes."""
+    """All objects, then the situations that have any: the scenes' if known, otherwise COCO's sizes."""
     chosen = SCENE_SITUATIONS if has_scene_attributes(truth) else SIZE_SITUATIONS
     objects = _objects(truth)
     return [ALL, *(s for s in chosen if any(s.holds(a) for a in objects))]
@@ -100,11 +101,11 @@ def _objects(truth: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def owners(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """Which object each detection is of.
+    """The object each detection is assigned to.
 
     Returns:
-        (d,) place of the object in the truth's annotations, -1 for none, and (d,) bool whether it is found:
-        IoU >= ``MATCH``, and of the detection's class.
+        (d,) index of the object in the truth's annotations, -1 for none, and (d,) bool, whether the detection
+        finds it: IoU >= ``MATCH`` and the right class.
     """
     owner, finds = np.full(len(results), -1), np.zeros(len(results), dtype=np.bool_)
     classes = np.asarray([a["category_id"] for a in truth["annotations"]])
@@ -116,7 +117,7 @@ def owners(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[np.nda
         objects, iou = image.objects[single], image.iou[:, single]
         called = np.asarray([results[place]["category_id"] for place in image.found])
         own = (called[:, None] == classes[objects]) & (iou >= MATCH)
-        # Where true masks overlap, the object of the right class goes before a nearer one of another.
+        # Where true masks overlap, an object of the right class takes precedence over a nearer one.
         nearest = np.argmax(iou + own, axis=1)
         lines = np.arange(len(image.found))
         owner[image.found] = np.where(iou[lines, nearest] >= NEAR, objects[nearest], -1)
@@ -127,10 +128,10 @@ def owners(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[np.nda
 def measure_situations(
     truth: dict[str, Any], results: list[dict[str, Any]], situations: list[Situation]
 ) -> dict[str, InSituation]:
-    """A model in each situation, by name.
+    """Measure a model in each situation; the results by the situations' names.
 
     Args:
-        truth: COCO data set; its annotations carry what the situations ask for.
+        truth: COCO data set; its annotations have the attributes that the situations need.
         results: COCO result entries with masks.
         situations: see :func:`situations_of`.
     """
@@ -141,7 +142,7 @@ def measure_situations(
         inside = np.asarray(
             [bool(a.get("iscrowd", 0)) or bool(situation.holds(a)) for a in truth["annotations"]] + [True]
         )
-        # Owner -1, no object, reads the True at the end.
+        # An owner of -1, no object, reads the True at the end.
         counted = [entry for entry, place in zip(results, owner, strict=True) if inside[place]]
         kept = [a for a, stays in zip(truth["annotations"], inside[:-1], strict=True) if stays]
         only = {**truth, "annotations": kept}
@@ -156,10 +157,9 @@ def measure_situations(
 
 
 def _found_by_image(matches: list[dict[str, Any]], rows: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Objects found at IoU 0.5 by detections scoring at least ``SCORE``, and objects there, (n,) each.
+    """By image, (n,): objects found at IoU 0.5 by detections scoring at least ``SCORE``, and all objects.
 
-    A better detection chooses its object before a worse one, so those above ``SCORE`` match as if they were
-    alone.
+    Better detections choose their objects first, so those above ``SCORE`` match as if there were no others.
     """
     found, objects = np.zeros(len(rows), dtype=int), np.zeros(len(rows), dtype=int)
     for match in matches:
@@ -172,10 +172,11 @@ def _found_by_image(matches: list[dict[str, Any]], rows: dict[int, int]) -> tupl
 
 
 def measure_decoys(truth: dict[str, Any], results: list[dict[str, Any]]) -> Measure | None:
-    """The share of decoys that are taken for the thing they look like; None where the truth names none.
+    """The share of decoys that are taken for the thing they look like; None if the truth names no decoys.
 
-    Taken means: a detection of that class, scoring at least ``SCORE``, whose box and the decoy's have an IoU
-    of at least ``MATCH``, and which finds no true object. (The scenes list decoys with boxes, without masks.)
+    A decoy is taken if there is a detection of that class with a score of at least ``SCORE`` whose box has an
+    IoU of at least ``MATCH`` with the decoy's and which finds no true object. (The scenes list boxes of
+    decoys, but no masks.)
     """
     rows = rows_of(truth)
     ids = {category["name"]: category["id"] for category in truth["categories"]}

@@ -1,16 +1,15 @@
 """Is the difference between two models real? Paired intervals over images and over seeds, and a verdict.
 
-Two models are tried on the same images, so their difference varies far less than either AP does. The
+Two models are tested on the same images, so their difference varies far less than either AP does. The
 bootstrap keeps the pairing: each resample draws images with replacement, and both models are evaluated on
-that same draw.
+the same draw.
 
-A plain percentile interval is too short when images are few. Three things keep it honest:
+A plain percentile interval is too short when there are few images. Three things keep it honest:
 
-* the percentiles are moved out to those at which a t-interval would lie (the "expanded percentile" interval,
-  Hesterberg, What Teachers Should Know About the Bootstrap, 2015); with many images they are the
-  plain ones;
-* below ``FEW_IMAGES`` the t-interval itself, from the bootstrap's standard error, must lie inside too;
-* below ``SIGN_IMAGES`` no paired test can reach 95 %, even if every image agrees, so zero always lies inside.
+* the percentiles are moved out to where a t-interval would end (the "expanded percentile" interval,
+  Hesterberg, What Teachers Should Know About the Bootstrap, 2015); with many images they are the plain ones;
+* below ``FEW_IMAGES``, the t-interval itself, from the bootstrap's standard error, must lie inside as well;
+* below ``SIGN_IMAGES``, no paired test can reach 95 %, even if all images agree, so zero always lies inside.
 """
 
 import math
@@ -29,7 +28,7 @@ FEW_IMAGES = 30
 SIGN_IMAGES = 6  # all n signs equal has a two-sided probability of 2 / 2^n, first below 0.05 at n = 6
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
-# Resamples are taken in blocks, so that a block's (resamples, detections) tables stay within some 32 MB.
+# Resamples are processed in blocks, so that a block's (resamples, detections) tables stay within about 32 MB.
 _BLOCK = 4_000_000
 
 
@@ -38,13 +37,13 @@ class Interval:
     """A difference in AP points, b minus a, and its 95 % interval.
 
     Attributes:
-        value: the difference observed. nan where there is nothing to compare.
+        value: the observed difference; NaN if there is nothing to compare.
         low: lower end of the interval.
         high: upper end of the interval.
-        probability_above_zero: the share of resamples (over seeds: of the t-distribution) where b is ahead; a
-            draw counts half.
-        samples: how many images or seeds the interval rests on.
-        unit: what they are.
+        probability_above_zero: the share of resamples (over seeds: of the t-distribution) in which b is
+            ahead; a tie counts half.
+        samples: how many images or seeds the interval is based on.
+        unit: whether these are images or seeds.
     """
 
     value: float
@@ -65,10 +64,10 @@ class Category:
     """The detections of one category in AP order: best score first, equal scores in image order.
 
     Attributes:
-        images: (d,) each detection's row in the list of images.
+        images: (d,) the index of each detection's image in the list of images.
         hit: (10, d) whether it found an object, by IoU threshold.
-        counted: (10, d) whether it counts; one on a crowd doesn't.
-        objects: (n,) objects to be found, by image.
+        counted: (10, d) whether it counts; a detection on a crowd doesn't.
+        objects: (n,) the number of objects to find, by image.
     """
 
     images: np.ndarray
@@ -85,24 +84,24 @@ def paired_bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """The difference in AP (IoU 0.5 to 0.95) of two sets of detections, b minus a, by resampling images.
+    """The difference in AP (IoU 0.5 to 0.95) between two sets of detections, b minus a, by resampling images.
 
-    The same arguments give the same interval. Detections that match alike give exactly [0, 0].
+    The same arguments give the same interval. Detections that match in the same way give exactly [0, 0].
 
     Args:
         truth: COCO data set, as for ``evaluate``.
-        results_a: COCO result entries of the one model.
+        results_a: COCO result entries of one model.
         results_b: those of the other.
         kind: "segm" for mask AP, "bbox" for box AP.
-        resamples: how many draws of the images.
-        seed: of the draws.
+        resamples: the number of draws of the images.
+        seed: for the draws.
 
     Returns:
         The interval, within [-100, 100]. ``samples`` counts the images that have objects or detections. Its
-        values are nan where the truth holds no object.
+        values are NaN if the truth contains no objects.
 
     Raises:
-        InputError: as ``evaluate``, or if ``resamples`` is below 1.
+        InputError: as for ``evaluate``, or ``resamples`` is below 1.
     """
     if resamples < 1:
         raise InputError(f"resamples: {resamples} is too few; give at least 1 (1000 is usual)")
@@ -122,7 +121,7 @@ def paired_bootstrap(
         len(rows), np.full(len(rows), 1 / len(rows)), size=resamples
     )
     differences = resampled_precision(b, draws) - resampled_precision(a, draws)
-    # A draw that holds no object says nothing about either model.
+    # A draw without objects says nothing about either model.
     differences = differences[~np.isnan(differences)]
     low, high = interval_ends(value, differences, images)
     return Interval(value, low, high, share_above_zero(differences), images, "image")
@@ -132,20 +131,20 @@ def paired_over_seeds(a: Sequence[float], b: Sequence[float]) -> Interval | None
     """The mean difference over training seeds, b minus a, with a paired t-interval.
 
     Args:
-        a: AP of the one model, a value a seed, in points.
+        a: AP of one model in points, one value per seed.
         b: AP of the other, for the same seeds in the same order.
 
     Returns:
-        The interval, or None for a single seed, which says nothing of the spread.
+        The interval, or None for a single seed, which says nothing about the spread.
 
     Raises:
-        InputError: if the two differ in length, are empty, or hold a value that is not finite.
+        InputError: the two differ in length, are empty, or contain a value that is not finite.
     """
     if len(a) != len(b) or not len(a):
         raise InputError(f"seeds: {len(a)} values beside {len(b)}; give both models' AP for the same seeds")
     differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
     if not np.isfinite(differences).all():
-        raise InputError("seeds: an AP is not finite; evaluate on images that hold objects")
+        raise InputError("seeds: an AP is not finite; evaluate on images that contain objects")
     samples = len(differences)
     if samples == 1:
         return None
@@ -158,9 +157,9 @@ def paired_over_seeds(a: Sequence[float], b: Sequence[float]) -> Interval | None
 
 
 def verdict(name_a: str, name_b: str, interval: Interval) -> str:
-    """One plain sentence on whether b is better than a; "not significant" when the interval holds zero."""
+    """One plain sentence on whether b is better than a; "not significant" if the interval contains zero."""
     if math.isnan(interval.value):
-        return f"{name_a} and {name_b} cannot be compared: the images hold no objects to be found."
+        return f"{name_a} and {name_b} cannot be compared: the images contain no objects to find."
     basis = f"{interval.samples} {interval.unit}" + ("s" if interval.samples != 1 else "")
     limits = f"95 % interval {interval.low:+.1f} to {interval.high:+.1f}, {basis}"
     if interval.significant:
@@ -192,12 +191,12 @@ def by_category(matches: list[dict[str, Any]], rows: dict[int, int]) -> dict[int
 
 
 def _joined(matches: list[dict[str, Any]], field: str, dtype: type) -> np.ndarray:
-    """A field of all images side by side: (1 or 10, d), a column a detection."""
+    """A field of all images side by side: (1 or 10, d), one column per detection."""
     return np.concatenate([np.atleast_2d(np.asarray(match[field], dtype=dtype)) for match in matches], axis=1)
 
 
 def _alike(a: dict[int, Category], b: dict[int, Category]) -> bool:
-    """Whether every resample must give both the same AP."""
+    """Whether both have the same AP in every resample."""
 
     def same(one: Category, other: Category) -> bool:
         return all(
@@ -209,7 +208,7 @@ def _alike(a: dict[int, Category], b: dict[int, Category]) -> bool:
 
 
 def resampled_precision(categories: dict[int, Category], draws: np.ndarray) -> np.ndarray:
-    """AP in points, (r,), for (r, n) draws: how often each image was drawn. nan where no object was."""
+    """AP in points, (r,), for (r, n) draws: how often each image was drawn. NaN if no object was drawn."""
     total, present = np.zeros(len(draws)), np.zeros(len(draws))
     for category in categories.values():
         rows = max(1, _BLOCK // max(1, len(category.images)))
@@ -223,10 +222,10 @@ def resampled_precision(categories: dict[int, Category], draws: np.ndarray) -> n
 
 
 def _category_precision(category: Category, draws: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Mean over thresholds and recalls of the interpolated precision, (r,); 0 where no object was drawn.
+    """Mean over thresholds and recalls of the interpolated precision, (r,); 0 if no object was drawn.
 
-    An image drawn w times stands for w copies, so its detections weigh w. Precision is at its highest at
-    hits, so the curve is followed there alone; each hit stands for the recall levels it is first to reach.
+    An image drawn w times stands for w copies, so its detections have weight w. Precision peaks at hits, so
+    it is only computed there; each hit stands for the recall levels it is the first to reach.
     """
     weights = draws[:, category.images]
     everything = np.cumsum(weights, axis=1)
@@ -246,7 +245,7 @@ def _category_precision(category: Category, draws: np.ndarray, objects: np.ndarr
 
 
 def interval_ends(value: float, differences: np.ndarray, images: int) -> tuple[float, float]:
-    """The interval's ends by the rules in this module's docstring."""
+    """The ends of the interval, by the rules in this module's docstring."""
     if images < 2 or not len(differences):
         return -100.0, 100.0
     widening = math.sqrt(images / (images - 1))

@@ -1,4 +1,4 @@
-"""Pictures: drawn detections (fast, no matplotlib) and the figures of one picture."""
+"""Drawing: detections on a picture (fast, no matplotlib), and figures of one picture."""
 
 from htc_lab.plots.drawing import draw_boxes, draw_detections, draw_semantic, draw_truth
 from htc_lab.plots.stages import compare_rungs, show_model, show_sample, show_stages

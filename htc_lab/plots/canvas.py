@@ -22,11 +22,11 @@ def to_pixels(image: Tensor | np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
 
 
 class Canvas:
-    """An enlarged copy of a picture; what is drawn on it is given in the picture's own pixels.
+    """An enlarged copy of a picture; everything drawn on it is given in the picture's own pixels.
 
     Attributes:
         pixels: (H * scale, W * scale, 3) uint8 RGB, drawn on in place.
-        scale: canvas px for one px of the picture.
+        scale: canvas px per px of the picture.
         unit: thickness of a thin line in canvas px, so that pictures of all sizes look alike.
     """
 
@@ -48,7 +48,7 @@ class Canvas:
         self.unit = weight * max(1.0, max(size) / 640)
 
     def _enlarged(self, mask: np.ndarray) -> tuple[np.ndarray, int, int] | None:
-        """The part of the canvas a mask covers, as 0/1 with rounded corners, and its left and top."""
+        """The part of the canvas that a mask covers, as 0/1 with rounded corners, and its left and top."""
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if not len(rows):
             return None
@@ -80,7 +80,7 @@ class Canvas:
         if found is None:
             return
         inside, left, top = found
-        # Dashes are cut by counting pixels; a solid line is drawn far faster between its corners alone.
+        # Dashes are cut by counting pixels; a solid line is drawn far faster between its corners only.
         points = cv2.CHAIN_APPROX_NONE if dashed else cv2.CHAIN_APPROX_SIMPLE
         contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, points, offset=(left, top))
         lines = [c[:, 0] for c in contours]
@@ -97,9 +97,9 @@ class Canvas:
         self._lines([line], colour, thickness, dashed)
 
     def _lines(self, lines: list[np.ndarray], colour: Colour, thickness: float, dashed: bool) -> None:
-        """Closed lines, each (n, 2) canvas px; those of at least a unit get a dark casing.
+        """Draw closed lines, each (n, 2) canvas px; those at least a unit thick get a dark casing.
 
-        A dashed line needs every pixel on its way among its points.
+        The points of a dashed line must include every pixel along it.
         """
         lines = [line.astype(np.int32) for line in lines if len(line) > 1]
         if not lines:
@@ -126,7 +126,7 @@ class Canvas:
         part[...] = (part * (1 - CASING / 255 * rim[..., None].astype(np.float32))).astype(np.uint8)
 
     def labels(self, texts: list[str], boxes: list[Sequence[float]], colours: list[Colour]) -> None:
-        """Write a label beside each box, where it covers the least of the labels before it."""
+        """Write a label beside each box, placed so that it covers as little as possible of earlier labels."""
         size = max(10, round(15 * self.unit))
         face = font(size)
         pad = max(2, round(size / 4))
@@ -161,7 +161,7 @@ class Canvas:
 
 
 def _straight(a: tuple[int, int], b: tuple[int, int]) -> np.ndarray:
-    """The points of a horizontal or vertical line from ``a`` up to, not including, ``b``: (n, 2)."""
+    """The points of a horizontal or vertical line from ``a`` to ``b``, not including ``b``: (n, 2)."""
     count = max(abs(b[0] - a[0]), abs(b[1] - a[1]))
     return np.linspace(a, b, count, endpoint=False).round().astype(np.int32).reshape(-1, 2)
 

@@ -1,4 +1,4 @@
-"""Detections, proposals and truth drawn into a picture."""
+"""Detections, proposals and truth drawn onto a picture."""
 
 from collections.abc import Sequence
 
@@ -28,17 +28,17 @@ def draw_detections(
     side: int = 640,
     weight: float = 1.0,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Masks, boxes and labels over the picture.
+    """Draw masks, boxes and labels over the picture.
 
     Args:
         image: (3, H, W) tensor or (H, W, 3) array, uint8 RGB.
         detections: at the size of ``image``, best first.
         class_names: of the labels 0..K-1.
-        numbers: of the objects, from which their colours follow; default: their places.
-        false: which detections to mark as false: hatched, and the word in the label.
-        truth: drawn as white dashes on black where given.
-        missed: the ground truths to label as missed.
-        masks, boxes, labels: what to draw. Of more than 12 objects only the 12 best are labelled.
+        numbers: of the objects, which determine their colours; default: their indices.
+        false: which detections to mark as false: hatched, and with the word in the label.
+        truth: drawn as white dashes on black, if given.
+        missed: the true objects to label as missed.
+        masks, boxes, labels: what to draw. Only the 12 best objects are labelled.
         side: a smaller picture is enlarged, by a whole number, to about this many px on its longer side.
         weight: makes lines and labels thicker, for pictures that are shown small.
 
@@ -50,7 +50,7 @@ def draw_detections(
     canvas = Canvas(image, side, weight)
     pixels = detections.masks.cpu().numpy()
     where = detections.boxes.tolist()
-    # Worst first, so that the best lies on top.
+    # Worst first, so that the best ends up on top.
     for i in reversed(range(len(detections))):
         colour, dashed = colour_of(numbers[i]), is_dashed(numbers[i])
         if masks:
@@ -87,7 +87,7 @@ def draw_boxes(
     side: int = 640,
     weight: float = 1.0,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Boxes alone, as proposals are: ``boxes`` in their objects' colours above thin white ``others``.
+    """Draw boxes only, as for proposals: ``boxes`` in their objects' colours above thin white ``others``.
 
     Args:
         image: (3, H, W) tensor or (H, W, 3) array, uint8 RGB.
@@ -100,7 +100,7 @@ def draw_boxes(
     bare = canvas.pixels.copy()
     for box in others.tolist():
         canvas.box(box, WHITE, thickness=0.5)
-    # Half transparent: a hundred boxes must not hide the picture.
+    # Half transparent, so that a hundred boxes don't hide the picture.
     canvas.pixels = (bare // 2) + (canvas.pixels // 2)
     for i in reversed(range(len(boxes))):
         canvas.box(boxes[i].tolist(), colour_of(numbers[i]), is_dashed(numbers[i]), thickness=1.6)
@@ -117,7 +117,7 @@ def draw_truth(
     side: int = 640,
     weight: float = 1.0,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The true masks and boxes, each object in its colour, with its class."""
+    """Draw the true masks and boxes, each object in its colour and with its class."""
     canvas = Canvas(image, side, weight)
     order = range(len(targets.boxes))
     for k in order:
@@ -132,11 +132,11 @@ def draw_truth(
 
 
 def draw_semantic(semantic: Tensor, side: int = 640) -> UInt8[np.ndarray, "h w 3"]:
-    """A semantic map in colours: (H, W) uint8 class indices, ignored pixels (255) dark grey."""
+    """Draw a semantic map, (H, W) uint8 class indices, in colours; ignored pixels (255) are dark grey."""
     values = semantic.cpu().numpy()
     table = np.full((256, 3), 0x33, dtype=np.uint8)
     for k in range(255):
-        # Where the eight colours repeat they grow paler, so that neighbours in the list stay apart.
+        # When the eight colours repeat they get paler, so that classes stay distinguishable.
         paler = 0.5 ** (k // len(OBJECT_COLOURS))
         table[k] = [round(255 - (255 - v) * paler) for v in OBJECT_COLOURS[k % len(OBJECT_COLOURS)]]
     scale = max(1, round(side / max(values.shape)))

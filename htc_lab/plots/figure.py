@@ -1,4 +1,4 @@
-"""The figures' common look."""
+"""The common look of all figures."""
 
 import io
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class Picture(Figure):
     """A figure that a notebook shows once, where it is returned, whether or not pyplot was imported.
 
     Attributes:
-        colours: of the file's palette.
+        colours: the number of colours in the file's palette.
     """
 
     colours = 128
@@ -23,13 +23,13 @@ class Picture(Figure):
     def _repr_png_(self) -> bytes:
         drawn, light = io.BytesIO(), io.BytesIO()
         self.savefig(drawn, format="png")
-        # A palette makes the file a fourth: notebooks carry their pictures with them.
+        # A palette shrinks the file to a fourth: notebooks contain their pictures.
         Image.open(drawn).convert("RGB").quantize(self.colours).save(light, format="png", optimize=True)
         return light.getvalue()
 
 
 def new_figure(width: float, height: float) -> Picture:
-    """An empty white figure, inches."""
+    """An empty white figure; width and height in inches."""
     return Picture(figsize=(width, height), dpi=100, facecolor="white", layout="constrained")
 
 
@@ -45,7 +45,7 @@ def bare(axes: Axes, picture: np.ndarray, title: str, caption: str = "") -> None
 
 
 def plain(axes: Axes, title: str, ylabel: str = "", xlabel: str = "") -> None:
-    """A plot with hairlines only."""
+    """Style a plot: a title, axis labels and only thin lines."""
     axes.set_title(title, fontsize=13, color=INK, loc="left", pad=12)
     axes.set_ylabel(ylabel, fontsize=11, color=QUIET)
     axes.set_xlabel(xlabel, fontsize=11, color=QUIET)
@@ -59,7 +59,7 @@ def plain(axes: Axes, title: str, ylabel: str = "", xlabel: str = "") -> None:
 def row_of_pictures(
     pictures: Sequence[tuple[np.ndarray, str, str]], headline: str = "", columns: int | None = None
 ) -> Picture:
-    """A row (or several, of ``columns`` each) of pictures of one size with title and caption."""
+    """A row of pictures of equal size, or several rows of ``columns`` each, with titles and captions."""
     columns = min(columns or len(pictures), len(pictures))
     rows = -(-len(pictures) // columns)
     height, width = pictures[0][0].shape[:2]

@@ -1,4 +1,4 @@
-"""Which detection is which object: matched with the truth, and the same from stage to stage."""
+"""Which detection is which object: matched with the truth, and followed from stage to stage."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from htc_lab.structures import Detections, Targets
 from htc_lab.trace import StageTrace
 
 SAME = 0.5
-"""IoU from which two boxes or masks are the same object's."""
+"""IoU from which two boxes or masks belong to the same object."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Comparison:
     """Detections of one image beside its truth.
 
     Attributes:
-        truth: (n,) int64: the ground truth each detection found, -1 for a false one.
-        mask_iou: (n,) float32: its mask's IoU with that truth, 0 for a false one.
-        box_iou: (n,) float32: the same of its box.
-        missed: the ground truths nobody found.
+        truth: (n,) int64: the true object each detection found, -1 for a false one.
+        mask_iou: (n,) float32: the IoU of its mask with that object, 0 for a false one.
+        box_iou: (n,) float32: the same for its box.
+        missed: the true objects that no detection found.
     """
 
     truth: Int[Tensor, " n"]
@@ -39,17 +39,17 @@ class Comparison:
 
     @property
     def false(self) -> int:
-        """How many detections are of nothing."""
+        """How many detections found no object."""
         return len(self.truth) - self.found
 
     def mean(self, iou: Float[Tensor, " n"]) -> float:
-        """Mean of ``mask_iou`` or ``box_iou`` over all true objects, missed ones as 0; NaN without any."""
+        """Mean of ``mask_iou`` or ``box_iou`` over all true objects, missed ones as 0; NaN if none exist."""
         total = self.found + len(self.missed)
         return float(iou.sum()) / total if total else float("nan")
 
 
 def mask_iou(detections: Detections, i: int, targets: Targets, k: int) -> float:
-    """IoU of the pixels of detection ``i`` with ground truth ``k``."""
+    """IoU of the pixels of detection ``i`` with those of true object ``k``."""
     a, b = detections.masks[i], targets.masks[k].bool()
     union = int((a | b).sum())
     return int((a & b).sum()) / union if union else 0.0
@@ -78,7 +78,7 @@ def compare_with_truth(detections: Detections, targets: Targets, least_iou: floa
 
 
 def follow(detections: Detections, targets: Targets, truth: Int[Tensor, " n"]) -> Comparison:
-    """The IoUs of detections whose ground truths are known already, e.g. from the end of the cascade."""
+    """The IoUs of detections whose true objects are already known, e.g. from the end of the cascade."""
     masks, boxes = torch.zeros(len(detections)), torch.zeros(len(detections))
     box_ious = pairwise_iou(detections.boxes, targets.boxes)
     for i, k in enumerate(truth.tolist()):
@@ -96,19 +96,20 @@ def select(detections: Detections, which: Tensor) -> Detections:
 
 
 def stage_view(trace: StageTrace, stage: int) -> Detections:
-    """What stage ``stage`` (from 0) of a one-image trace said: the boxes it hands on, its masks, its scores.
+    """The output of stage ``stage`` (from 0) of a one-image trace: the boxes it passes on, masks, scores.
 
-    The masks lie where the stage took them: on those boxes if interleaved, on the ones it received if not.
+    The masks are where the stage predicted them: on those boxes if interleaved, otherwise on the ones it
+    received.
     """
     view = trace.detections(0, stage, final_boxes=False)
     return dataclasses.replace(view, boxes=trace.stages[stage].boxes[trace.detected])
 
 
 class ObjectNumbers:
-    """Numbers for the objects of one picture that stay theirs under every toggle and model.
+    """Numbers for the objects of one picture that stay the same for all toggles and models.
 
-    An object gets the next free number when it is seen first. It is seen again where it has found the same
-    ground truth, or, if it has found none, where its class is the same and its box overlaps by half.
+    A detection gets the next free number when it is first seen. It counts as the same object again if it
+    finds the same true object or, if it finds none, if it has the same class and the boxes overlap by half.
     """
 
     def __init__(self, targets: Targets | None = None, truth_first: bool = False) -> None:
@@ -116,7 +117,7 @@ class ObjectNumbers:
 
         Args:
             targets: the picture's truth.
-            truth_first: true objects have their index in the truth as number, whether or not they are found.
+            truth_first: a true object's number is its index in the truth, whether or not it is found.
         """
         self._targets = targets
         self._of_truth: dict[int, int] = {}
@@ -125,7 +126,7 @@ class ObjectNumbers:
         self._of_others: list[tuple[int, int, Tensor]] = []
 
     def of(self, detections: Detections) -> list[int]:
-        """One number a detection, all different."""
+        """One number per detection, all different."""
         truth: Sequence[int] = [-1] * len(detections)
         if self._targets is not None:
             truth = compare_with_truth(detections, self._targets).truth.tolist()

@@ -1,4 +1,4 @@
-"""Colours and type shared by all pictures of the lab."""
+"""Colours and fonts shared by all pictures of the lab."""
 
 from functools import cache
 from pathlib import Path
@@ -10,8 +10,8 @@ from htc_lab.ablation.paper import TITLES
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's colours, told apart with any kind of colour vision; their blue is lightened to show on dark
-# photos, and their black, which would not, is a light grey.
+# Okabe and Ito's colours, distinguishable with any kind of colour vision; their blue is lightened so that it
+# shows on dark photos, and their black, which would not, is replaced by a light grey.
 OBJECT_COLOURS: tuple[Colour, ...] = (
     (0x56, 0xB4, 0xE9),
     (0xE6, 0x9F, 0x00),
@@ -55,12 +55,12 @@ def text_on(colour: Colour) -> Colour:
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans (it comes with matplotlib, so it is there on every machine), ``size`` in px."""
+    """DejaVu Sans, which comes with matplotlib and so is available everywhere; ``size`` in px."""
     return ImageFont.truetype(
         str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size
     )
 
 
 def rung_words(name: str) -> str:
-    """The rung ``name`` in words; a name that is no rung's is shown as it is."""
+    """The rung ``name`` in words; any other name is returned as it is."""
     return TITLES.get(name, name.replace("_", " "))

@@ -1,4 +1,4 @@
-"""Figures of one picture: its truth, what each stage made of it, and several models side by side."""
+"""Figures of one picture: its truth, what each stage makes of it, and several models side by side."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -30,14 +30,14 @@ _SIDE, _WEIGHT = 512, 1.3
 
 
 def show_sample(sample: Sample, class_names: Sequence[str]) -> Picture:
-    """A sample's picture, its true masks and boxes, and its semantic map where it has one."""
+    """A sample's picture, its true masks and boxes, and its semantic map if it has one."""
     targets = sample.targets
     pictures = [
         (draw_truth(sample.image, _nothing_of(targets), class_names, side=_SIDE), "Picture", ""),
         (
             draw_truth(sample.image, targets, class_names, side=_SIDE),
             "Truth",
-            f"{len(targets.boxes)} objects",
+            _objects(len(targets.boxes)),
         ),
     ]
     if targets.semantic is not None:
@@ -48,36 +48,40 @@ def show_sample(sample: Sample, class_names: Sequence[str]) -> Picture:
     return row_of_pictures(pictures)
 
 
+def _objects(number: int) -> str:
+    return "1 object" if number == 1 else f"{number} objects"
+
+
 def _nothing_of(targets: Targets) -> Targets:
     return Targets(targets.boxes[:0], targets.labels[:0], targets.masks[:0])
 
 
 def result_words(trace: StageTrace) -> str:
-    """What the end of the cascade is called: the mean of the masks, or the last stage's."""
+    """The name for the end of the cascade: the mean of the masks, or the last stage's."""
     if trace.toggles.average_masks and len(trace.stages) > 1:
         return "Mean"
     return f"Result: stage {len(trace.stages)} alone"
 
 
 def check_size(image: Tensor, trace: StageTrace) -> None:
-    """Refuse a picture that is not the one the trace was made of.
+    """Refuse a picture that can't be the one the trace was made from.
 
     Raises:
-        InputError: their sizes differ, or the trace is of several pictures.
+        InputError: their sizes differ, or the trace covers several pictures.
     """
     if len(trace.sizes) != 1:
         raise InputError(
-            f"trace: holds {len(trace.sizes)} pictures; give trace.of_image(i) of the one to show"
+            f"trace: covers {len(trace.sizes)} pictures; give trace.of_image(i) of the one to show"
         )
     if tuple(image.shape[-2:]) != tuple(trace.sizes[0]):
         raise InputError(
-            f"image: is {tuple(image.shape[-2:])} (H, W), but the trace was made of one of {trace.sizes[0]}; "
+            f"image: is {tuple(image.shape[-2:])} (H, W), but the trace's was {trace.sizes[0]}; "
             "give the picture that was encoded"
         )
 
 
 def _caption(comparison: Comparison, with_masks: bool = True) -> str:
-    """Means over the objects found at the end, or nothing where none was."""
+    """The means over the objects found at the end, or nothing if none were found."""
     if comparison.found == 0:
         return "no object found"
     here = comparison.truth >= 0
@@ -93,17 +97,17 @@ def show_stages(
     threshold: float = 0.3,
     headline: str = "",
 ) -> Picture:
-    """One row: proposals, each stage, the result. An object keeps its colour all along.
+    """One row: proposals, each stage, the result. An object keeps its colour throughout.
 
-    Below each picture stands the mean IoU with the truth, over the objects found at the end, so that the
-    figures of a row speak of the same objects.
+    The caption of each picture is the mean IoU with the truth over the objects found at the end, so that the
+    numbers in a row are about the same objects.
 
     Args:
         image: (3, H, W) uint8, the picture that was encoded.
         trace: of this one picture.
         class_names: of the labels 0..K-1.
-        targets: its truth at the same size; without it there are no figures.
-        threshold: objects whose final score is below are left out.
+        targets: its truth at the same size; without it there are no captions.
+        threshold: objects with a lower final score are left out.
         headline: above the row; default: how many objects were found.
 
     Raises:
@@ -146,7 +150,7 @@ def show_stages(
 def show_model(
     model: HybridTaskCascade, sample: Sample, toggles: Toggles | None = None, threshold: float = 0.3
 ) -> Picture:
-    """:func:`show_stages` of a sample under a model, at the model's test size.
+    """:func:`show_stages` for a sample and a model, at the model's test size.
 
     Args:
         model: in evaluation mode.
@@ -172,20 +176,20 @@ def compare_rungs(
     targets: Targets | None = None,
     threshold: float = 0.3,
 ) -> Picture:
-    """The same picture under several models, each with the toggles it was trained with.
+    """The same picture as several models see it, each with the toggles it was trained with.
 
     Args:
         image: (3, H, W) uint8.
-        models: by name; the names of the ladder's rungs are put in words.
+        models: by name; the names of the ladder's rungs are put into words.
         class_names: of the labels 0..K-1.
-        targets: the truth at the size of ``image``, drawn first and compared with.
-        threshold: detections scoring below are left out.
+        targets: the truth at the size of ``image``, shown first and used to count hits and misses.
+        threshold: detections with a lower score are left out.
     """
     colours = ObjectNumbers(targets, truth_first=True)
     pictures = []
     if targets is not None:
         truth = draw_truth(image, targets, class_names, side=_SIDE, weight=_WEIGHT)
-        pictures.append((truth, "Truth", f"{len(targets.boxes)} objects"))
+        pictures.append((truth, "Truth", _objects(len(targets.boxes))))
     for name, model in models.items():
         found = model.predict([image])[0]
         found = select(found, found.scores >= threshold)
@@ -201,7 +205,7 @@ def _one_model(
     targets: Targets | None,
     colours: ObjectNumbers,
 ) -> tuple[np.ndarray, str, str]:
-    caption, false = f"{len(found)} objects", None
+    caption, false = _objects(len(found)), None
     if targets is not None:
         comparison = compare_with_truth(found, targets)
         false = (comparison.truth < 0).tolist()

@@ -1,4 +1,4 @@
-"""Figures of the ablation: the ladder, the AP of each stage's masks, the course of a training."""
+"""Figures of the ablation: the ladder, the AP of each stage's masks, and the losses of a training."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _BLUE, _ORANGE, _PINK, _RED, _GREEN = (hex_of(i) for i in (6, 1, 2, 4, 5))
 LINES = ("#8a9097", _BLUE, _ORANGE, _GREEN, _PINK, _RED)
 
 
-# Points of AP that an axis shows at least.
+# An axis covers at least this many points of AP.
 _LEAST_POINTS = 2.0
 
 
@@ -33,7 +33,7 @@ def plot_ladder(results: Mapping[str, Any]) -> Picture:
     """Mask and box AP of each rung with every seed as a dot, and the gains beside the paper's.
 
     Args:
-        results: of :meth:`htc_lab.ablation.ladder.Ladder.results`; unfinished ladders are fine.
+        results: from :meth:`htc_lab.ablation.ladder.Ladder.results`; unfinished ladders are fine.
     """
     rungs = results["rungs"]
     names = [rung["name"] for rung in rungs]
@@ -84,10 +84,10 @@ def _gains(axes: Axes, names: list[str], means: list[float]) -> None:
 
 
 def plot_stage_ap(results: Mapping[str, Any]) -> Picture:
-    """Mask AP of each stage's masks, all on the final boxes, and of their mean: one line a rung.
+    """Mask AP of each stage's masks, all on the final boxes, and of their mean: one line per rung.
 
     Args:
-        results: of :meth:`htc_lab.ablation.ladder.Ladder.results`.
+        results: from :meth:`htc_lab.ablation.ladder.Ladder.results`.
     """
     figure = new_figure(7.5, 4.4)
     axes = figure.subplots()
@@ -99,7 +99,7 @@ def plot_stage_ap(results: Mapping[str, Any]) -> Picture:
         axes.plot(places[-2:], by_stage[-2:], ":", color=colour, linewidth=1.5)
         axes.plot(places[-1:], by_stage[-1:], "D", color=colour, ms=8)
         axes.set_xticks(places, [f"stage {t + 1}" for t in places[:-1]] + ["mean"])
-    # Stretched to fill the axis, a tenth of a point would look like a gain.
+    # If the axis were stretched to fit, a tenth of a point would look like a gain.
     low, high = axes.get_ylim()
     more = max(0.0, _LEAST_POINTS - (high - low)) / 2
     axes.set_ylim(low - more, high + more)
@@ -117,7 +117,7 @@ _GROUPS = {
 
 
 def _groups(row: Mapping[str, Any]) -> dict[str, float]:
-    """The losses of one step, summed by what they are about."""
+    """The losses of one step, summed by subject."""
     sums: dict[str, float] = defaultdict(float)
     for name, value in row.items():
         for group, members in _GROUPS.items():
@@ -135,12 +135,12 @@ def _smooth(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def plot_losses(run_folder: Path | str) -> Picture:
-    """The course of a training: the total loss, and what boxes, masks, proposals and semantic map add to it.
+    """The losses of a training: the total, and the parts of boxes, masks, proposals and the semantic map.
 
     Curves are running means over a twentieth of the run; the total is also shown step by step.
 
     Raises:
-        InputError: the folder holds no metrics.
+        InputError: the folder contains no metrics.
     """
     rows = read_metrics(Path(run_folder))
     figure = new_figure(8.5, 4.2)
@@ -156,7 +156,7 @@ def plot_losses(run_folder: Path | str) -> Picture:
             values = np.asarray([found.get(group, 0.0) for found in groups])
             if values.any():
                 axes.plot(steps, _smooth(values, width), color=colour, linewidth=1.8, label=group)
-        # The first steps stand so high that the rest would lie flat below them.
+        # The first steps are so high that all others would look flat beside them.
         axes.set_ylim(0, 1.6 * float(_smooth(total, width)[len(total) // 10]))
         axes.legend(frameon=False, fontsize=10.5, labelcolor=INK, loc="upper right")
     plain(axes, "Training loss", xlabel="step")

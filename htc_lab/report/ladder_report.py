@@ -45,11 +45,11 @@ def write_report(ladder_folder: Path, rungs: Rungs, truth: dict[str, Any], out: 
 
     Args:
         ladder_folder: of the ablation, named at the top of the report.
-        rungs: name and run folders of each rung, one a seed, in the same order for all; the first is what the
-            others are compared with. Each folder holds ``detections.json`` and may hold
+        rungs: name and run folders of each rung, one per seed, in the same order for all; the others are
+            compared with the first. Each folder must contain ``detections.json`` and may contain
             ``detections_stage1.json``, ...
-        truth: COCO data set of the test images, as of ``truth_of``.
-        out: folder to write to, made if missing.
+        truth: COCO data set of the test images, as from ``truth_of``.
+        out: folder to write to, created if missing.
 
     Returns:
         The path of ``report.md``.
@@ -61,12 +61,12 @@ def write_report(ladder_folder: Path, rungs: Rungs, truth: dict[str, Any], out: 
 
 
 def write_measured(measured: dict[str, Any], title: str, out: Path) -> Path:
-    """As :func:`write_report`, of what has been measured.
+    """Like :func:`write_report`, for results that are already measured.
 
     Args:
-        measured: of ``measure_ladder``.
-        title: named at the top.
-        out: folder to write to, made if missing.
+        measured: from ``measure_ladder``.
+        title: shown at the top.
+        out: folder to write to, created if missing.
     """
     write_json(out / "report.json", measured)
     figures = {
@@ -83,7 +83,7 @@ def write_measured(measured: dict[str, Any], title: str, out: Path) -> Path:
 
 
 def write_figure(path: Path, figure: Picture) -> None:
-    """A figure as PNG, atomically."""
+    """Write a figure as PNG, atomically."""
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))
 
 
@@ -91,7 +91,7 @@ def report_text(measured: Mapping[str, Any], title: str) -> str:
     """The report as Markdown.
 
     Args:
-        measured: of ``measure_ladder``.
+        measured: from ``measure_ladder``.
         title: of the ablation.
     """
     scenes = measured["scene_attributes"]
@@ -123,7 +123,7 @@ def _basis(measured: Mapping[str, Any]) -> str:
 
 
 def findings(measured: Mapping[str, Any]) -> str:
-    """What differs clearly from the first rung, in words."""
+    """In words: what differs clearly from the first rung."""
     kinds = {"mask_ap": "mask AP, ", "decoys": "", "error": "cost of "}
     first = rung_words(measured["rungs"][0])
     lines, compared = [], 0
@@ -164,7 +164,7 @@ def _spread(rung: Mapping[str, Any]) -> str:
 
 
 def table(measured: Mapping[str, Any], kind: str) -> str:
-    """A line a quantity: number of objects, each rung, each rung minus the first."""
+    """One line per quantity: number of objects, each rung, each rung minus the first."""
     rows = rows_of_kind(measured, kind)
     counted = rows[0]["count"] is not None
     words = [rung_words(name) for name in measured["rungs"]]
@@ -178,7 +178,7 @@ def table(measured: Mapping[str, Any], kind: str) -> str:
 
 
 def _stages(measured: Mapping[str, Any]) -> str:
-    """Mask AP and costs of errors by stage, for the rungs whose stage masks were kept."""
+    """Mask AP and the costs of errors by stage, for the rungs whose stage masks were kept."""
     shown = [rung for rung in rows_of_kind(measured, "mask_ap")[0]["rungs"] if rung["stages"]]
     if not shown:
         return "The masks of single stages were not kept in these runs, so there is nothing to show by stage."

@@ -16,7 +16,7 @@ def main(model: str = "classroom/htc", out: Path = Path("docs/stages.png"), scen
     Args:
         model: a shipped model's name or a checkpoint.
         out: the PNG to write.
-        scene: place in the test split, from 0.
+        scene: index in the test split, from 0.
     """
     figure = show_model(load(model), classroom_samples(1, first=scene)[0])
     write_atomically(out, lambda path: figure.savefig(path, format="png"))

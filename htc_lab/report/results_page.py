@@ -1,4 +1,4 @@
-"""The results of a finished ladder, to be committed: JSON, figures and a page on which no number is typed."""
+"""The results of a finished ladder, to be committed: JSON, figures and a page, all of it generated."""
 
 import os
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ def write_results(
     """Write what a repository keeps of a ladder.
 
     Args:
-        ladder: all rungs done; combinations and studies that are done are taken too.
+        ladder: with all rungs done; finished combinations and studies are included, too.
         name: of the files: ``NAME_ladder.json``, and the folder ``NAME/`` with the report, the figures and
-            ``runs/``, a small JSON a run.
+            ``runs/``, which has a small JSON file per run.
         title: of the page.
-        command: that trains and measures the ladder, without flags of studies.
+        command: the command that trains and measures the ladder, without flags of studies.
         writer: the command that writes this.
         results: folder of the files.
         page: the Markdown page.
@@ -69,8 +69,8 @@ def page_text(
 
     Args:
         ladder: for the tables of costs and effects.
-        record: of :func:`htc_lab.ablation.record.ladder_record`.
-        measured: of :func:`htc_lab.ablation.measures.measure_ladder`.
+        record: from :func:`htc_lab.ablation.record.ladder_record`.
+        measured: from :func:`htc_lab.ablation.measures.measure_ladder`.
         title: of the page.
         writer: the command that writes it.
         files: the folder of figures as the page sees it.
@@ -122,7 +122,7 @@ def _code(command: str) -> str:
 
 
 def _with(command: str, seeds: list[int], flag: str) -> str:
-    """The ladder's command for other seeds, with a flag."""
+    """The ladder's command with other seeds and an additional flag."""
     return f"{command.split(' --seeds')[0]} --seeds {' '.join(map(str, seeds))} {flag}"
 
 
@@ -173,7 +173,7 @@ def _ladder(record: Mapping[str, Any]) -> str:
 
 
 def _seeds(record: Mapping[str, Any]) -> str:
-    """Mask AP / box AP of every training."""
+    """Mask AP and box AP of every training."""
     lines = [
         f"| rung | {' | '.join(f'seed {seed}' for seed in record['seeds'])} |",
         f"|{'---|' * (1 + len(record['seeds']))}",

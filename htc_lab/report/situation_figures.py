@@ -1,4 +1,4 @@
-"""Figures of an ablation's report: the rungs in each situation, by stage, and what types of errors cost."""
+"""Figures of an ablation's report: the rungs in each situation, by stage, and the cost of each error type."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from htc_lab.plots.palette import INK, QUIET, RULE, rung_words
 from htc_lab.report.ladder_figures import LINES
 
 _SPREAD, _APART = 0.6, 0.24
-"""How much of a line's height the rungs in it share at most, and how far they are apart where few."""
+"""The largest share of a line's height that its rungs take up, and their distance if there are only a few."""
 
 
 def _colour(place: int) -> str:
@@ -33,7 +33,7 @@ def _offsets(rungs: int) -> np.ndarray:
 
 
 def _lines_for(axes: Axes, rows: Sequence[Mapping[str, Any]], labels: bool) -> None:
-    """A line a row, the first on top, bands to follow with the eye."""
+    """One line per row, the first on top, with bands to guide the eye."""
     for line in range(0, len(rows), 2):
         axes.axhspan(line - 0.5, line + 0.5, color="#f5f6f7", linewidth=0, zorder=0)
     axes.set_yticks(range(len(rows)), [_label(row) for row in rows] if labels else [""] * len(rows))
@@ -43,7 +43,7 @@ def _lines_for(axes: Axes, rows: Sequence[Mapping[str, Any]], labels: bool) -> N
 
 
 def _values(axes: Axes, rows: Sequence[Mapping[str, Any]], title: str, xlabel: str) -> None:
-    """Mean of each rung in each row, a line from the least to the highest seed."""
+    """The mean of each rung in each row, with a line from the lowest to the highest seed."""
     for line, row in enumerate(rows):
         for place, (rung, shift) in enumerate(zip(row["rungs"], _offsets(len(row["rungs"])), strict=True)):
             if rung["mean"] is None:
@@ -57,7 +57,7 @@ def _values(axes: Axes, rows: Sequence[Mapping[str, Any]], title: str, xlabel: s
 
 
 def _gains(axes: Axes, rows: Sequence[Mapping[str, Any]], title: str, xlabel: str) -> None:
-    """Each rung minus the first with its interval; hollow where that holds zero."""
+    """Each rung minus the first with its interval; hollow if it contains zero."""
     axes.axvline(0, color=QUIET, linewidth=1.2, zorder=1)
     for line, row in enumerate(rows):
         for place, (rung, shift) in enumerate(zip(row["rungs"], _offsets(len(row["rungs"])), strict=True)):
@@ -97,7 +97,7 @@ def _height(rows: int, rungs: int) -> float:
 
 
 def plot_situations(measured: Mapping[str, Any]) -> Picture:
-    """Mask AP of every rung by situation, its gain over the first rung, and below the decoys taken.
+    """Mask AP of every rung by situation, its gain over the first rung, and, below, the decoys taken.
 
     Args:
         measured: of :func:`htc_lab.ablation.measures.measure_ladder`.
@@ -121,7 +121,7 @@ def plot_situations(measured: Mapping[str, Any]) -> Picture:
 
 
 def plot_error_types(measured: Mapping[str, Any]) -> Picture:
-    """AP50 that each type of error costs, by rung, and the change from the first rung.
+    """The AP50 that each type of error costs, by rung, and the change from the first rung.
 
     Args:
         measured: of :func:`htc_lab.ablation.measures.measure_ladder`.
@@ -137,7 +137,7 @@ def plot_error_types(measured: Mapping[str, Any]) -> Picture:
 
 
 def plot_situation_stages(measured: Mapping[str, Any]) -> Picture | None:
-    """Mask AP of each stage's masks and of the result in every situation; None where none were kept.
+    """Mask AP of each stage's masks and of the result in every situation; None if none were kept.
 
     Args:
         measured: of :func:`htc_lab.ablation.measures.measure_ladder`.

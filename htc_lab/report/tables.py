@@ -1,4 +1,4 @@
-"""An ablation's results as Markdown tables: the ladder, and what each idea does in every combination."""
+"""An ablation's results as Markdown tables: the ladder, and each idea's effect in every combination."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ IDEAS = ("interleaved", "mask_flow", "semantic")
 
 
 def ladder_markdown(rungs: Mapping[str, RungResult]) -> str:
-    """The rungs, in order, each with its step over the previous rung and the paper's beside it."""
+    """The rungs in order, each with its step over the previous one, and the paper's beside them."""
     lines = [
         "| rung | mask AP | step | mask AP75 | box AP | paper: mask AP | step | seconds | M parameters |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -39,7 +39,7 @@ def ladder_markdown(rungs: Mapping[str, RungResult]) -> str:
 
 
 def combinations(done: Mapping[str, RungResult]) -> dict[str, RungResult]:
-    """All combinations of the three ideas, over the seeds they have in common; empty until all are done."""
+    """All combinations of the three ideas, for the seeds they have in common; empty until all are done."""
     names = (*RUNGS, *BESIDE_THE_LADDER)
     if not set(names) <= done.keys():
         return {}
@@ -48,10 +48,10 @@ def combinations(done: Mapping[str, RungResult]) -> dict[str, RungResult]:
 
 
 def effects(done: Mapping[str, RungResult]) -> dict[str, list[float]]:
-    """What each idea does to mask AP in every combination: with it minus without it, mean over common seeds.
+    """The effect of each idea on mask AP: with it minus without it, mean over the common seeds.
 
-    Empty until all eight combinations of the three ideas are done. Each list has four values: with
-    neither of the other two ideas, with the first, with the second, with both.
+    Empty until all eight combinations of the three ideas are done. Each list has four values: with neither of
+    the other two ideas, with the first, with the second, with both.
     """
     mask_ap: dict[tuple[bool, ...], float] = {}
     for rung in combinations(done).values():
@@ -103,8 +103,8 @@ def cost_markdown(
 
     Args:
         rungs: in the ladder's order.
-        gains: over the first rung, an ``Interval`` as a dict, by rung; none for the first.
-        costs: of :func:`htc_lab.ablation.costs.measure_costs`.
+        gains: over the first rung, by rung, an ``Interval`` as a dict; the first rung has none.
+        costs: from :func:`htc_lab.ablation.costs.measure_costs`.
     """
     first = next(iter(rungs))
     base, machine = costs["rungs"][first], costs["machine"]

@@ -1,7 +1,7 @@
-"""The paper, one idea a file. Read them in this order:
+"""The paper, one idea per file. Read them in this order:
 
 1. ``plain_cascade``: box and mask heads in a cascade, in parallel (eq. 1).
 2. ``interleaved``: masks on the boxes this stage has just refined (eq. 2).
-3. ``mask_flow``: each mask head also sees the mask feature of the one before (eqs. 3-5).
+3. ``mask_flow``: each mask head also sees the mask feature of the previous one (eqs. 3-5).
 4. ``semantic``: scene context for boxes and masks (eq. 6).
 """

@@ -4,10 +4,10 @@ r"""Interleaved execution: the mask branch works on the boxes this stage has jus
     x^{box}_t &= P(x, r_{t-1}), & r_t &= B_t(x^{box}_t) \\
     x^{mask}_t &= P(x, r_t),    & m_t &= M_t(x^{mask}_t)
 
-One index changes against eq. 1: r_t where r_{t-1} stood. At test time masks are taken on final boxes
-anyway; a mask head that was trained on the boxes *before* refinement therefore meets better boxes than it
-knows. Interleaved, it is trained on the kind of box it will be asked about. So this is an idea about
-training, and at test time the switch changes only which boxes the per-stage view shows.
+Compared with eq. 1, one index changes: r_t instead of r_{t-1}. At test time masks are predicted on the final
+boxes anyway, so a mask head trained on the boxes *before* refinement meets better boxes than it knows.
+Interleaved, it is trained on the kind of boxes it will be tested on. So this is an idea about training; at
+test time the switch only changes which boxes the per-stage view shows.
 """
 
 from htc_lab.config import CascadeConfig, StageConfig
@@ -17,14 +17,14 @@ from htc_lab.structures import RoIs, Targets
 
 
 def mask_rois(received: RoIs, refined: RoIs, interleaved: bool) -> RoIs:
-    """The boxes stage t's masks are taken on: r_t (eq. 2) or, without the idea, r_{t-1} (eq. 1)."""
+    """The boxes on which stage t predicts its masks: r_t (eq. 2) or, without the idea, r_{t-1} (eq. 1)."""
     return refined if interleaved else received
 
 
 def refined_samples(samples: StageSamples, refined: RoIs) -> RoIs:
-    """The sampled RoIs at their refined places, without those that were ground truth to begin with.
+    """The sampled RoIs after refinement, without those that were ground truth to begin with.
 
-    A box that started on its object's exact place would teach the following head that boxes come perfect.
+    A box that started exactly on its object would teach the next head that boxes are always perfect.
     """
     return refined.select(samples.places(~samples.from_truth))
 
@@ -42,12 +42,12 @@ def samples_for_masks(
     """The positives stage t's mask head is trained on.
 
     Args:
-        samples: what the box head of this stage was trained on (from r_{t-1}).
+        samples: the samples the box head of this stage was trained on (from r_{t-1}).
         refined: r_t without ground-truth boxes, from :func:`refined_samples`.
         targets, stage, config, classes, generator: as for :func:`~htc_lab.layers.sampling.sample_rois`.
-        interleaved: eq. 2. The refined boxes are matched anew at the same threshold, since a box that was
-            background may have become a positive by its move, and sampled anew. Off: the box head's own
-            positives serve.
+        interleaved: eq. 2: the refined boxes are matched again at the same threshold, since moving may have
+            turned a background box into a positive, and sampled again. If False, the box head's own
+            positives are used.
     """
     if interleaved:
         samples = sample_rois(refined, targets, stage, config, classes, generator)

@@ -5,13 +5,13 @@ r"""Mask information flow: the mask head of stage t also sees the mask feature o
     F(x^{mask}_t, m^-_{t-1}) &= x^{mask}_t + G_t(m^-_{t-1}) \\
     m^-_1 &= M^-_1(x^{mask}_t), \quad m^-_2 = M^-_2(F(x^{mask}_t, m^-_1)), \ \dots
 
-M^-_t is the trunk of the mask head, all of it up to the deconvolution; G_t is a 1x1 convolution (with a ReLU
-in the reference), so the price is two small layers. The boxes are a cascade already: r_t improves on
-r_{t-1}. Without the flow the masks are not: three heads each start from the RoI feature alone. With it a
-head corrects the one before, and its loss trains the earlier trunks too.
+M^-_t is the trunk of the mask head: everything before the deconvolution. G_t is a 1x1 convolution (followed
+by a ReLU in the reference), so the flow costs two small layers. The boxes already form a cascade: r_t
+improves on r_{t-1}. Without the flow the masks don't: each of the three heads starts from the RoI feature
+alone. With it, each head corrects the previous one, and its loss trains the earlier trunks, too.
 
-The question everybody asks: how can a feature of stage t - 1 be added, if its RoIs were others? It is not
-kept from stage t - 1. The earlier trunks are run again, on *this* stage's RoIs (the third line above).
+The question everybody asks: how can a feature of stage t - 1 be added if that stage had different RoIs? It
+isn't kept from stage t - 1: the earlier trunks are run again on *this* stage's RoIs (third line above).
 """
 
 from collections.abc import Sequence
@@ -36,9 +36,9 @@ def fuse(
 def trunk_features(
     heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"]
 ) -> list[Float[Tensor, "N D h w"]]:
-    """m-_1, ..., m-_t, each trunk run once on the same RoI features (eq. 5).
+    """m-_1, ..., m-_t: each trunk runs once on the same RoI features (eq. 5).
 
-    Nothing is detached: the loss of stage t reaches the trunks of all stages before it.
+    No gradient is stopped: the loss of stage t reaches the trunks of all earlier stages.
     """
     chain: list[Tensor] = []
     for head in heads:
@@ -49,9 +49,9 @@ def trunk_features(
 def masks_with_flow(
     heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
 ) -> list[Float[Tensor, "N hh ww"]]:
-    """m_1, ..., m_T on the same RoIs: the test-time form, where one pass serves all stages.
+    """m_1, ..., m_T on the same RoIs: the form for test time, where one pass serves all stages.
 
-    Of each, the channel of the RoI's class (``labels``).
+    Only the channel of each RoI's class (``labels``) is returned.
     """
     chain = trunk_features(heads, features)
     return [head.class_logits(trunk, labels) for head, trunk in zip(heads, chain, strict=True)]
@@ -60,8 +60,8 @@ def masks_with_flow(
 def last_mask_with_flow(
     heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
 ) -> Float[Tensor, "N hh ww"]:
-    """m_t alone, for the loss of stage t (``heads`` are those of stages 1..t).
+    """Only m_t, for the loss of stage t (``heads`` are those of stages 1..t).
 
-    In training each stage has RoIs of its own, so stage 3 runs three trunks, stage 2 two, stage 1 one.
+    In training each stage has its own RoIs, so stage 3 runs three trunks, stage 2 two, stage 1 one.
     """
     return heads[-1].class_logits(trunk_features(heads, features)[-1], labels)

@@ -4,11 +4,11 @@ r"""The plain cascade: box and mask heads in T stages, in parallel (eq. 1).
     x^{box}_t &= P(x, r_{t-1}),  & r_t &= B_t(x^{box}_t) \\
     x^{mask}_t &= P(x, r_{t-1}), & m_t &= M_t(x^{mask}_t)
 
-x are the backbone's features, r_t the boxes after stage t (r_0 the proposals), P the RoI pooling,
-B_t and M_t the heads. Why a cascade: a head trained on boxes of IoU 0.5 and more is good at boxes of
-about that quality and can't use better ones. So each stage hands better boxes to a head that was
-trained on better boxes (IoU 0.5, 0.6, 0.7). Why that is not enough: within a stage, box and mask
-branch take the same boxes r_{t-1} and never meet; and from stage to stage the masks hand on nothing.
+x are the backbone's features, r_t the boxes after stage t (r_0 the proposals), P the RoI pooling, B_t and
+M_t the heads. Why a cascade: a head trained on boxes with an IoU of 0.5 or more is good at boxes of about
+that quality and can't make use of better ones. So each stage passes better boxes to a head that was trained
+on better boxes (IoU 0.5, 0.6, 0.7). Why that isn't enough: within a stage, the box and mask branches take
+the same boxes r_{t-1} and never meet, and from stage to stage the masks pass on nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,13 +32,13 @@ Pool = Callable[[RoIs], Tensor]
 
 @dataclass(frozen=True)
 class BoxOutput:
-    """What the box head of one stage says of N RoIs.
+    """What the box head of one stage predicts for N RoIs.
 
     Attributes:
         rois: r_{t-1}, the boxes it looked at.
         class_logits: (N, K + 1), background last.
         deltas: (N, 4), in units of the stage's stds.
-        features: (N, C, size, size), what was pooled for it.
+        features: (N, C, size, size), the features pooled for it.
     """
 
     rois: RoIs
@@ -56,10 +56,10 @@ def look_at_boxes(head: BoxHead, pool: Pool, rois: RoIs) -> BoxOutput:
 
 @torch.no_grad()
 def refine(output: BoxOutput, stage: StageConfig, sizes: list[tuple[int, int]]) -> RoIs:
-    """r_t: the RoIs moved by the deltas and clipped to their image.
+    """r_t: the RoIs, moved by the deltas and clipped to their image.
 
-    No gradient flows through a box. Stage t + 1 takes r_t as a given place to look at; through it the
-    later losses would pull at the earlier regression, which has its own loss.
+    No gradient flows through a box. Stage t + 1 takes r_t as a given place to look; otherwise the later
+    losses would pull on the earlier regression, which has its own loss.
     """
     rois = output.rois
     return rois.with_boxes(
@@ -80,7 +80,7 @@ def run_box_cascade(
 
     Returns:
         Each stage's output, and r_0, r_1, ..., r_T. RoI i is the same object throughout: none is dropped
-        on the way, or the stages' scores could not be averaged.
+        along the way, otherwise the stages' scores could not be averaged.
     """
     outputs, boxes = [], [proposals]
     for head, stage in zip(heads, stages, strict=True):
@@ -90,7 +90,7 @@ def run_box_cascade(
 
 
 def class_probabilities(outputs: Sequence[BoxOutput]) -> Float[Tensor, "N K"]:
-    """Softmax of the mean of the stages' class logits, without the background's column."""
+    """Softmax of the mean of the stages' class logits, without the background column."""
     mean = sum(o.class_logits for o in outputs[1:]) + outputs[0].class_logits
     return (mean / len(outputs)).softmax(dim=1)[:, :-1]
 
@@ -98,9 +98,9 @@ def class_probabilities(outputs: Sequence[BoxOutput]) -> Float[Tensor, "N K"]:
 def masks_in_parallel(
     heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
 ) -> list[Float[Tensor, "N hh ww"]]:
-    """m_t = M_t(x_t^mask) for each stage: every head sees the RoI feature and nothing of the others.
+    """m_t = M_t(x_t^mask) for each stage: every head sees the RoI feature and nothing from the others.
 
-    Of each, the channel of the RoI's class (``labels``).
+    Only the channel of each RoI's class (``labels``) is returned.
     """
     return [head.class_logits(head.trunk(features), labels) for head in heads]
 
@@ -110,7 +110,7 @@ def box_losses(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy over all samples and smooth L1 over the positives (L_cls and L_reg of eq. 7).
 
-    Both are divided by the number of samples, so that an image with few objects gives a small L_reg.
+    Both are divided by the number of samples, so an image with few objects gives a small L_reg.
     """
     count = max(len(samples.rois), 1)
     cls_loss = F.cross_entropy(output.class_logits, samples.labels, reduction="sum") / count
@@ -121,8 +121,8 @@ def box_losses(
 
 
 def mask_loss(logits: Float[Tensor, "p h w"], targets: Float[Tensor, "p h w"]) -> Tensor:
-    """Binary cross-entropy of the true class's channel, mean over positives and pixels (L_mask of eq. 7)."""
+    """Binary cross-entropy of the true class's channel, mean over positives and pixels (L_mask in eq. 7)."""
     if len(logits) == 0:
-        # Zero, but attached: every process of a distributed training needs a gradient for every weight.
+        # Zero, but part of the graph: in distributed training every process needs a gradient for each weight.
         return logits.sum()
     return F.binary_cross_entropy_with_logits(logits, targets)

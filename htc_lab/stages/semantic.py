@@ -4,10 +4,10 @@ r"""The semantic branch: what the scene is made of, for boxes and for masks (eq.
     x^{box}_t &= P(x, r_{t-1}) + P(S(x), r_{t-1}), & r_t &= B_t(x^{box}_t) \\
     x^{mask}_t &= P(x, r_t) + P(S(x), r_t),        & m_t &= M_t(F(x^{mask}_t, m^-_{t-1}))
 
-S is a small fully convolutional network on the merged pyramid, trained to say the class of every pixel,
-stuff included. What tells a boat from a look-alike is often the water around it, and a RoI feature
-stops at the RoI; S(x) has seen the whole picture, and pixel by pixel. The RoI heads get the branch's
-*feature*, never its class logits: those exist for the branch's own loss, beta L_seg of eq. 7.
+S is a small fully convolutional network on the merged pyramid, trained to predict the class of every pixel,
+stuff included. What tells a boat from a look-alike is often the water around it, but a RoI feature ends at
+the RoI; S(x) has seen the whole picture, pixel by pixel. The RoI heads get the branch's *feature*, never its
+class logits: those only serve the branch's own loss, beta L_seg in eq. 7.
 """
 
 import torch
@@ -22,7 +22,7 @@ IGNORED_PIXEL = 255
 
 
 class SemanticBranch(nn.Module):
-    """S: all FPN levels brought to one size, summed, four convolutions, two exits."""
+    """S: all FPN levels brought to one size and summed, then convolutions and two outputs."""
 
     def __init__(self, channels: int, levels: int, config: SemanticConfig) -> None:
         super().__init__()
@@ -40,8 +40,8 @@ class SemanticBranch(nn.Module):
     def forward(self, levels: list[Tensor]) -> tuple[Float[Tensor, "B S h w"], Float[Tensor, "B C h w"]]:
         """From the FPN maps to the semantic logits and S(x), both at the stride of ``config.level``."""
         size = levels[self.level].shape[-2:]
-        # The level that has the size already goes first, and each other one is resized before its 1x1
-        # convolution: the order of the reference, which float addition can tell from another.
+        # The level that already has this size comes first, and each of the others is resized before its 1x1
+        # convolution. This is the reference's order; in another, floating-point sums would round differently.
         merged = self.lateral_convs[self.level](levels[self.level])
         for i, level in enumerate(levels):
             if i != self.level:
@@ -70,9 +70,9 @@ def semantic_loss(
 
     Args:
         logits: at ``stride``.
-        maps: class indices of the padded batch at full size, 255 where unknown (padding included).
+        maps: class indices of the padded batch at full size; 255 is unknown, as is the padding.
         stride: px per cell; the map is read at every ``stride``-th pixel.
-        config: the weight beta, and whether unknown pixels count in the mean (they do in the reference).
+        config: the weight beta, and whether unknown pixels count in the mean (in the reference they do).
     """
     target = maps[:, ::stride, ::stride].long()
     total = F.cross_entropy(logits, target, ignore_index=IGNORED_PIXEL, reduction="sum")
@@ -80,6 +80,6 @@ def semantic_loss(
 
 
 def counted_pixels(maps: UInt8[Tensor, "B H W"], stride: int, config: SemanticConfig) -> Int[Tensor, ""]:
-    """How many pixels the semantic loss is a mean over: those that are known, or all."""
+    """The number of pixels over which the semantic loss is averaged: the known ones, or all."""
     target = maps[:, ::stride, ::stride]
     return (target != IGNORED_PIXEL).sum() if config.mean_over_valid else torch.tensor(target.numel())

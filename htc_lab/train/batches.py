@@ -1,7 +1,7 @@
-"""Which images a step sees, and how they are changed: a function of (seed, step) and nothing else.
+"""Which images a step sees, and how they are augmented: a function of (seed, step) and nothing else.
 
-So a resumed run continues the very sequence, all rungs of an ablation see the same pictures, and several
-processes see together what one would see alone.
+So a resumed run continues exactly the same sequence, all rungs of an ablation see the same pictures, and
+several processes together see what a single one would see alone.
 """
 
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 from htc_lab.data.dataset import CocoDataset, Sample
 from htc_lab.errors import InputError
 
-# So many images in a row that cannot be read are no accident: the disk is gone.
+# This many unreadable images in a row are no accident: the disk is gone.
 _TRIES = 100
 
 
 def seeded(*numbers: int) -> torch.Generator:
-    """A CPU generator that depends on all the numbers."""
+    """A CPU generator that depends on all of the numbers."""
     value = 0
     for number in numbers:
         # splitmix64's step: neighbouring seeds must not give neighbouring streams.
@@ -41,7 +41,8 @@ class Share:
 
     Attributes:
         rank, size: which process, of how many.
-        parts: each batch is taken in so many parts, one after the other; of each the process has its share.
+        parts: each batch is processed in this many parts, one after the other; the process has its share of
+            each part.
     """
 
     rank: int = 0
@@ -49,7 +50,7 @@ class Share:
     parts: int = 1
 
     def places(self, batch: int) -> list[int]:
-        """Its places in a batch, part by part; those of all ranks together are 0..batch-1, each once."""
+        """Its indices in a batch, part by part; those of all ranks together are 0..batch-1, each once."""
         part = batch // self.parts
         own = part // self.size
         return [p * part + self.rank * own + i for p in range(self.parts) for i in range(own)]
@@ -64,10 +65,10 @@ class StepBatch:
 
     Attributes:
         samples: its images, part by part.
-        places: of each in the whole batch.
-        unreadable: ids of images that could not be read, and why; for each, the next of the epoch's order was
-            taken.
-        lacking: images for which no other could be read either.
+        places: the index of each in the whole batch.
+        unreadable: ids of images that could not be read, and why; each was replaced by the next image in the
+            epoch's order.
+        lacking: the number of images for which no replacement could be read either.
     """
 
     samples: list[Sample]
@@ -76,15 +77,15 @@ class StepBatch:
     lacking: int
 
     def pin_memory(self) -> "StepBatch":
-        """What a loader with ``pin_memory`` asks of a batch it doesn't know."""
+        """Called by a loader with ``pin_memory`` on batches of a type it doesn't know."""
         return replace(self, samples=[sample.pin_memory() for sample in self.samples])
 
 
 class BatchOfStep(Dataset[StepBatch]):
     """Item ``step`` is the batch of that step: images in a new random order each epoch, augmented.
 
-    With ``alike``, a batch is of upright images alone or of the others alone, so that little is padded. Each
-    kind goes through its own epochs and gets steps in proportion to its number, evenly spread.
+    With ``alike``, a batch has either only upright images or only others, so that little padding is needed.
+    Each kind goes through its own epochs and gets steps in proportion to its size, evenly spread.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class BatchOfStep(Dataset[StepBatch]):
         return self.steps
 
     def _kind(self, step: int) -> tuple[list[int], int]:
-        """The images the step draws from, and which of their batches it is."""
+        """The images the step draws from, and the number of its batch among theirs."""
         total, upright = len(self.dataset), len(self.kinds[True])
         before = (step * upright + self.offset) // total
         after = ((step + 1) * upright + self.offset) // total
@@ -129,9 +130,9 @@ class BatchOfStep(Dataset[StepBatch]):
 
 
 def batches(source: BatchOfStep, first: int, workers: int, device: str = "cpu") -> DataLoader[StepBatch]:
-    """The batches of steps ``first`` to the last, read by ``workers`` processes (0: by this one).
+    """The batches from step ``first`` to the last, read by ``workers`` processes (0: by this one).
 
-    For a CUDA ``device`` they lie in pinned memory, where the next step's can wait while the GPU is at work.
+    For a CUDA ``device`` they are in pinned memory, where the next batch can wait while the GPU works.
     """
     loader: DataLoader[StepBatch] = DataLoader(
         source,

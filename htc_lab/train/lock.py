@@ -1,8 +1,7 @@
-"""One process at a time trains in a run folder.
+"""Only one process at a time trains in a run folder.
 
-The lock is the operating system's: it ends with the process that holds it, however that ends, so that a
-killed training never blocks the next. It works over NFS and other shared file systems as far as these have
-locks.
+The lock is the operating system's: it is released when the process that holds it ends, for whatever reason,
+so a killed training never blocks the next. It works on NFS and other shared file systems that support locks.
 """
 
 import errno
@@ -18,7 +17,7 @@ from htc_lab.errors import InputError
 
 LOCK = "run.lock"
 
-# Seconds: a killed process may take a moment to end, and one that finds its run finished only to read it.
+# Seconds: a killed process may take a moment to end, and one whose run is finished only reads it briefly.
 _PATIENCE = 2.0
 
 _NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -31,7 +30,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _try(handle: int) -> None:
-        # Windows keeps others from reading locked bytes; those that name the process must stay readable.
+        # On Windows, others can't read locked bytes; those that name the process must stay readable.
         os.lseek(handle, 1 << 20, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
@@ -52,14 +51,14 @@ else:
 
 @contextmanager
 def only_here(run: Path) -> Iterator[bool]:
-    """Make the folder and hold its lock.
+    """Create the folder and hold its lock.
 
     Yields:
-        Whether it is held. It is not where this process may only read the folder of a run (and so can't
-        disturb it), or where the file system has no locks, which is said on stderr.
+        Whether the lock is held. It isn't if this process may only read a run's folder (and so can't disturb
+        it), or if the file system has no locks, which is reported on stderr.
 
     Raises:
-        InputError: another process holds it, or the folder can't be made.
+        InputError: another process holds the lock, or the folder can't be created.
     """
     path = run / LOCK
     try:
@@ -88,7 +87,7 @@ def _take(handle: int, run: Path) -> bool:
         except OSError as error:
             if error.errno not in _TAKEN:
                 print(
-                    f"note: {run}: its file system has no locks ({error.strerror}); see that no other "
+                    f"note: {run}: its file system has no locks ({error.strerror}); make sure that no other "
                     "process trains in this folder",
                     file=sys.stderr,
                 )
@@ -108,7 +107,7 @@ def _take(handle: int, run: Path) -> bool:
 
 
 def _holder(run: Path) -> str:
-    """The process that wrote the lock file, in words."""
+    """The process that wrote the lock file, described in words."""
     try:
         number, host = (run / LOCK).read_text(encoding="utf-8").split()
     except (OSError, ValueError):
@@ -117,7 +116,7 @@ def _holder(run: Path) -> str:
 
 
 def is_held(run: Path) -> bool:
-    """Whether some process, this one included, trains in the folder now."""
+    """Whether any process, including this one, is training in the folder now."""
     try:
         handle = os.open(run / LOCK, os.O_RDWR | getattr(os, "O_BINARY", 0))
     except OSError:

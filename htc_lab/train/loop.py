@@ -1,11 +1,11 @@
 """The training loop: plain, visible, resumable.
 
-A run is a folder: ``config.json`` (what was asked), ``metrics.jsonl`` (one line a step),
-``checkpoint.safetensors`` (weights, optimiser and step in one file) and ``run.lock`` (which process trains);
-where something went wrong, also ``skipped.jsonl`` (images that could not be read) and
-``stopped_at_step_N.safetensors`` (the batch at which a number was none). Everything random is a function of
-the seed and the step, so a resumed run goes on as if it had never stopped, and several processes compute what
-one would.
+A run is a folder: ``config.json`` (what was asked for), ``metrics.jsonl`` (one line per step),
+``checkpoint.safetensors`` (weights, optimiser and step in one file) and ``run.lock`` (which process is
+training); if something went wrong, also ``skipped.jsonl`` (images that could not be read) and
+``stopped_at_step_N.safetensors`` (the batch at which a value became NaN or infinite). Everything random is a
+function of the seed and the step, so a resumed run continues as if it had never stopped, and several
+processes compute what a single one would.
 """
 
 import math
@@ -36,30 +36,30 @@ from htc_lab.train.run_folder import RunLog, claim, note_parts, require_in_place
 from htc_lab.train.step import GradientStep
 from htc_lab.train.stopping import stopping_between_steps
 
-# What SGD and AdamW remember of each weight.
+# What SGD and AdamW store for each weight.
 _STATE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
 
 # Called after each step with the step's number (from 1) and its metrics.
 OnStep = Callable[[int, dict[str, float]], None]
 
-# Looks at the model, in eval mode, after so many steps: what it returns is logged as a line of its own.
+# Given the model, in eval mode, and the number of steps so far: what it returns is logged as a separate line.
 OnLook = Callable[[HybridTaskCascade, int, Team], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a run is carried out; nothing here changes what a float32 run computes.
+    """How a run is carried out; except ``seed`` and ``init``, nothing changes what a float32 run computes.
 
     Attributes:
-        seed: of weights, order, augmentation and sampling.
+        seed: for weights, order, augmentation and sampling.
         device: "cpu", "cuda", "cuda:1", ...
-        workers: processes that read images; 0: none beside this one.
+        workers: processes that read images; 0: none besides this one.
         checkpoint_every: steps between checkpoints.
         init: start from this checkpoint's weights instead of fresh ones.
-        progress: show a bar.
-        about: more for ``config.json``, e.g. which data.
-        look: evaluates the model on the way (:mod:`htc_lab.board.look`), in every process.
-        look_every: steps between looks; the last step gets one too.
+        progress: show a progress bar.
+        about: additional entries for ``config.json``, e.g. which data.
+        look: evaluates the model along the way (:mod:`htc_lab.board.look`), in every process.
+        look_every: steps between evaluations; the last step gets one, too.
     """
 
     seed: int = 0
@@ -74,17 +74,17 @@ class TrainOptions:
 
 
 def steps_of(schedule: Schedule, images: int) -> int:
-    """Optimiser steps of the whole training."""
+    """The number of optimiser steps in the whole training."""
     return schedule.steps or math.ceil(schedule.epochs * images / schedule.batch)
 
 
 def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
-    """The rate at ``step`` (from 0): linear warm-up, then divided by ``decay`` at each of ``decay_at``."""
+    """The learning rate at ``step`` (from 0): linear warm-up, then ``decay`` at each of ``decay_at``."""
     rate = schedule.lr * schedule.batch / schedule.lr_batch
     for fraction in schedule.decay_at:
         if step >= round(fraction * steps):
             rate /= schedule.decay
-    # A short run must not spend itself on warming up.
+    # A short run should not spend most of its steps on warming up.
     warmup = min(schedule.warmup_steps, steps // 4)
     if step < warmup:
         rate *= schedule.warmup_from + (1 - schedule.warmup_from) * step / warmup
@@ -100,13 +100,13 @@ def train(
     on_step: OnStep | None = None,
     team: Team = ALONE,
 ) -> HybridTaskCascade:
-    """Train a model, or go on with the run in that folder, or return it if it is finished.
+    """Train a model, or continue the run in that folder, or return its model if it is finished.
 
-    Several processes call it alike, each with its own device (:mod:`htc_lab.distributed`). The first
-    writes the folder, which all must see.
+    Several processes call this in the same way, each with its own device (:mod:`htc_lab.distributed`). The
+    first one writes the folder, which all of them must be able to see.
 
     Args:
-        run: the run's folder, made if missing.
+        run: the run's folder, created if missing.
         config: must have the data's number of classes.
         schedule: length, batch (of all processes together), learning rate.
         dataset: its transform augments; images without objects should be left out.
@@ -118,11 +118,11 @@ def train(
         The trained model, in eval mode.
 
     Raises:
-        InputError: the folder holds another run or another process trains in it, the data doesn't fit the
-            config, the batch can't be shared out, too many images are unreadable, the loss is no number, the
-            disk is full, or memory runs out. What the last checkpoint holds stays.
-        KeyboardInterrupt: SIGINT or SIGTERM; of one process alone, after the step, with its checkpoint
-            written.
+        InputError: the folder contains another run or another process trains in it, the data doesn't fit the
+            config, the batch can't be divided evenly, too many images are unreadable, the loss is NaN or
+            infinite, the disk is full, or memory runs out. The last checkpoint is kept.
+        KeyboardInterrupt: SIGINT or SIGTERM; with a single process, after the current step and its
+            checkpoint.
     """
     with ExitStack() as lock:
         if team.size == 1 and options.device == "cpu":
@@ -146,13 +146,13 @@ def _train(
     on_step: OnStep | None,
     team: Team,
 ) -> HybridTaskCascade:
-    """As :func:`train`, in a folder that is this run's alone."""
+    """Like :func:`train`, in a folder that belongs to this run alone."""
     with team.together():
         model, kept, done = _start(run, config, dataset, options)
     if len(seen := set(team.gather(done))) > 1:
         raise SharedError(
-            f"{run}: its checkpoint is not the same for all processes (steps {sorted(seen)}); put --run in a "
-            "folder that all machines share"
+            f"{run}: its checkpoint is not the same for all processes (steps {sorted(seen)}); choose a --run "
+            "in a folder that all machines share"
         )
     steps = steps_of(schedule, len(dataset))
     if done >= steps:
@@ -191,7 +191,7 @@ def _train(
             log.step(step + 1, metrics)
             bar.set_postfix(loss=f"{metrics['loss']:.2f}", refresh=False)
             bar.update()
-            # Before the checkpoint: a run that goes on from it must not lack the line.
+            # Before the checkpoint, so that a run resumed from it has this line.
             if options.look and ((step + 1) % options.look_every == 0 or step + 1 == steps):
                 log.step(step + 1, options.look(model.eval(), step + 1, team))
                 model.train()
@@ -205,7 +205,7 @@ def _train(
                 on_step(step + 1, metrics)
             if stop:
                 raise KeyboardInterrupt
-    # Nobody may read the last checkpoint, or end the first process, before it is written.
+    # No process may read the last checkpoint, or end the first process, before it is written.
     team.wait()
     return model.eval()
 
@@ -238,7 +238,7 @@ def _check(
 
 def _optimizer(weights: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
     if schedule.adaptive:
-        # Fused: one pass over all weights. A small model's step is otherwise a tenth optimizer.
+        # Fused: one pass over all weights. Otherwise the optimizer takes a tenth of a small model's step.
         return torch.optim.AdamW(weights, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=True)
     return torch.optim.SGD(
         weights, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
@@ -246,7 +246,7 @@ def _optimizer(weights: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
 
 
 def _all_numbers(model: nn.Module) -> bool:
-    """Whether a checkpoint of the model would be worth keeping."""
+    """Whether all values of the model are finite, so that a checkpoint of it is worth keeping."""
     floating = [v for v in model.state_dict().values() if v.is_floating_point()]
     return bool(torch.stack([torch.isfinite(v).all() for v in floating]).all())
 
@@ -273,7 +273,7 @@ def _remembered(optimizer: torch.optim.Optimizer, named: dict[str, nn.Parameter]
 def _asked(
     config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions
 ) -> dict[str, Any]:
-    """What ``config.json`` says."""
+    """The content of ``config.json``."""
     return {
         "model": to_dict(config),
         "schedule": to_dict(schedule),

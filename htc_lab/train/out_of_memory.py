@@ -1,4 +1,4 @@
-"""When memory runs out: what to lower, and how the run goes on."""
+"""When memory runs out: what to lower, and how to continue the run."""
 
 import errno
 import re
@@ -13,8 +13,8 @@ import torch
 from htc_lab.config import Schedule
 from htc_lab.errors import InputError
 
-# What torch, its libraries and its loader say where there is no exception class for it. oneDNN can't create a
-# primitive where it finds no room for its code; what it does not support, it has no descriptor of.
+# What torch, its libraries and its loader say where there is no exception class. oneDNN "could not create a
+# primitive" if there is no memory for its code; if it doesn't support an operation, it says "descriptor".
 _WORDS = re.compile(
     "can't allocate memory|Cannot allocate memory|out of memory|STATUS_ALLOC_FAILED|MemoryError|bad_alloc|"
     "Insufficient memory|could not create a primitive(?! descriptor)"
@@ -22,7 +22,7 @@ _WORDS = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is want of memory, of the CPU or of a GPU, in this process or in one that reads images."""
+    """Whether memory ran out, on the CPU or a GPU, in this process or in one that reads images."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError):
@@ -31,8 +31,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def lost_reader(error: BaseException) -> bool:
-    """Whether a process that reads images was killed, or has no shared memory to hand images over."""
-    # Killed while an image was being handed over.
+    """Whether a process that reads images was killed, or has no shared memory in which to pass images on."""
+    # It was killed while an image was being passed on.
     if isinstance(error, ConnectionResetError | ConnectionRefusedError | EOFError):
         return True
     text = str(error)
@@ -47,13 +47,13 @@ def lost_reader(error: BaseException) -> bool:
 def memory_explained(
     run: Path, schedule: Schedule, processes: int, workers: int, device: str
 ) -> Iterator[None]:
-    """Around a training: want of memory becomes one line.
+    """Wrap a training: running out of memory becomes one line.
 
     Args:
-        run: the folder, whose last checkpoint stays.
+        run: the folder, whose last checkpoint is kept.
         schedule: of the run.
-        processes: that share a batch.
-        workers: that read images, for each of these.
+        processes: how many share a batch.
+        workers: how many read images for each of these.
         device: where the model is.
 
     Raises:
@@ -78,13 +78,13 @@ def memory_explained(
 
 
 def _hear_no_more_of_readers() -> None:
-    """torch raises a reader's death where the program happens to be: also while it says why it stops."""
+    """Stop torch from raising a reader's death wherever the program happens to be, even in its last words."""
     if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _reason(error: BaseException) -> str:
-    """The telling line of a message that may hold a whole traceback of another process."""
+    """The informative line of a message that may contain the whole traceback of another process."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if _WORDS.search(line)]
     return (telling or lines or [type(error).__name__])[0][:200]
@@ -96,8 +96,8 @@ def _advice(run: Path, schedule: Schedule, processes: int, workers: int) -> str:
     parts = [n for n in range(schedule.accumulate + 1, own + 1) if own % n == 0]
     if parts:
         return (
-            f"start the same command with --accumulate {parts[0]}, which takes the {own} images of a step in "
-            f"{parts[0]} parts, and the run goes on from its last checkpoint{fewer}"
+            f"start the same command with --accumulate {parts[0]}, which splits the {own} images of a step "
+            f"into {parts[0]} parts, and the run goes on from its last checkpoint{fewer}"
         )
     return (
         "a step takes one image at a time already: close other programs, or start a new run with --amp (on a "

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked, what happened step by step, and which images could not be read."""
+"""A run's folder: what was asked for, what happened step by step, and which images could not be read."""
 
 import json
 import sys
@@ -13,10 +13,10 @@ from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, remove_leftovers, write_json, write_text
 
-# A training goes on without so many of its images, or so large a share of them, whichever is more.
+# A training continues without this many of its images, or this share of them, whichever is more.
 FEW_IMAGES = 10
 FEW_SHARE = 0.01
-# Of a handful of images, this share is too many.
+# From this share on, it is too many even of a handful of images.
 HALF = 0.5
 
 CONFIG = "config.json"
@@ -27,19 +27,19 @@ _RESUMED = "resumed_with"
 
 
 def tidy(run: Path) -> None:
-    """Remove what killed trainings left half written; nobody else may be training in the folder."""
+    """Remove files that killed trainings left half written; no other process may be training here now."""
     for name in (CONFIG, METRICS, CHECKPOINT):
         remove_leftovers(run / name)
 
 
 def claim(run: Path, wanted: dict[str, Any]) -> None:
-    """Write ``config.json``, or see that the one there asks for the same.
+    """Write ``config.json``, or make sure that the existing one asks for the same.
 
-    The number of parts a batch is taken in may differ: who runs out of memory goes on with smaller ones
-    (:func:`note_parts`).
+    The number of parts in which a batch is processed may differ: a run that is out of memory continues with
+    smaller ones (:func:`note_parts`).
 
     Raises:
-        InputError: the folder holds another run, or the checkpoint of one that cannot be told.
+        InputError: the folder contains another run, or a checkpoint whose run can't be identified.
     """
     path = run / CONFIG
     mend = "delete the folder or choose another --run"
@@ -58,36 +58,36 @@ def claim(run: Path, wanted: dict[str, Any]) -> None:
 
 
 def threads_of(run: Path) -> int | None:
-    """How many threads the run began with, so that it goes on with sums split alike; None: it doesn't say."""
+    """The number of threads the run started with, so that sums are split in the same way; None: unknown."""
     try:
         card = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        # Whatever is wrong with the file, claim() tells.
+        # claim() reports whatever is wrong with the file.
         return None
     threads = card.get("threads") if isinstance(card, dict) else None
     return threads if type(threads) is int and threads > 0 else None
 
 
 def require_in_place(run: Path) -> None:
-    """See that the folder is still where the training began: it must not be begun anew by a checkpoint.
+    """Make sure that the folder is still where the training started; a checkpoint must not create a new one.
 
     Raises:
-        InputError: it was moved or deleted meanwhile.
+        InputError: it was moved or deleted in the meantime.
     """
     if not (run / CONFIG).exists():
         raise InputError(
-            f"{run / CONFIG}: is gone; the run's folder was moved or deleted while it was trained. Give its "
-            "new place as --run, and the same command goes on from its last checkpoint"
+            f"{run / CONFIG}: is gone; the run's folder was moved or deleted during the training. Give its "
+            "new path as --run, and the same command goes on from its last checkpoint"
         )
 
 
 def _compared(value: Any) -> Any:
-    """What is compared of a field."""
+    """The part of a field that is compared."""
     return {k: v for k, v in value.items() if k != "accumulate"} if isinstance(value, dict) else value
 
 
 def note_parts(run: Path, done: int, accumulate: int) -> None:
-    """Say in ``config.json`` from which step on a batch is taken in how many parts, where that changed."""
+    """If the number of parts of a batch has changed, note in ``config.json`` from which step on."""
     path = run / CONFIG
     mend = "delete the folder or choose another --run"
     card = read_json(path, mend)
@@ -97,7 +97,7 @@ def note_parts(run: Path, done: int, accumulate: int) -> None:
         lines = list(resumed)
     except (LookupError, TypeError):
         raise InputError(
-            f"{path}: field '{_RESUMED}' or 'schedule.accumulate' is not as it was written; {mend}"
+            f"{path}: field '{_RESUMED}' or 'schedule.accumulate' was changed by hand; {mend}"
         ) from None
     if now != accumulate:
         card[_RESUMED] = [*lines, {"step": done + 1, "accumulate": accumulate}]
@@ -105,26 +105,26 @@ def note_parts(run: Path, done: int, accumulate: int) -> None:
 
 
 def too_many(unreadable: int, images: int) -> bool:
-    """Whether so many images that cannot be read mean that something is wrong with the data as a whole."""
+    """Whether so many images are unreadable that something must be wrong with the data as a whole."""
     return unreadable >= HALF * images or (unreadable > FEW_IMAGES and unreadable > FEW_SHARE * images)
 
 
 def read_metrics(run_folder: Path) -> list[dict[str, Any]]:
-    """The training steps of a run, in order; a line that was cut off while it was written is left out.
+    """The training steps of a run, in order; a line cut off while it was being written is left out.
 
     Raises:
-        InputError: the folder holds no metrics.
+        InputError: the folder contains no metrics.
     """
     path = Path(run_folder) / METRICS
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give the folder of a run (it holds metrics.jsonl)")
+        raise InputError(f"{path}: no such file; give the folder of a run (it contains metrics.jsonl)")
     return [line for line in _lines(path, "step") if _is_number(line.get("loss"))]
 
 
 class RunLog:
-    """``metrics.jsonl`` and ``skipped.jsonl``: the first process writes them, all know who was skipped.
+    """``metrics.jsonl`` and ``skipped.jsonl``: the first process writes them, all know the skipped images.
 
-    Used as a context manager; lines of steps after ``done``, which the checkpoint doesn't hold, are dropped.
+    Used as a context manager; lines of steps after ``done``, which the checkpoint doesn't cover, are dropped.
 
     Attributes:
         run: the folder.
@@ -135,9 +135,9 @@ class RunLog:
 
         Args:
             run: the folder.
-            done: steps the checkpoint holds.
+            done: the steps covered by the checkpoint.
             images: how many the training has.
-            team: who trains.
+            team: the processes that train together.
         """
         self.run, self._images, self._team = run, images, team
         self._skipped = run / "skipped.jsonl"
@@ -176,10 +176,10 @@ class RunLog:
         Args:
             step: from 1.
             unreadable: image id and reason.
-            lacking: images for which no other was found either.
+            lacking: the number of images for which no replacement was found either.
 
         Raises:
-            SharedError: too many cannot be read.
+            SharedError: too many images cannot be read.
         """
         told = self._team.gather((unreadable, lacking))
         fresh = {i: why for part, _ in told for i, why in part.items() if i not in self._known}
@@ -188,7 +188,7 @@ class RunLog:
             skipped = _Lines(self._skipped)
             for image_id, why in fresh.items():
                 skipped.add({"step": step, "image_id": image_id, "why": why})
-                note = f"step {step}: image {image_id} left out, another taken: {why}"
+                note = f"step {step}: image {image_id} replaced by another: {why}"
                 tqdm.write(note, file=sys.stderr)
             skipped.close()
         if any(count for _, count in told) or too_many(len(self._known), self._images):
@@ -200,12 +200,12 @@ class RunLog:
 
 
 class _Lines:
-    """A file of JSON lines that grows; each is with the system before the next step begins."""
+    """A growing file of JSON lines; each is passed to the operating system before the next step begins."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            # Unbuffered: a buffer that could not be written would be tried again, and fail again, on closing.
+            # Unbuffered: closing would try again to write a buffer that couldn't be written, and fail again.
             self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise self._refusal(error) from None
@@ -229,7 +229,7 @@ class _Lines:
 
 
 def _lines(path: Path, field: str) -> list[dict[str, Any]]:
-    """The lines that hold a number ``field``; one that was cut short is left out."""
+    """The lines whose ``field`` is a number; a line that was cut short is left out."""
     kept = []
     for text in path.read_bytes().split(b"\n") if path.is_file() else ():
         try:

@@ -1,9 +1,9 @@
-"""One training step's gradients: of one process, or of several that share the batch.
+"""The gradients of one training step: in one process, or in several that share the batch.
 
 A loss is a mean over samples: anchors, RoIs, pixels. The mean over the whole batch is not the mean of the
-processes' means, because one process may hold three objects and another thirty. So the processes tell each
-other their counts, and each weighs its losses by its share of the samples: the gradients that then come
-together are those one process would get from the whole batch.
+processes' means, because one process may have three objects and another thirty. So the processes exchange
+their counts, and each weights its losses by its share of the samples: the combined gradients are then those
+that a single process would compute from the whole batch.
 """
 
 import math
@@ -26,7 +26,7 @@ from htc_lab.train.stopped_batch import save_batch
 
 
 class _Losses(nn.Module):
-    """``model.losses`` as a forward pass: what DistributedDataParallel can hook into."""
+    """``model.losses`` as a forward pass that DistributedDataParallel can hook into."""
 
     def __init__(self, model: HybridTaskCascade, amp: bool) -> None:
         super().__init__()
@@ -48,16 +48,16 @@ class _Losses(nn.Module):
 
 
 class GradientStep:
-    """Forward and backward of a step."""
+    """The forward and backward pass of a step."""
 
     def __init__(self, model: HybridTaskCascade, schedule: Schedule, seed: int, team: Team) -> None:
         """See the class.
 
         Args:
             model: on its device, in training mode.
-            schedule: of it, ``accumulate`` and ``amp`` are read here.
-            seed: of what is sampled.
-            team: who shares each batch.
+            schedule: only its ``accumulate`` and ``amp`` are used here.
+            seed: for sampling.
+            team: the processes that share each batch.
         """
         self.parts, self.seed, self.team = schedule.accumulate, seed, team
         self.losses: nn.Module = _Losses(model, schedule.amp)
@@ -65,7 +65,8 @@ class GradientStep:
             self.losses = DistributedDataParallel(
                 self.losses,
                 process_group=team.gradients,
-                # Statistics that a batch changes must be one for all, or the saved ones depend on who saves.
+                # Statistics that a batch changes must be the same in all processes; otherwise those saved
+                # would depend on which process saves.
                 broadcast_buffers=not model.config.backbone.frozen_norm,
                 gradient_as_bucket_view=True,
             )
@@ -76,13 +77,13 @@ class GradientStep:
         Args:
             step: from 0.
             batch: this process's share.
-            log: is told of images that could not be read.
+            log: gets a report of images that could not be read.
 
         Returns:
             ``loss`` and each loss and accuracy, over the whole batch, the same in all processes.
 
         Raises:
-            SharedError: too many images are unreadable, or the loss is no number.
+            SharedError: too many images are unreadable, or the loss is NaN or infinite.
         """
         alarm = log.new(batch.unreadable) or batch.lacking > 0
         if self.team.largest([int(alarm)])[0]:
@@ -98,8 +99,8 @@ class GradientStep:
     def _part(self, step: int, batch: StepBatch, here: slice, log: RunLog) -> dict[str, float]:
         samples, places = batch.samples[here], batch.places[here]
         draws = [seeded(self.seed, 3, step, place) for place in places]
-        # One canvas for all: an image's features near its border depend on how much is padded there. It costs
-        # no time, as the processes wait for the one with the largest images anyway.
+        # The same padded size for all, since an image's features near its border depend on the padding. It
+        # costs no time: the processes wait for the one with the largest images anyway.
         height, width = self.team.largest(
             [max(s.image.shape[1] for s in samples), max(s.image.shape[2] for s in samples)]
         )
@@ -111,7 +112,7 @@ class GradientStep:
                 losses = self._weighed(losses, counts)
             total = total_loss(losses)
             (total / self.parts if self.parts > 1 else total).backward()
-            # Only now, so that a GPU has the backward pass to work at while its numbers are waited for.
+            # Only now, so that a GPU is busy with the backward pass while we wait for its numbers.
             metrics = self._means({"loss": total, **losses})
             if not math.isfinite(metrics["loss"]):
                 self.stop(f"the loss is {metrics['loss']}", step, samples, metrics, log)
@@ -123,9 +124,9 @@ class GradientStep:
         """Keep the batch in the run folder and end the training. All processes call it together.
 
         Args:
-            what: is no number.
+            what: the value that is NaN or infinite, in words.
             step: from 0.
-            samples: this process's, of what went wrong.
+            samples: this process's samples of the step.
             metrics: of the step.
             log: of the run.
 
@@ -141,7 +142,7 @@ class GradientStep:
         ids = ", ".join(i for own, _ in told for i in own)
         files = ", ".join(file for _, file in told)
         wrong = [name for name, value in metrics.items() if name != "loss" and not math.isfinite(value)]
-        losses = f"No number: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}. " if wrong else ""
+        losses = f"Not finite: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''}. " if wrong else ""
         raise SharedError(
             f"{log.run}: {what} at step {step + 1} (image ids {ids}); start a new run with a lower --lr. "
             f"{losses}The batch is {files}; htc_lab.course.lesson07.figures.show_batch(FILE) shows it"

@@ -1,4 +1,4 @@
-"""The batch at which a training stopped because a number was none: kept, to be looked at."""
+"""The batch at which a training stopped because a value was NaN or infinite, kept for inspection."""
 
 import json
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from htc_lab.structures import Targets
 
 @dataclass(frozen=True)
 class StoppedBatch:
-    """What the network was given when the loss was no number.
+    """What the network received when the loss was NaN or infinite.
 
     Attributes:
-        samples: images and targets as augmented.
+        samples: images and targets after augmentation.
         step: from 1.
-        losses: by name; None where it was no number.
+        losses: by name; None if NaN or infinite.
     """
 
     samples: list[Sample]
@@ -39,13 +39,13 @@ def save_batch(
         samples: of this process.
         step: from 1.
         losses: of the whole batch, by name.
-        rank: of this process, where there are several.
+        rank: of this process, if there are several.
 
     Returns:
-        The file: ``stopped_at_step_12.safetensors``, with the rank where there is one.
+        The file: ``stopped_at_step_12.safetensors``, with the rank if there is one.
 
     Raises:
-        InputError: the folder can't be written.
+        InputError: the folder can't be written to.
     """
     tensors: dict[str, Tensor] = {}
     for i, sample in enumerate(samples):
@@ -70,10 +70,10 @@ def save_batch(
 
 
 def read_batch(path: Path | str) -> StoppedBatch:
-    """What :func:`save_batch` wrote.
+    """Read what :func:`save_batch` wrote.
 
     Raises:
-        InputError: no such file, or another kind of file.
+        InputError: no such file, or a different kind of file.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -96,6 +96,6 @@ def read_batch(path: Path | str) -> StoppedBatch:
             return StoppedBatch(samples, about["step"], about["losses"])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path}: not a batch that a training stopped at ({error}); give a run folder's "
+            f"{path}: not a batch at which a training stopped ({error}); give a run folder's "
             "stopped_at_step_N.safetensors"
         ) from None

@@ -1,4 +1,4 @@
-"""A training that is asked to stop ends between two steps, with its checkpoint written."""
+"""A training that is asked to stop ends between two steps, after writing its checkpoint."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopAsked:
-    """Whether somebody has asked."""
+    """Whether a stop has been asked for."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -21,13 +21,13 @@ class StopAsked:
 
 @contextmanager
 def stopping_between_steps(alone: bool) -> Iterator[StopAsked]:
-    """While this holds, the first SIGINT or SIGTERM is only noted; a second one interrupts at once.
+    """Inside this block, the first SIGINT or SIGTERM is only noted; a second one interrupts at once.
 
-    Signals reach a process's main thread alone. Elsewhere, and where several processes train together (one
+    Signals only reach a process's main thread. In other threads, and if several processes train together (one
     that stops by itself would leave the others waiting), they do what they did before.
 
     Args:
-        alone: whether no other process trains along.
+        alone: whether this is the only process of the training.
     """
     stop = StopAsked()
     if not alone or threading.current_thread() is not threading.main_thread():
@@ -44,5 +44,5 @@ def stopping_between_steps(alone: bool) -> Iterator[StopAsked]:
         yield stop
     finally:
         for number, handler in before.items():
-            # None stands for one that was not set from Python: it can't be named, so the default comes back.
+            # None means a handler that was not set from Python: it can't be restored, so use the default.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

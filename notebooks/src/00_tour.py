@@ -6,9 +6,9 @@
 # trained model.
 #
 # An instance segmentation model gives every object a box, a class, a score and a mask. HTC does this three
-# times in a row: each stage starts from the boxes of the one before and makes them better.
+# times in a row: each stage starts from the previous stage's boxes and improves them.
 #
-# Run the cells one by one with Shift+Enter, or all of them with *Run ▸ Run All Cells*.
+# Run the cells one at a time with Shift+Enter, or all of them with *Run ▸ Run All Cells*.
 
 # %% tags=["parameters"]
 model_name = "classroom/htc"
@@ -37,21 +37,23 @@ show_stages(sample.image, trace, model.class_names, sample.targets)
 # %% [markdown]
 # Read the row from left to right.
 #
-# - **Proposals.** The region proposal network (RPN) says where *something* may be: boxes without a class.
-#   Those that will end as an object are in colour.
-# - **Stages 1 to 3.** Each stage looks at the picture inside its boxes, moves them, says what they hold,
-#   and draws a mask of 28 × 28 cells. Its own result is where the next stage starts.
-# - **Mean.** The result: the boxes of stage 3, and for each the mean of the three stages' masks.
+# - **Proposals.** The region proposal network (RPN) says where *something* might be: boxes without a class.
+#   Those that end up as objects are in colour.
+# - **Stages 1 to 3.** Each stage looks at the picture inside its boxes, moves the boxes, classifies what they
+#   contain, and draws a mask on a grid of 28 × 28 cells. The next stage starts from these improved boxes.
+# - **Mean.** The final result: the boxes of stage 3, each with the mean of the three stages' masks.
 #
-# IoU is the area that two shapes share, divided by the area they cover together: 1 is a perfect hit. Below
-# each picture stands its mean over the same objects, so you can see which stage improved what.
+# IoU (intersection over union) is the area that two shapes share, divided by the area they cover together: 1
+# is a perfect match. The line below each picture gives its mean over the same objects, so you can see which
+# stage improved what.
 #
 # ## What is really there
 #
-# The scenes are made by a program, so the truth is known to the pixel. Objects are bicycles, boats, kites
-# and the like; a *decoy*, say a watering can in the sky, looks like one of them in the wrong place and
-# counts as background. The semantic map names the stuff (sky, sand, road...) as well: with it, HTC learns
-# where a thing may be.
+# The scenes are drawn by a program, so the truth is known to the pixel. Objects are bicycles, boats, kites
+# and the like. A *decoy*, say a watering can in the sky, looks like one of them but is in the wrong place and
+# counts as background; nothing marks decoys in the pictures, so what looks like a missed bicycle may be one.
+# The semantic map also names the stuff (sky, sand, road...): it teaches HTC where each kind of object
+# belongs.
 
 # %%
 show_sample(sample, model.class_names)
@@ -59,9 +61,9 @@ show_sample(sample, model.class_names)
 # %% [markdown]
 # ## Three calls
 #
-# `encode` runs the backbone and is the slow part, once an image. `propose` is the RPN. `cascade` runs the
-# three stages and keeps everything they saw and said in a `StageTrace`: all pictures of this lab come from
-# such a trace.
+# `encode` runs the backbone; it is the slow part, needed once per image. `propose` runs the RPN. `cascade`
+# runs the three stages and records everything they saw and predicted in a `StageTrace`; the pictures above
+# and below are drawn from such traces.
 
 # %%
 told = trace.with_truth([sample.targets])
@@ -75,29 +77,30 @@ for t, stage in enumerate(told.stages):
 # %% [markdown]
 # ## Switch the ideas off
 #
-# Four ideas make a plain cascade a hybrid task cascade:
+# Four switches lead from a plain cascade to a hybrid task cascade:
 #
-# - **Interleaved**: a stage takes its masks on the boxes it has *just* refined, not on those it received.
-# - **Mask information flow**: each mask head also sees what the mask head before it saw.
-# - **Semantic → boxes** and **Semantic → masks**: what a branch for the whole scene has learnt (here is
-#   sky, there is road) is added to what the box and the mask heads look at.
+# - **Interleaved**: a stage predicts its masks on the boxes it has *just* refined, not on those it received.
+# - **Mask information flow**: each mask head also receives the features of the mask head before it.
+# - **Semantic → boxes** and **Semantic → masks**: features from a branch that has learnt to label the whole
+#   scene (here is sky, there is road) are added to what the box heads and the mask heads look at.
 #
 # Try these, and read the line under the picture each time:
 #
 # 1. Press *Proposals*, *Stage 1*, *Stage 2*, *Stage 3*, *Mean* in turn. Which stage moves the boxes most?
 # 2. Go to *Stage 3* and switch *Mask information flow* off and on.
-# 3. Go to *Mean* and switch *Interleaved* off: nothing moves. It is an idea about training; at test time
-#    the final masks always come from the final boxes. On *Stage 1* you see what it changes.
-# 4. Switch *Truth* on (white dashes) and look for missed and false objects in other pictures.
+# 3. Go to *Mean* and switch *Interleaved* off: nothing moves. Interleaving is an idea about training; at test
+#    time the final masks always come from the final boxes. On *Stage 1* you can see what it changes.
+# 4. Switch *Truth* on (white dashes) and look for missed and false objects in other pictures. One object can
+#    be both: a detection with the wrong class is false, and the object it lies on still counts as missed.
 
 # %%
 view = StageView(model, samples)
 view
 
 # %% [markdown]
-# A switch here cuts an idea out of a model that was **trained with it**. That shows what the part does, not
-# what the idea is worth: for that, a second model has to be trained without it. This is what the ablation
-# does.
+# A switch here cuts an idea out of a model that was **trained with it**. That shows what this part does, not
+# what the idea is worth: for that you need a second model, trained without it. The ablation in lesson 06
+# trains one.
 #
 # ## Take-away
 #
@@ -107,4 +110,4 @@ view
 # - One picture proves nothing. Lesson 06 trains all four models and compares them on many pictures.
 #
 # **Open next:** [01 · Data and COCO truth](01_data.ipynb), or [06 · The ablation](06_ablation.ipynb).
-# **Read next:** `htc_lab/stages/`, one file for each idea.
+# **Read next:** `htc_lab/stages/`, one file per idea.

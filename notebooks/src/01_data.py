@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 01 · Data and COCO truth
 #
-# **Goal.** Know what a network for instance segmentation is told, and make it yourself: a mask from a
-# polygon, a run-length code, a box, and the semantic map that HTC needs and most data sets don't have.
+# **Goal.** Know what an instance segmentation network is trained on, and make it yourself: a mask from a
+# polygon, a run-length code, a box, and the semantic map that HTC needs and most data sets lack.
 #
-# *About 35 minutes. You need lesson 00.*
+# *About 35 minutes. Builds on lesson 00.*
 
 # %% tags=["parameters"]
 scenes = (1000, 200, 500)  # train, val and test images; drawn once, some 20 seconds
@@ -34,13 +34,14 @@ sample = dataset[picture]
 show_sample(sample, dataset.class_names)
 
 # %% [markdown]
-# One picture and all that is known of it: for every **object** a class, a box and a mask, and for every
-# **pixel** a class of the *semantic map*. In the map two bicycles are one colour, and wall, road, sand and
-# grass have classes too: it names *things* and *stuff*, but counts nothing.
+# One picture and everything that is known about it: for every **object** a class, a box and a mask, and for
+# every **pixel** a class in the *semantic map*. In the map two bicycles have the same colour, and wall, road,
+# sand and grass are classes too: it names *things* (countable objects) and *stuff* (sky, sand and the
+# like), but it doesn't tell one object from another.
 #
-# ## What stands in the file
+# ## What the file contains
 #
-# COCO keeps pictures, objects and classes in three lists of one JSON file. This is one object:
+# COCO keeps pictures, objects and classes in three lists in one JSON file. This is one object:
 
 # %%
 entry = data.train.coco.annotations_by_image[sample.image_id][0]
@@ -48,14 +49,15 @@ for name in ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmen
     print(f"{name:>13}: {str(entry[name])[:80]}")
 
 # %% [markdown]
-# `bbox` is x, y, **width, height**; inside a model boxes are x1, y1, x2, y2. `segmentation` is either a
-# list of polygons or a run-length code (as here). Both become pixels before training, so let us do that by
+# `bbox` is x, y, **width, height**; inside a model, boxes are x1, y1, x2, y2. `segmentation` is either a list
+# of polygons or a run-length code (as here). Both are turned into pixels before training, so let's do that by
 # hand.
 #
-# **How exercises work.** Write your code in place of the line that raises `NotImplementedError` and run the
-# cell. `check` calls your function with several inputs and says what differs, where first, and what to think
-# about. The cell below uses your function once it passes, and the lab's own until then, so you may go on and
-# come back. You can't break anything: what hangs is stopped after ten seconds.
+# **How exercises work.** Replace the line that raises `NotImplementedError` with your own code and run the
+# cell. `check` calls your function with several inputs and tells you what differs, where it differs first,
+# and what to think about. The cell below the exercise uses your function once it passes and the lab's own
+# until then, so you can move on and come back later. You can't break anything: a function that hangs is
+# stopped after ten seconds.
 #
 # ### Exercise 01.1 · Polygon to mask
 #
@@ -84,9 +86,9 @@ def polygon_to_mask(polygon, height, width):
 check("01.1")
 
 # %% [markdown]
-# COCO's own tools draw a polygon by another rule: they follow the outline on a finer grid, so a few pixels
-# along it may differ. On small objects such a rim moves the IoU by several points, which is why one and the
-# same tool should make the masks for training and for evaluation.
+# COCO's own tools draw a polygon by a different rule: they trace the outline on a finer grid, so a few pixels
+# along it may differ. On small objects such a rim changes the IoU by several points, which is why the masks
+# for training and for evaluation should be made by the same tool.
 
 # %%
 turns, reach = np.arange(10) * np.pi / 5, np.tile([7.3, 3.2], 5)
@@ -100,8 +102,8 @@ show_grid({"Centres inside": by_centres, "COCO's rule": by_coco}, star)
 # %% [markdown]
 # ### Exercise 01.2 · Run-length encoding
 #
-# Crowds and machine-made masks come as run lengths: how many pixels **outside**, inside, outside, ... going
-# **down the columns**.
+# Masks of crowds and machine-made masks come as run lengths: how many pixels **outside**, inside, outside,
+# ... reading **down the columns**.
 
 
 # %% tags=["exercise"]
@@ -154,9 +156,9 @@ print("from the mask:", [x1, y1, x2 - x1, y2 - y1], "   in the file:", entry["bb
 # %% [markdown]
 # ## Where do semantic maps come from?
 #
-# It is the question most people have when they want to train HTC. For COCO they are a download of their own
-# (*stuffthingmaps*). For your own photos there are none, but the instance masks already hold half of it: the
-# things. All other pixels become one class, background.
+# This is the question most people have when they want to train HTC. For COCO they are a separate download
+# (*stuffthingmaps*). For your own photos there are none, but the instance masks already contain half of what
+# you need: the things. All other pixels become a single class, background.
 #
 # ### Exercise 01.4 · Semantic map from instances
 #
@@ -190,13 +192,13 @@ show_maps(
 )
 
 # %% [markdown]
-# The right map can still teach a branch *what is a thing and what is not*; what it cannot teach is that boats
-# are at home on water. Lesson 05 shows what the stuff is good for. The lab makes such maps by itself where a
-# data set has none.
+# The right-hand map can still teach a branch *what is a thing and what is not*; what it can't teach is that
+# boats belong on water. Lesson 05 shows what the stuff is good for. Where a data set has no maps, the lab
+# makes them from the masks in just this way.
 #
 # ## Two traps with maps
 #
-# **Resizing.** A map holds names, not amounts: between class 2 and class 8 there is no class 5.
+# **Resizing.** A map contains names, not amounts: class 5 is not the mean of class 2 and class 8.
 
 # %%
 semantic = sample.targets.semantic
@@ -211,12 +213,12 @@ lines = [f"classes that were not there: {sorted(set(m.unique().tolist()) - befor
 show_maps(half, lines)
 
 # %% [markdown]
-# The outlines on the right are classes that nobody painted there. A map also has to follow the picture in
-# every flip, crop and change of size (`htc_lab/data/transforms.py` moves image, boxes, masks and map
-# together).
+# The outlines on the right are classes that nobody painted there. A map also has to follow the picture
+# through every flip, crop and change of size (`htc_lab/data/transforms.py` moves image, boxes, masks and
+# map together).
 #
-# **Colour pictures.** Some archives hold maps as *palette* pictures: each pixel is an index, and the file
-# also says which colour to show for it. What comes out depends on how it is opened:
+# **Colour pictures.** Some archives store maps as *palette* images: each pixel is an index, and the file also
+# says which colour to show for it. What you get depends on how you open it:
 
 # %%
 file = io.BytesIO()
@@ -229,8 +231,8 @@ for way in ("P", "RGB"):
 print("the class there:", int(semantic[60, 60]))
 
 # %% [markdown]
-# Three numbers a pixel are colours, not classes, and a loss that wants class indices breaks. The lab reads
-# the indices, and refuses a true colour picture in a line that names the file.
+# Three numbers per pixel are colours, not classes, and a loss that expects class indices fails. The lab reads
+# the indices, and refuses a true-colour picture with one line that names the file.
 #
 # ## Why 183 classes, when COCO-Stuff has 171 and COCO 80?
 #
@@ -246,15 +248,15 @@ print(f"ids run from 0 (unlabelled) to {max(ids)}: {max(ids) + 1} channels if ev
 print(f"the maps hold id - 1: stop sign, id 13, is {13 - 1} there, but a detector's label {things.index(13)}")
 
 # %% [markdown]
-# So the reference simply has a channel for every id; a dozen of its 183 channels never see a pixel. And a
-# thing's number in a map is **not** its label in the detector. In a map 255 means *nobody knows*: no loss
-# falls there (lesson 05).
+# So the reference implementation simply has one channel per id; a dozen of its 183 channels never see a
+# pixel. And a thing's number in a map is **not** its label in the detector. In a map, 255 means *unknown*:
+# such pixels don't count in the loss (lesson 05).
 #
 # ## Take-away
 #
-# - A polygon or a run-length code becomes pixels before training; the file's box is x, y, width, height.
-# - A semantic map names things and stuff for every pixel. From instance masks you get the things for free.
-# - Maps are resized by *nearest*, and move together with the picture. 255 is "unknown", background is a
+# - Polygons and run-length codes become pixels before training; a box in the file is x, y, width, height.
+# - A semantic map names the thing or stuff at every pixel. Instance masks give you the things for free.
+# - Maps are resized with *nearest*, and move together with the picture. 255 is "unknown"; background is a
 #   class.
 #
 # **Next:** [02 · The plain cascade](02_plain_cascade.ipynb)

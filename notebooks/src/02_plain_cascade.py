@@ -1,13 +1,17 @@
 # %% [markdown]
 # # 02 · The plain cascade
 #
-# **Goal.** Understand why three box heads in a row beat one, and write the parts that make it work:
-# matching at rising IoU, deltas in units of the stage, sampling, and the mean of the scores.
+# **Goal.** Understand why three box heads in a row beat one, and write the parts that make it work: matching
+# at rising IoU thresholds, box deltas scaled for each stage, sampling, and the mean of the scores.
 #
 # $$\mathbf x^{box}_t=\mathcal P(\mathbf x,\mathbf r_{t-1}),\quad \mathbf r_t=B_t(\mathbf x^{box}_t),\qquad
 # \mathbf x^{mask}_t=\mathcal P(\mathbf x,\mathbf r_{t-1}),\quad \mathbf m_t=M_t(\mathbf x^{mask}_t)\tag{1}$$
 #
-# *About 45 minutes. You need: what a box head and RoIAlign do.*
+# $\mathcal P$ pools the image features $\mathbf x$ inside boxes, $B_t$ and $M_t$ are the box head and the
+# mask head of stage $t$, $\mathbf r_t$ and $\mathbf m_t$ the boxes and masks they return; $\mathbf r_0$ are
+# the proposals.
+#
+# *About 45 minutes. You should know what a box head and RoIAlign do.*
 
 # %% tags=["parameters"]
 model_name = "classroom/plain_cascade"
@@ -36,14 +40,14 @@ samples = classroom_samples(pictures)
 show_model(model, samples[shown])
 
 # %% [markdown]
-# Five pictures of one scene: the proposals, then what each stage makes of the boxes it got from the one
-# before, then the result. Look at the **boxes**: that is what cascades here. (The model was trained as a
-# plain cascade, the bottom rung of the paper's ladder. Each of the next lessons goes one rung up.)
+# Five pictures of one scene: the proposals, then what each stage makes of the boxes it gets from the stage
+# before, then the result. Look at the **boxes**: they are what cascades here. (The model was trained as a
+# plain cascade, the bottom rung of the paper's ladder. Each of the next lessons goes up one rung.)
 #
 # ## A dummy first
 #
-# What should a stage do to boxes? Move each of them a part of the way to its object. The dummy below is told
-# the truth and goes half of the way.
+# What should a stage do to its boxes? Move each of them part of the way to its object. The dummy below is
+# told the truth and goes half the way.
 
 # %%
 scenes = look_at(model, samples)
@@ -61,17 +65,18 @@ for stage in range(4):
 # %% [markdown]
 # ## The real one
 #
-# The same over many scenes, with what the three box heads have learnt. A box counts if it began near an
-# object (IoU 0.3 or more).
+# The same over many scenes, with what the three box heads have learnt. A box counts if it started near an
+# object (IoU of 0.3 or more).
 
 # %%
 journey = box_journey(model, scenes)
 plot_box_journey(journey)
 
 # %% [markdown]
-# Read the right plot. With one head you would have to choose: train it at IoU 0.7, and of the proposals few
-# are positives; train it at 0.5, and it learns to be content with poor boxes. The cascade has both: after
-# stage 1 there are enough boxes beyond 0.6 to train stage 2 on, after stage 2 enough beyond 0.7.
+# Look at the right-hand plot. With a single head you would have to choose: train it at IoU 0.7, and few of
+# the proposals are positives (boxes matched to an object); train it at 0.5, and it learns to be content
+# with poor boxes. The cascade avoids the choice: after stage 1 there are enough boxes beyond 0.6 to train
+# stage 2 on, and after stage 2 enough beyond 0.7 to train stage 3.
 #
 # ### Exercise 02.1 · Match proposals at 0.5, 0.6, 0.7
 
@@ -95,7 +100,7 @@ def match_at(boxes, truth, least_iou):
 check("02.1")
 
 # %% [markdown]
-# Your matching on real boxes: how many positives would each stage have, if it started from the proposals, and
+# Your matching on real boxes: how many positives would each stage have if it started from the proposals, and
 # how many does it have in the cascade?
 
 # %%
@@ -111,16 +116,16 @@ for t, stage in enumerate(model.config.cascade.stages):
 # %% [markdown]
 # ## Deltas, and why each stage has its own stds
 #
-# A head doesn't predict a box but the way to it: dx, dy in box widths and heights, dw, dh as logarithms. The
-# better the boxes, the shorter the way.
+# A head doesn't predict a box but how to get there from the box it was given: dx and dy in box widths and
+# heights, dw and dh as logarithms. The better the boxes, the shorter the way.
 
 # %%
 plot_deltas(journey, model.config.cascade.stages)
 
 # %% [markdown]
-# On the left the ways get shorter from stage to stage: a third head would have to say "0.01, -0.02", and a
-# loss on such numbers hardly moves any weight. Dividing by the stage's stds (0.1, 0.05, 0.033 for dx) gives
-# every head targets of a like size.
+# The left-hand plot shows the deltas shrinking from stage to stage: a third head would have to say
+# "0.01, -0.02", and a loss on such small numbers hardly moves any weight. Dividing by the stage's standard
+# deviations, or stds (0.1, 0.05, 0.033 for dx), gives every head targets of similar size.
 #
 # ### Exercise 02.2 · Deltas, scaled by the stage's stds
 
@@ -169,7 +174,7 @@ def decode(boxes, deltas, stds, width, height):
 check("02.3")
 
 # %% [markdown]
-# Your `decode` in the live model: the cascade below runs with it in the place of the lab's own.
+# Your `decode` in the live model: the cascade below runs with it in place of the lab's own.
 
 # %%
 decode_here = yours_or_ours("02.3")
@@ -179,9 +184,9 @@ far = max(float((a.boxes - b.boxes).abs().max()) for a, b in zip(mine.stages, tr
 print(f"largest difference of any box of any stage: {far:.5f} px")
 
 # %% [markdown]
-# **What if?** Any function can be plugged in, wrong ones too. This one goes twice as far as the head says. Do
-# the later stages bring the boxes back? Change it as you like (no stds, half of each way, dx alone) and run
-# the cell again.
+# **What if?** You can plug in any function, even a wrong one. This one goes twice as far as the head says. Do
+# the later stages bring the boxes back? Change it as you like (no stds, half the way, dx only) and run the
+# cell again.
 
 
 # %%
@@ -208,10 +213,10 @@ explorer
 # %% [markdown]
 # ## What the loss looks at
 #
-# Of some hundred boxes an image most are background. A sample of fixed size, at most a quarter of it
-# positives, keeps the loss from being about background alone. *"1 to 3"* is therefore a bound and not a
-# rule: with few positives, background fills the rest. This happens anew at **every** stage, at the stage's
-# own IoU.
+# Most of the hundred or so boxes in an image are background. Drawing a sample of fixed size, at most a
+# quarter of it positives, keeps the loss from being about background alone. The familiar *"1 to 3"*,
+# positives to background, is therefore a limit and not a rule: where positives are few, background fills
+# the rest. A new sample is drawn at **every** stage, at that stage's own IoU threshold.
 #
 # ### Exercise 02.4 · Sample
 
@@ -235,8 +240,8 @@ def draw_sample(index, count, positive_fraction, order):
 check("02.4")
 
 # %% [markdown]
-# Your matching and your sample on the boxes that each stage gets, in all the scenes: samples of 32, as this
-# small model is trained with, and of 64. (The paper draws 512 of 2000.) Are positives a quarter?
+# Your matching and your sampling on the boxes that each stage gets, over all the scenes: samples of 32, as in
+# the training of this small model, and of 64. (The paper draws 512 of 2000.) Are a quarter of them positives?
 
 # %%
 draw = yours_or_ours("02.4")
@@ -256,24 +261,26 @@ for count in (32, 64):
         )
 
 # %% [markdown]
-# Where there are fewer, background fills the sample up to its size. (In training the ground-truth boxes join
-# the proposals, so that every object has a positive.)
+# Where there are fewer positives, background fills the sample up to its size. (In training, the ground-truth
+# boxes are added to the proposals, so that every object has a positive.)
 #
 # ## What do `s0`, `s1`, `s2` mean in a training log?
 #
 # They are the stages, counted from 0: each has a loss for classes, boxes and masks, and the share of boxes it
-# classifies right. Here they are for four training scenes, before and after the weights 1, 0.5 and 0.25.
+# classifies correctly. Here they are for four training scenes, before and after multiplying by the stages'
+# loss weights, 1, 0.5 and 0.25.
 
 # %%
 loss_table(model, classroom_samples(4, split="train"))
 
 # %% [markdown]
 # Don't compare the raw box losses across stages: each is measured in units of its own stds. And a later stage
-# faces *harder* negatives: boxes of IoU 0.65 are background to stage 3.
+# faces *harder* negatives: to stage 3, a box with an IoU of 0.65 is background.
 #
 # ### Exercise 02.5 · Average the stages' class logits
 #
-# At test time a box that stage 3 moved was classified three times. The reference averages the **logits**.
+# At test time, a box that has gone through stage 3 has been classified three times. The reference averages
+# the **logits** (the scores before the softmax).
 
 
 # %% tags=["exercise"]
@@ -299,7 +306,7 @@ print(f"{len(scores)} detections; largest difference to the lab's scores {far:.6
 # ## Live: follow the boxes
 #
 # Press *Proposals*, *Stage 1*, *Stage 2*, *Stage 3*. The white dashes are the truth. Which stage moves the
-# boxes most? Is there an object that gets worse?
+# boxes most? Do the boxes of any object get worse?
 
 # %%
 live_boxes(model, samples[:12])
@@ -307,8 +314,9 @@ live_boxes(model, samples[:12])
 # %% [markdown]
 # ## Is the mask head cascaded too?
 #
-# In name only: there are three mask heads, and each takes the boxes of its stage. But no mask head sees what
-# another one made. Test it: spoil the weights of mask head 1, and look whether mask 3 changes.
+# In name only: there are three mask heads, and each works on the boxes of its stage. But no mask head sees
+# what another one produced. Test it: set some weights of mask head 1 to zero and see whether mask 3
+# changes.
 
 # %%
 before = model.cascade(scene.features, scene.proposals, htc_lab.PLAIN_CASCADE)
@@ -327,9 +335,10 @@ for t in range(3):
 # ## Take-away
 #
 # - A head is good at boxes of the quality it was trained on. A cascade gives each head better boxes than
-#   the last.
-# - What makes it trainable: rising thresholds, stds that shrink with the ways, a fresh sample at each stage.
-# - Scores are the mean over the stages. Boxes are a cascade; masks, in the plain one, are not. The next
-#   lessons mend that.
+#   the one before.
+# - What makes it trainable: rising thresholds, stds that shrink along with the deltas, and a fresh sample
+#   at each stage.
+# - Scores are the mean over the stages. Boxes form a cascade; masks, in the plain one, don't. The next
+#   lessons fix that.
 #
 # **Next:** [03 · Interleaved execution](03_interleaved.ipynb)

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 03 · Interleaved execution
 #
-# **Goal.** See on which boxes a mask head is trained and on which it is tested, why that was not the same,
-# and what changing one index does about it.
+# **Goal.** See which boxes a mask head is trained on and which it is tested on, why the two used to differ,
+# and what changing a single index does about it.
 #
 # $$\text{eq. 1: } \mathbf x^{mask}_t=\mathcal P(\mathbf x,\mathbf r_{t-1})\qquad\longrightarrow\qquad
 # \text{eq. 2: } \mathbf x^{mask}_t=\mathcal P(\mathbf x,\mathbf r_{t})\tag{2}$$
 #
-# *About 35 minutes. You need lesson 02.*
+# *About 35 minutes. Builds on lesson 02.*
 
 # %% tags=["parameters"]
 model_name = "classroom/interleaved"
@@ -41,13 +41,14 @@ scene = scenes[shown]
 show_received_and_refined(model, scene)
 
 # %% [markdown]
-# Stage 1 of one scene. Left: masks taken on the boxes the stage *received* (the proposals), as in the plain
-# cascade. Right: on the boxes it has *just refined*. A mask cannot reach beyond its box. (This is
-# a scene where it shows; in many the difference is small. Below it is measured.)
+# Stage 1 on one scene. Left: masks predicted on the boxes that the stage *received* (the proposals), as in
+# the plain cascade. Right: on the boxes it has *just refined*. A mask can't reach beyond its box. (This
+# scene was chosen because it shows the effect clearly; in many the difference is small. It is measured
+# below.)
 #
 # ## A toy: one object, one box
 #
-# A mask head that knows the answer, and can only draw inside its box:
+# A mask head that knows the answer but can only draw inside its box:
 
 # %%
 mask = torch.zeros(40, 60, dtype=torch.uint8)
@@ -59,9 +60,9 @@ for words, (x1, y1, x2, y2) in {"proposal": (4, 4, 36, 24), "refined": (12, 7, 4
 # %% [markdown]
 # ## Which boxes does mask stage t get?
 #
-# There are four sets of boxes: proposals $\mathbf r_0$ and $\mathbf r_1,\mathbf r_2,\mathbf r_3$. In
-# training, eq. 1 and eq. 2 choose differently. At **test** time neither counts: masks are drawn once, at
-# the end, on the final boxes, by all three heads.
+# There are four sets of boxes: the proposals $\mathbf r_0$, and $\mathbf r_1,\mathbf r_2,\mathbf r_3$. In
+# training, eq. 1 and eq. 2 choose differently. At **test** time neither matters: masks are drawn once, at the
+# end, on the final boxes, by all three heads.
 #
 # ### Exercise 03.1
 
@@ -86,21 +87,21 @@ check("03.1")
 # %% [markdown]
 # ## The mismatch, measured
 #
-# We take scenes through the training's own steps (match, sample, refine) and look at the boxes each mask head
-# would be trained on by eq. 1 and by eq. 2, beside the boxes it meets at test time.
+# We take scenes through the steps of training (match, sample, refine) and compare the boxes that each mask
+# head would be trained on by eq. 1 and by eq. 2 with those it meets at test time.
 
 # %%
 plot_mask_boxes(mask_training_boxes(model, scenes))
 
 # %% [markdown]
-# Look at mask head 1. By eq. 1 it learns on boxes that are, on average, much poorer than those it will be
-# asked about. By eq. 2 the two come closer. For head 3 there is little left to mend: its boxes are good in
-# either way. Two more effects are in the plot:
+# Look at mask head 1. With eq. 1 it learns on boxes that are, on average, much poorer than those it will be
+# tested on. With eq. 2 the two come closer. For head 3 there is little left to gain: its boxes are good
+# either way. The plot shows two more effects:
 #
-# - By eq. 2 the refined boxes are **matched anew**: a box that was background may have become a positive, and
-#   one that the head has spoilt drops out. The counts in the legend tell.
-# - Boxes that were ground truth to begin with are left out of the refined set: they would teach the head that
-#   boxes come perfect.
+# - With eq. 2 the refined boxes are **matched again**: a box that was background may have become a
+#   positive, and one that the head has made worse drops out. The counts in the legend show this.
+# - Boxes that started out as ground truth are left out of the refined set: they would teach the head that
+#   boxes are always perfect.
 #
 # ### Exercise 03.2 · What an interleaved mask head learns on
 
@@ -127,7 +128,8 @@ check("03.2")
 # %% [markdown]
 # ### Exercise 03.3 · Mask targets
 #
-# What should a mask head draw in a box? The true mask, seen through **just this box**, on its own grid.
+# What should a mask head draw in a box? The true mask, seen through **just this box**, on the head's own
+# grid.
 
 
 # %% tags=["exercise"]
@@ -160,13 +162,13 @@ for title, box in (("On the proposal", trace.stages[0].rois), ("On the refined b
 show_grid(grids)
 
 # %% [markdown]
-# One object, two boxes, two different targets. A head that has only seen the left kind draws the right kind
-# less well.
+# One object, two boxes, two different targets. A head that has only ever seen the left kind draws the right
+# kind less well.
 #
 # ## Is the mismatch harmful? Ask the heads
 #
-# Two models, trained alike but for this one index. Each of their mask heads on each set of boxes, with the
-# same objects throughout:
+# Two models whose trainings differ in this one index only. Each of their mask heads runs on each set of
+# boxes, always for the same objects:
 
 # %%
 other = htc_lab.load(other_name)
@@ -178,23 +180,24 @@ plot_heads_on_boxes(
 )
 
 # %% [markdown]
-# Better boxes give better masks with every head: some three hundredths, nearly all of it by the first step,
-# from the proposals to stage 1. At test time every head gets the boxes on the right end. Compare mask head 1
+# Better boxes give better masks with every head: about three hundredths, nearly all of it in the first step,
+# from the proposals to stage 1. At test time every head gets the boxes at the right end. Compare mask head 1
 # of the two models there.
 #
 # ## What is it worth?
 #
-# The same two models on the test pictures of the lab's report: their result, and the masks of each stage
-# alone.
+# The same two models on the test pictures of the lab's report: the mask AP of their final result and of each
+# stage's masks alone, and the box AP. (AP, average precision, scores a detector from 0 to 100; lesson 06
+# computes it.)
 
 # %%
 shipped_table(["plain_cascade", "interleaved"])
 
 # %% [markdown]
-# Mask head 1 gains the most, by far: it is the one whose training boxes were the furthest from those it is
-# asked about. Head 3 had little to mend. The result, a mean over three heads, gains about half a point; the
-# paper reports +0.2 (table 2). And box AP? Nothing about boxes has changed, yet it is not the same to the
-# digit: two trainings never are. So how much of half a point is chance? (Lesson 06.)
+# Mask head 1 gains by far the most: its training boxes were the furthest from those it is tested on. Head 3
+# had little to gain. The final result, a mean over three heads, gains about half a point; the paper reports
+# +0.2 (table 2). And box AP? Nothing about the boxes has changed, yet the two values differ a little: no two
+# trainings come out the same. So how much of half a point is chance? (Lesson 06.)
 #
 # ## Does the switch change anything at test time?
 
@@ -206,13 +209,13 @@ print("final masks the same, bit for bit:", torch.equal(on.mask_probabilities, o
 print("view of stage 1 the same:         ", torch.equal(on.stages[0].mask_logits, off.stages[0].mask_logits))
 
 # %% [markdown]
-# No: interleaving is an idea about **training**. What the switch changes is the view of the stages on the
+# No: interleaving is an idea about **training**. What the switch changes is the view of the stages along the
 # way.
 #
 # ## Live
 #
-# On *Stage 1* switch *Interleaved* off and on. Then go to *Mean* and do the same. Under *Model* is also the
-# one that was trained without.
+# On *Stage 1* switch *Interleaved* off and on. Then go to *Mean* and do the same. The *Model* list also has
+# the model that was trained without interleaving.
 
 # %%
 live_interleaving({"interleaved": model, "plain_cascade": other}, samples[:12])
@@ -221,8 +224,8 @@ live_interleaving({"interleaved": model, "plain_cascade": other}, samples[:12])
 # ## Take-away
 #
 # - Plain: the mask head learns on the boxes *before* refinement and is tested on the boxes after it.
-# - Interleaved: one index changes, and training looks like testing. No new weights; some more work in
-#   training, none at test time.
-# - A mask target belongs to a box. Refined boxes are matched and sampled anew.
+# - Interleaved: one index changes, and training matches testing. No new weights; some extra work in training,
+#   none at test time.
+# - A mask target belongs to a box. Refined boxes are matched and sampled again.
 #
 # **Next:** [04 · Mask information flow](04_mask_flow.ipynb)

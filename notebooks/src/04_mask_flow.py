@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 04 · Mask information flow
 #
-# **Goal.** Make the mask heads a cascade too: write $\mathcal G_t$ and $\mathcal F$, run earlier heads
-# again on the present boxes, average the stages, and see what each of these is good for.
+# **Goal.** Turn the mask heads into a cascade too: write $\mathcal G_t$ and $\mathcal F$, run the earlier
+# heads again on the current boxes, average the stages, and see what each of these is good for.
 #
 # $$\mathbf m_t=M_t\big(\mathcal F(\mathbf x^{mask}_t,\mathbf m^-_{t-1})\big)\tag{3}$$
 # $$\mathcal F(\mathbf x^{mask}_t,\mathbf m^-_{t-1})=
@@ -10,7 +10,7 @@
 # $$\mathbf m^-_1=M^-_1(\mathbf x^{mask}_t),\quad \mathbf m^-_2=M^-_2\big(\mathcal F(\mathbf x^{mask}_t,
 # \mathbf m^-_1)\big),\ \dots\tag{5}$$
 #
-# *About 45 minutes. You need lessons 02 and 03.*
+# *About 45 minutes. Builds on lessons 02 and 03.*
 
 # %% tags=["parameters"]
 model_name = "classroom/mask_flow"
@@ -52,14 +52,14 @@ without = model.cascade(scene.features, scene.proposals, cut)
 show_soft_masks({"flow on": with_flow, "flow off": without}, found_places(with_flow, scene.targets))
 
 # %% [markdown]
-# Two objects, each on its final box: what the three mask heads say (28 × 28 cells, bright is object), and
-# their mean. In the rows *flow off* the same weights run with the flow cut. Stage 1 is the same in both,
-# since nothing comes before it. Stages 2 and 3 have learnt to rely on what comes to them.
+# Two objects, each on its final box: the masks of the three mask heads (28 × 28 cells, bright is object)
+# and their mean. In the rows *flow off*, the same weights run with the flow cut. Stage 1 is the same in
+# both, since nothing comes before it. Stages 2 and 3 have learnt to rely on what they receive.
 #
 # ## A dummy first: three heads that don't meet
 #
-# A mask head is a **trunk** of convolutions and, behind it, a deconvolution with a logit for each class. The
-# feature between the two is $\mathbf m^-$.
+# A mask head is a **trunk** of convolutions followed by a deconvolution and an output layer with one logit
+# per class. The feature that leaves the trunk is $\mathbf m^-$.
 
 # %%
 x = torch.randn(5, 48, 14, 14)  # RoI features of five boxes
@@ -127,7 +127,7 @@ price = sum(
 print(f"all the weights of the flow: {price} of {sum(p.numel() for p in model.parameters())}")
 
 # %% [markdown]
-# **What if?** Plug in another $\mathcal F$ and look at stages 2 and 3: half of the flow, as here; the flow
+# **What if?** Plug in another $\mathcal F$ and look at stages 2 and 3: half the flow, as here; the flow
 # alone, without $\mathbf x$; twice as much.
 
 
@@ -153,10 +153,10 @@ explorer
 # %% [markdown]
 # ## Which boxes feed stage t, if stage t - 1 had others?
 #
-# The question nearly every reader of the paper asks. Stage 2's mask feature was made on stage 2's boxes;
-# stage 3 has moved them. Cell (3, 5) of the two features is not the same spot of the picture, so adding
-# them would mix two places. Eq. 5 is the answer: nothing is kept. The earlier trunks are **run again on the
-# present boxes**.
+# Nearly every reader of the paper asks this. Stage 2's mask feature was computed on stage 2's boxes; stage 3
+# has since moved them. Cell (3, 5) of one feature is not the same spot in the picture as cell (3, 5) of the
+# other, so adding the two would mix two places. Eq. 5 is the answer: nothing is kept. The earlier trunks are
+# **run again on the current boxes**.
 #
 # ### Exercise 04.3 · Run the earlier heads again
 
@@ -196,13 +196,13 @@ plot_curves(
 )
 
 # %% [markdown]
-# At the right end nothing has moved and there is no difference. The further the boxes lay apart, the more the
-# kept feature speaks of another place.
+# At the right end nothing has moved and there is no difference. The further apart the boxes lie, the more the
+# kept feature describes another place.
 #
 # ## Are boxes updated between the mask stages?
 #
-# In training, yes: every stage has boxes of its own. And at test time? Count how often each trunk runs, and
-# on how many sets of boxes:
+# In training, yes: every stage has its own boxes. And at test time? Count how often each trunk runs, and on
+# how many sets of boxes:
 
 # %%
 passes = mask_passes(model, scene)
@@ -213,27 +213,29 @@ pooled = passes["test"].boxes[0]
 print("at test time all mask heads look at the final boxes:", torch.equal(pooled, with_flow.boxes))
 
 # %% [markdown]
-# In training stage 1 runs one trunk, stage 2 two, stage 3 three: six in all. That is the price of eq. 5. At
-# test time the boxes are finished before the first mask is drawn, nothing moves between the mask stages, and
-# one pass through the three trunks serves them all.
+# In training, stage 1 runs one trunk, stage 2 two, and stage 3 three: six in all. That is the price of eq. 5.
+# At test time the boxes are finished before the first mask is drawn, nothing moves between the mask stages,
+# and one pass through the three trunks serves them all.
 #
 # ## What the flow does in training
 #
-# Nothing is detached on the way: the loss of stage 3 also teaches the trunks of stages 1 and 2.
+# No gradient is stopped along the way: the loss of stage 3 also trains the trunks of stages 1 and 2.
 
 # %%
 reach = {"flow on": loss_reach(model, scene, flow=True), "flow off": loss_reach(model, scene, flow=False)}
 plot_reach(reach)
 
 # %% [markdown]
-# Without the flow, the loss of stage 3 trains head 3 and nothing else. With it, it reaches every trunk and
-# both $\mathcal G$; not the logits of the earlier heads, which stand aside of the way.
+# Without the flow, the loss of stage 3 trains head 3 and nothing else. With it, the loss reaches every
+# trunk and both $\mathcal G$; it doesn't reach the output layers of the earlier heads, because the flow
+# branches off before them.
 #
 # ## Are the masks averaged?
 #
-# In the paper and in versions 1 and 2 of the reference: yes, the probabilities of all stages. In version 3
-# a line stands one level too far left, outside of the loop over the stages, and the last stage's mask alone
-# comes out. The lab averages; the switch *Average masks* gives the other.
+# In the paper and in versions 1 and 2 of the reference implementation, yes: the probabilities of all stages
+# are. In version 3 one line is indented one level too little and so falls outside the loop over the stages;
+# what comes out is the last stage's mask alone. The lab averages; switch *Average masks* off to see the
+# other.
 #
 # ### Exercise 04.4 · Average the stages' masks
 
@@ -259,31 +261,31 @@ print(
 )
 
 # %% [markdown]
-# What is averaging worth? Mask AP of each stage's masks and of their mean, on the same final boxes, with
-# the flow and with the flow cut:
+# What is averaging worth? Mask AP of each stage's masks and of their mean, on the same final boxes, with the
+# flow on and with the flow cut:
 
 # %%
 stage_ap_table(model, classroom_data(scenes_on_disk), scored)
 
 # %% [markdown]
-# With the flow cut, heads 2 and 3 fall apart: they get less than they have learnt to expect. That is not what
-# a model is like that never had it. So here are two that were trained alike but for the flow, on more
-# pictures:
+# With the flow cut, heads 2 and 3 fall apart: they get less than they have learnt to expect. A model that
+# never had the flow is not like that. So here are two models whose trainings differ in the flow only, on
+# more pictures:
 
 # %%
 shipped_table(["interleaved", "mask_flow"])
 
 # %% [markdown]
-# Stage 1 is about as good in both: nothing comes before it. Stages 2 and 3 gain by the flow, stage 3 the
-# most. On COCO the paper reports (table 3, mask AP, as far as we remember it): without flow 35.5, 36.3, 35.9
-# and 36.7 for the mean; with flow 35.5, 37.0, 36.8 and 37.4. The same pattern, with one difference. There the
-# mean beats every stage. Is it so here? With the flow, stage 3 has seen what the others know; a mean then
-# gives the weaker heads their say once more.
+# Stage 1 is about as good in both: nothing comes before it. Stages 2 and 3 gain from the flow, stage 3 the
+# most. On COCO, as reported in the paper (table 3, mask AP), the three stages reach 35.5, 36.3 and 35.9
+# without the flow and their mean 36.7; with the flow 35.5, 37.0, 36.8, and 37.4 for the mean. The same
+# pattern, with one difference: there the mean beats every stage. Does it here? With the flow, stage 3
+# already knows what the other heads know; averaging then gives the weaker heads a second say.
 #
 # ## Live
 #
-# *Stage 3*, then the switch *Mask information flow*. Then *Mean*, and *Average masks*. Under *Model* is also
-# the one that was trained without the flow.
+# Go to *Stage 3* and use the switch *Mask information flow*. Then go to *Mean* and try *Average masks*. The
+# *Model* list also has the model that was trained without the flow.
 
 # %%
 live_flow({"mask_flow": model, "interleaved": htc_lab.load(other_name)}, samples[:12])
@@ -291,10 +293,10 @@ live_flow({"mask_flow": model, "interleaved": htc_lab.load(other_name)}, samples
 # %% [markdown]
 # ## Take-away
 #
-# - $\mathcal F$ adds, $\mathcal G_t$ is a 1 × 1 convolution: two small layers make three mask heads a
+# - $\mathcal F$ adds, $\mathcal G_t$ is a 1 × 1 convolution: two small layers turn three mask heads into a
 #   cascade.
-# - Mask features are never kept from other boxes. The earlier heads run again on the present ones.
-# - The flow works in training as well: a late loss teaches early trunks.
+# - Mask features are never kept from other boxes. The earlier heads run again on the current ones.
+# - The flow works in training as well: a late loss trains early trunks.
 # - The result is the mean of the stages' probabilities.
 #
 # **Next:** [05 · The semantic branch](05_semantic.ipynb)

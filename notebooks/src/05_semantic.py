@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 05 · The semantic branch
 #
-# **Goal.** Know what the semantic branch is, what of it the boxes and masks get to see, and how its loss
-# deals with pixels that nobody has named.
+# **Goal.** Know what the semantic branch is, what the boxes and masks get from it, and how its loss treats
+# pixels that nobody has labelled.
 #
 # $$\mathbf x^{box}_t=\mathcal P(\mathbf x,\mathbf r_{t-1})+\mathcal P(S(\mathbf x),\mathbf r_{t-1}),\qquad
 # \mathbf x^{mask}_t=\mathcal P(\mathbf x,\mathbf r_t)+\mathcal P(S(\mathbf x),\mathbf r_t)\tag{6}$$
 #
-# *About 40 minutes. You need lessons 01 and 04.*
+# *About 40 minutes. Builds on lessons 01 and 04.*
 
 # %% tags=["parameters"]
 model_name = "classroom/htc"
@@ -44,22 +44,22 @@ names = (*SCENE_THINGS, *SCENE_STUFF)
 show_prediction(scene, names)
 
 # %% [markdown]
-# **How do I see what the branch says?** Like this: `features.semantic_logits` holds a score for each class
-# and cell; the largest is drawn on the right. No box is needed for it: the branch names every pixel of the
-# scene at once, objects and surroundings alike.
+# **How do I see what the branch predicts?** Like this: `features.semantic_logits` holds a score for each
+# class in each cell; the class with the highest score is drawn on the right. It needs no boxes: the branch
+# labels every pixel of the scene at once, objects and surroundings alike.
 
 # %%
 plot_class_iou(class_iou(scenes, len(names)), names, len(SCENE_THINGS))
 
 # %% [markdown]
-# Large stuff comes easily, small things are hard. Keep that in mind: what the boxes get from the branch is
-# first of all **where they are**.
+# Large areas of stuff are easy, small things are hard. Keep that in mind: what the boxes learn from the
+# branch is above all **where they are**.
 #
 # ## A dummy: the simplest branch
 #
-# All levels of the pyramid, brought to one size and added up. That is already a map that knows fine detail
-# (from the first levels) and the whole scene (from the last). The paper's model adds up five levels at stride
-# 8; this small one has four, and adds them up at stride 4.
+# All levels of the feature pyramid, brought to one size and added up. That is already a map that knows fine
+# detail (from the first levels) and the whole scene (from the last). The paper's model adds up five levels at
+# stride 8, one cell for 8 × 8 px; this small one has four, and adds them up at stride 4.
 
 # %%
 levels = scene.features.levels
@@ -87,9 +87,9 @@ check("05.1")
 # %% [markdown]
 # ## The real one
 #
-# The branch puts a 1 × 1 convolution behind each resized level, some 3 × 3 convolutions behind the sum, and
-# has **two exits**: class logits for its own loss, and a feature $S(\mathbf x)$ for boxes and masks. The
-# heads never see the logits.
+# The branch passes each resized level through a 1 × 1 convolution and the sum through several 3 × 3
+# convolutions, and has **two outputs**: class logits for its own loss, and a feature $S(\mathbf x)$ for boxes
+# and masks. The box and mask heads never see the logits.
 
 # %%
 merged = yours_or_ours("05.1")(levels, model.config.semantic.level)
@@ -99,8 +99,8 @@ show_features({"Your sum of the levels": merged, "S(x), the feature that is fuse
 # %% [markdown]
 # ### Exercise 05.2 · Fuse the semantic feature for boxes and masks
 #
-# $\mathcal P(S(\mathbf x),\mathbf r)$ is pooled once, at 14 × 14. Masks take it as it is. Box heads look at
-# 7 × 7 cells, so for them it is averaged.
+# $\mathcal P(S(\mathbf x),\mathbf r)$ is pooled once, at 14 × 14. Mask heads take it as it is. Box heads look
+# at 7 × 7 cells, so for them it is averaged down.
 
 
 # %% tags=["exercise"]
@@ -126,11 +126,12 @@ own = model.cascade(scene.features, scene.proposals)
 print("the model with it says the same, bit for bit:", torch.equal(mine.scores, own.scores))
 
 # %% [markdown]
-# (In the model the context for boxes comes averaged already: averaging while pooling is the same and
-# cheaper.)
+# (In the model itself, the context for the box heads is already averaged when it arrives: averaging while
+# pooling gives the same values and is cheaper.)
 #
-# **What if?** Three times the context: which objects vanish, and which false ones? Try others: the context
-# alone, or upside down (`features + context.flip(2)`), so that the heads are told of another place.
+# **What if?** Three times the context: what happens to the objects, and what to the false ones? Try other
+# rules: the context alone, or upside down (`features + context.flip(2)`), so that the heads are told about a
+# different place.
 
 
 # %%
@@ -149,9 +150,10 @@ explorer
 # %% [markdown]
 # ## What is it good for? Decoys
 #
-# The scenes hold *decoys*: the outline of a kite, but on sand; a can, but in the sky. They look like the
-# thing and are background, and only the surroundings tell. How many does the model fall for, with the
-# feature and with it switched off? And how many a model that was trained alike, but without the branch?
+# The scenes contain *decoys*: the outline of a kite, but on sand; a can, but in the sky. They look like the
+# thing but count as background, and only the surroundings give them away. How many does the model fall for,
+# with the semantic feature and with it switched off? And how many does a model fall for that was trained the
+# same way but without the branch?
 
 # %%
 other = htc_lab.load(other_name)
@@ -164,10 +166,10 @@ plot_decoys(
 )
 
 # %% [markdown]
-# The second bar asks what the model leans on: with the feature switched off its heads look at something they
-# have never seen. The third asks what the idea is worth. A model without the branch is not blind to the
-# surroundings either: the coarse levels of the pyramid see far beyond a box. And ask whether a difference
-# is larger than chance: a count wobbles by about its square root.
+# The second bar shows how much the model relies on the feature: with it switched off, its heads look at
+# something they have never seen. The third shows what the idea is worth. A model without the branch is not
+# blind to the surroundings either: the coarse levels of the pyramid see far beyond a box. And ask whether a
+# difference is larger than chance: a count varies by about its square root.
 #
 # On the test pictures of the lab's report the same two models reach:
 
@@ -175,18 +177,18 @@ plot_decoys(
 shipped_table(["mask_flow", "htc"])
 
 # %% [markdown]
-# In the paper the branch is the one idea that also moves box AP (+0.7; mask AP +0.6; table 2). Does it here?
-# Masks gain about as much as there, boxes do not. Would you publish it? It is one training of each, and
-# lesson 06 shows what other seeds say.
+# In the paper the branch is the only idea that also improves box AP (+0.7; mask AP +0.6; table 2). Does it
+# here? Masks gain about as much as in the paper, boxes don't. Would you publish it? This is one training of
+# each, and lesson 06 shows what other seeds say.
 #
-# **Is it of use on my data?** It has something to give where the surroundings say what a thing is, and little
-# where every picture has the same plain background: then the map holds nothing that the boxes don't know.
+# **Will it help on my data?** It can help where the surroundings say what a thing is, and does little where
+# every picture has the same plain background: then the map holds nothing that the boxes don't already know.
 #
 # ## A loss with unknown pixels
 #
-# In a map 255 means *unknown*. It is no class, and nothing has to be renumbered for it. Pictures of different
-# size are padded for a batch, and the padding is 255 as well. No loss falls on these pixels. But what is the
-# sum of the others **divided by**: by the known pixels, or by all?
+# In a map, 255 means *unknown*. It is not a class, and nothing has to be renumbered for it. Pictures of
+# different sizes are padded to make a batch, and the padding is 255 as well. None of these pixels enters the
+# loss. But what is the sum over the others **divided by**: the number of known pixels, or of all pixels?
 #
 # ### Exercise 05.3 · Semantic loss with ignored pixels
 
@@ -209,9 +211,10 @@ def segmentation_loss(logits, labels, count_ignored):
 check("05.3")
 
 # %% [markdown]
-# **Weight 1 or 0.2?** The paper gives the branch's loss the weight 1 and does not say what the mean is taken
-# over; the lab's paper setting takes the known pixels. The reference's configs have 0.2, and it divides by
-# all pixels. What is left of the loss of one and the same map, when more and more of it is unknown:
+# **Weight 1 or 0.2?** The paper gives the branch's loss a weight of 1 (table 5 compares 0.5, 1, 2 and 3)
+# and doesn't say which pixels the mean is taken over; the lab's paper setting takes the known ones. The
+# reference's configs have a weight of 0.2, and it divides by all pixels. Here is what is left of the loss
+# of one and the same map as more and more of it becomes unknown:
 
 # %%
 loss = yours_or_ours("05.3")
@@ -229,15 +232,15 @@ for share in (0.0, 0.25, 0.5, 0.75):
     print(f"   {share:4.0%}   {row[0]:.4f}   {row[1]:.4f}")
 
 # %% [markdown]
-# With the reference's rule the branch is trained the less, the more of a batch is padding or unknown. Both
-# are presets of the lab (`PAPER_SEMANTIC`, `REFERENCE_SEMANTIC`). Which loss is meant should stand beside a
-# weight.
+# With the reference's rule, the more of a batch is padding or unknown, the less the branch is trained. The
+# lab has both as presets (`PAPER_SEMANTIC`, `REFERENCE_SEMANTIC`). A loss weight says little unless you
+# also say how the loss is averaged.
 #
 # ## Live
 #
 # Switch *Semantic → boxes* and *Semantic → masks* off and on, one at a time, and look for false objects
-# (hatched) and missed ones in several pictures. Which of the two switches moves the boxes? Under *Model* is
-# also the one that was trained without the branch.
+# (hatched) and missed ones in several pictures. Which of the two switches moves the boxes? The *Model* list
+# also has the model that was trained without the branch.
 
 # %%
 live_context({"htc": model, "mask_flow": other}, samples[:12])
@@ -253,9 +256,9 @@ for name in ("semantic_box", "semantic_mask"):
 # ## Take-away
 #
 # - The branch sees the whole scene, pixel by pixel, and hands a *feature* to boxes and masks; its class
-#   logits exist for its own loss.
-# - Maps are needed for training alone. Where there are none, they are made from the instance masks (lesson
+#   logits only serve its own loss.
+# - Maps are needed for training only. Where there are none, they are made from the instance masks (lesson
 #   01).
-# - Say how a loss is averaged when you say its weight.
+# - When you state the weight of a loss, say how the loss is averaged.
 #
-# **Next:** [06 · The ablation](06_ablation.ipynb): train all four and see what is real.
+# **Next:** [06 · The ablation](06_ablation.ipynb): train all four models and see which gains are real.

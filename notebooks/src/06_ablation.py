@@ -1,25 +1,25 @@
 # %% [markdown]
 # # 06 · The ablation
 #
-# **Goal.** Train the four rungs of the paper's ladder yourself, measure what each idea adds, and say what
-# the figures do and do not prove.
+# **Goal.** Train the four rungs of the paper's ladder yourself, measure what each idea adds, and say what the
+# numbers do and don't prove.
 #
 # Plain cascade → + interleaved → + mask information flow → + semantic branch (HTC)
 #
 # The rungs differ in their switches and in nothing else: same pictures in the same order, same number of
-# steps, same first weights wherever two rungs share a part. So a difference in AP is the idea's, or chance.
-# Which of the two is the question of this lesson.
+# steps, same initial weights wherever two rungs share a part. So a difference in AP is due to the idea or to
+# chance. Which of the two is the question of this lesson.
 #
-# *About 45 minutes. You need lessons 02 to 05.* Choose in the next cell what is trained:
+# *About 45 minutes. Builds on lessons 02 to 05.* Choose in the next cell what to train:
 #
-# | `size` | steps a rung | test pictures | two cores, no GPU |
+# | `size` | steps per rung | test pictures | two cores, no GPU |
 # |---|---|---|---|
 # | `"quick"` | 260 | 200 | five to ten minutes |
 # | `"classroom"` | 1000 | 1000 | about three quarters of an hour |
 #
 # With `data = "path/to/folder"` the same ladder is trained on your own pictures (lesson 07 says what the
-# folder must hold). What is trained stays in `runs/`, is not trained again, and goes on where it was
-# stopped.
+# folder must contain). Finished trainings stay in `runs/` and are not repeated; a stopped one continues where
+# it left off.
 
 # %% tags=["parameters"]
 data = None  # a folder with COCO-format data; None: the classroom scenes
@@ -59,15 +59,17 @@ print(f"Each rung: {ladder.schedule.steps} steps of {ladder.schedule.batch} imag
 show_sample(sample, test.class_names)
 
 # %% [markdown]
-# This test picture stays with us: the fullest of the first twenty. No rung sees it in training.
+# This test picture stays with us: of the first twenty, the one with the most objects. No rung sees it in
+# training.
 #
 # ## Start the trainings
 #
-# They run in a process of their own, one rung after the other, and this notebook stays free. The dashboard
-# shows the losses, the AP on the way, and sample pictures. *Stop* ends a training after its step; *Resume*
-# goes on with it. Closing the notebook stops nothing, and after a restart this cell finds the training again.
+# They run in a separate process, one rung after the other, so this notebook stays free. The dashboard shows
+# the losses, the AP reached so far, and sample pictures. *Stop* ends a training after its current step;
+# *Resume* continues it. Closing the notebook stops nothing, and after a restart this cell finds the training
+# again.
 #
-# Read on while it trains. Do you expect the four curves to come apart?
+# Read on while it trains. Do you expect the four curves to separate?
 
 # %%
 board = train_beside(ladder, data, size)
@@ -77,13 +79,13 @@ board
 # ## Rung 1: plain cascade
 #
 # Three stages in a row. Stage $t$ pools features inside the boxes of the stage before, $\mathbf r_{t-1}$,
-# once for the box head and once for the mask head. Boxes go on to the next stage; masks do not.
+# once for the box head and once for the mask head. Boxes are passed on to the next stage; masks are not.
 #
 # $$\mathbf x^{box}_t=\mathcal P(\mathbf x,\mathbf r_{t-1}),\quad \mathbf r_t=B_t(\mathbf x^{box}_t),\qquad
 # \mathbf x^{mask}_t=\mathcal P(\mathbf x,\mathbf r_{t-1}),\quad \mathbf m_t=M_t(\mathbf x^{mask}_t)\tag{1}$$
 #
-# The next cell waits until this rung is trained. (If nobody trains it, because you pressed *Stop*, the cell
-# itself goes on with it.)
+# The next cell waits until this rung is trained. (If no process is training it, because you pressed *Stop*,
+# the cell continues the training itself.)
 
 # %%
 plain = finished_rung(ladder, "plain_cascade")
@@ -105,7 +107,7 @@ show_model(ladder.load("plain_cascade"), sample)
 # ## Rung 2: + interleaved execution
 #
 # The mask head of a stage waits for the box head of the same stage and uses the boxes it has **just**
-# refined. In training, each mask head so learns on the boxes it will get at test time.
+# refined. So in training, each mask head learns on the kind of boxes it will get at test time.
 #
 # $$\mathbf x^{mask}_t=\mathcal P(\mathbf x,\mathbf r_{t}),\quad \mathbf m_t=M_t(\mathbf x^{mask}_t)\tag{2}$$
 
@@ -119,9 +121,9 @@ show_model(ladder.load("interleaved"), sample)
 # %% [markdown]
 # ## Rung 3: + mask information flow
 #
-# So far the three mask heads know nothing of each other. Now the mask feature of the head before,
-# $\mathbf m^-_{t-1}$, passes a 1 × 1 convolution $\mathcal G_t$ and is added to what the head sees. It is
-# computed anew on the *present* boxes, so the two always speak of the same region.
+# So far the three mask heads know nothing of each other. Now the mask feature of the previous head,
+# $\mathbf m^-_{t-1}$, passes through a 1 × 1 convolution $\mathcal G_t$ and is added to what the head sees.
+# It is computed again on the *current* boxes, so that both features describe the same region.
 #
 # $$\mathbf m_t=M_t\big(\mathbf x^{mask}_t+\mathcal G_t(\mathbf m^-_{t-1})\big)\tag{3, 4}$$
 
@@ -135,9 +137,9 @@ show_model(ladder.load("mask_flow"), sample)
 # %% [markdown]
 # ## Rung 4: + semantic branch = HTC
 #
-# A small fully convolutional branch $S$ learns to name every pixel of the scene. Its feature is pooled
-# inside the boxes and added for both tasks, so that "there is sky around it" can speak for a kite and
-# against a watering can.
+# A small fully convolutional branch $S$ learns to label every pixel of the scene. Its feature is pooled
+# inside the boxes and added for both tasks, so that "there is sky around it" can count for a kite and against
+# a watering can.
 #
 # $$\mathbf x^{box}_t=\mathcal P(\mathbf x,\mathbf r_{t-1})+\mathcal P(S(\mathbf x),\mathbf r_{t-1}),\qquad
 # \mathbf x^{mask}_t=\mathcal P(\mathbf x,\mathbf r_{t})+\mathcal P(S(\mathbf x),\mathbf r_{t})\tag{6}$$
@@ -152,9 +154,9 @@ show_model(ladder.load("htc"), sample)
 # %% [markdown]
 # ## The ladder
 #
-# The table above stands beside the figures as reported in the paper (table 2): COCO val2017, ResNet-50, 20
-# epochs on 16 GPUs. Yours come from a small model, other pictures and a short training, so compare the
-# **steps**, not the heights.
+# The table above puts your figures beside those reported in the paper (table 2): COCO val2017, ResNet-50, 20
+# epochs on 16 GPUs. Yours come from a small model, different pictures and a short training, so compare the
+# **steps** from rung to rung, not the heights.
 
 # %%
 results = ladder.results()
@@ -162,7 +164,7 @@ ladder.save()
 plot_ladder(results)
 
 # %% [markdown]
-# **Verdict.** The interval says how far chance alone could have moved the difference. If it holds 0, the
+# **Verdict.** The interval says how far chance alone could have moved the difference. If it contains 0, the
 # honest sentence is "not significant", whatever the bars look like.
 
 # %%
@@ -172,13 +174,14 @@ print(ladder.verdict())
 # ## Where it comes from
 #
 # The masks of each stage alone, on the same final boxes, and their mean. The paper (table 3) finds that the
-# mask information flow helps the later stages, and that the mean is better than any stage. Do yours?
+# mask information flow helps the later stages, and that the mean is better than any single stage. Is that so
+# in your run?
 
 # %%
 plot_stage_ap(results)
 
 # %% [markdown]
-# Our picture under the four models. One picture is an example, not a proof.
+# Our picture, as the four models see it. One picture is an example, not a proof.
 
 # %%
 models = {name: ladder.load(name) for name in ladder.rungs}
@@ -187,9 +190,9 @@ compare_rungs(sample.image, models, test.class_names, sample.targets)
 # %% [markdown]
 # ## Trained without it, or switched off?
 #
-# Choose a model, then switch. *Plain cascade* was trained without the flow. Cutting the flow out of *HTC*
-# is something else: its later mask heads have learnt to rely on it. An ablation trains each rung anew for
-# this reason.
+# Choose a model, then use the switches. *Plain cascade* was trained without the flow. Cutting the flow out of
+# *HTC* is a different matter: its later mask heads have learnt to rely on it. That is why an ablation trains
+# each rung from scratch.
 
 # %%
 StageView(models, first)
@@ -197,8 +200,8 @@ StageView(models, first)
 # %% [markdown]
 # ## Is the gain real?
 #
-# An AP is one number for many pictures, and pictures are drawn by chance. Before you believe a gain, ask what
-# other pictures would have said.
+# AP sums up many pictures in one number, and the pictures were drawn by chance. Before you believe a gain,
+# ask what other pictures would have said.
 #
 # ### Exercise 06.1 · AP at one IoU
 
@@ -226,8 +229,8 @@ check("06.1")
 # %% [markdown]
 # ### Exercise 06.2 · Bootstrap the gain, in pairs
 #
-# Draw pictures with replacement, as many as there are, and look at the gain in each draw. Both models have
-# seen the **same** pictures, so each draw is the same for both.
+# Draw pictures with replacement, as many as there are, and compute the gain in each draw. Both models were
+# tested on the **same** pictures, so each draw is the same for both.
 
 
 # %% tags=["exercise"]
@@ -263,8 +266,8 @@ def is_gain(low, high):
 check("06.3")
 
 # %% [markdown]
-# Your two functions on the bottom and the top rung: the mean mask IoU in each of the pictures above, a missed
-# object counting 0.
+# Your two functions on the bottom and the top rung: the mean mask IoU in each of the pictures above, where a
+# missed object counts as 0.
 
 # %%
 a, b = (image_scores(models[name], first) for name in (next(iter(models)), list(models)[-1]))
@@ -276,17 +279,17 @@ print("so the top rung is:", yours_or_ours("06.3")(low, high))
 
 # %% [markdown]
 # Twenty pictures decide little. The verdict above rests on all the test pictures of your run and on the AP
-# itself (`htc_lab/evaluate/statistics.py`). But both know one kind of chance only.
+# itself (`htc_lab/evaluate/statistics.py`). But both measure only one kind of chance.
 #
 # ## Three kinds of chance
 #
-# - **Which pictures** were tested: the bootstrap over pictures measures it.
-# - **Which training** it was: other first weights and another order of pictures give another model. One
-#   training per rung says nothing of it.
-# - **How long** was trained: a model in the first tenth of its training is judged by how fast it starts.
+# - **Which pictures** were tested: the bootstrap over pictures measures this.
+# - **Which training** it was: different initial weights and another order of pictures give a different model.
+#   One training per rung says nothing about this.
+# - **How long** it was trained: a model in the first tenth of its training is judged by how fast it starts.
 #
 # The repository keeps the results of a longer ladder: several seeds of 1000 steps, tested on 1000 pictures
-# that nobody had looked at before. Here they stand beside yours and the paper's.
+# that nobody had looked at before. Here they are, beside yours and the paper's.
 
 # %%
 kept = kept_record()
@@ -297,19 +300,19 @@ plot_seeds(results, kept)
 
 # %% [markdown]
 # Each row is a step of the ladder: what a rung gains over the one before. Each blue dot is that gain as
-# **one** seed would have told it: anybody who had trained only that seed would have published that dot. The
-# black line is what all say together. Your diamond is such a single dot, and of a shorter training. Ask of
-# each row:
+# **one** seed would have shown it: anyone who had trained only that seed would have published that dot. The
+# black line is the interval that all seeds together give. Your diamond is a single dot of this kind, from a
+# shorter training. For each row, ask:
 #
 # - Do all dots lie on the same side of 0? Then nearly any seed would have told the right story.
-# - Does the black line hold 0? Then even all of them leave it open.
+# - Does the black line contain 0? Then even all of them together leave the question open.
 # - Is your diamond among the dots? It need not be: 260 steps and 1000 steps are two different questions, and
 #   your own pictures would be a third.
 #
 # ### Exercise 06.4 · The interval over training seeds
 #
-# Both models of a seed see the same pictures in the same order, and share first weights. So the seeds are
-# pairs, too.
+# Both models of a seed see the same pictures in the same order and share their initial weights. So the seeds
+# come in pairs, too.
 
 
 # %% tags=["exercise"]
@@ -331,8 +334,8 @@ def seed_interval(a, b, t):
 check("06.4")
 
 # %% [markdown]
-# Your function on the kept seeds: on the first two, and on more and more of them. More seeds help twice: the
-# mean of more values wobbles less, and $t$ shrinks, since the spread itself is known better.
+# Your function on the kept seeds: on the first two, and then on more and more of them. More seeds help twice:
+# the mean of more values varies less, and $t$ shrinks, since the spread itself is known better.
 
 # %%
 interval, judge = yours_or_ours("06.4"), yours_or_ours("06.3")
@@ -345,14 +348,14 @@ for (_, before), (title, ap) in pairwise(rungs):
 
 # %% [markdown]
 # What this proves, if a line says *better*: that on **these scenes**, with **this small model** and **this
-# length** of training, the idea gains mask AP, whichever seed one takes. It proves nothing about COCO; the
-# paper's table gives one number for each row and no spread. And *not significant* does not say that an idea
-# is worthless. It says that these seeds cannot tell.
+# length** of training, the idea gains mask AP on average over training seeds. It proves nothing about COCO;
+# the paper's table gives one number per row and no spread. And *not significant* doesn't mean that an idea is
+# worthless. It means that these seeds can't tell.
 #
 # ## Where each rung helps
 #
-# An AP is a mean over all kinds of objects. The kept report parts them: small, occluded, thin, touching... On
-# the right, filled points are gains whose interval leaves 0 out.
+# AP is a mean over all kinds of objects. The kept report breaks it down: small, occluded, thin, touching...
+# On the right, filled points are gains whose interval excludes 0.
 
 # %%
 report = kept_report()
@@ -362,17 +365,17 @@ plot_situations(report) if report else None
 kept_findings(report)
 
 # %% [markdown]
-# Read this as a hint of where to look: who tests forty things at 95 % finds two by chance. The whole report,
-# with types of errors and all stages, is `results/classroom/report.md`; all tables stand in
+# Read this as a hint where to look: anyone who tests forty things at 95 % finds two by chance. The whole
+# report, with types of errors and all stages, is `results/classroom/report.md`; all tables are in
 # `docs/results.md`. For your own runs: `htc-lab ablate --quick --report`.
 #
 # ## Take-away
 #
 # - Interleaving costs nothing at test time; the flow costs two 1 × 1 convolutions; the semantic branch
 #   costs the most and needs semantic maps (the lab makes them from instance masks where there are none).
-# - In the paper, box AP moves only with the semantic branch: the other two ideas are about masks.
-# - A gain counts when it is larger than what chance does: the chance of the pictures **and** that of the
-#   training. One seed knows nothing of the second.
+# - In the paper, box AP improves only with the semantic branch: the other two ideas are about masks.
+# - A gain counts when it is larger than what chance can do: the chance of the pictures **and** that of the
+#   training. A single seed tells you nothing about the second.
 #
 # **Try next:** `seeds = (0, 1, 2)`, or `data = "path/to/your/folder"`. On the command line: `htc-lab ablate
 # --quick --data DIR`.

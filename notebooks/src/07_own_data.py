@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 07 · The explorer and your own data
 #
-# **Goal.** Bring your own pictures: as a picture to look at, and as a data set to train on, without
+# **Goal.** Bring your own pictures: to look at with a trained model, and as a data set to train on, without
 # semantic maps and without writing a line of loading code.
 #
-# *About 30 minutes. You need lessons 00 and 01.*
+# *About 30 minutes. Builds on lessons 00 and 01.*
 
 # %% tags=["parameters"]
 pictures = 12
@@ -33,9 +33,9 @@ dataset = CocoDataset(data.train, semantic_classes(data))
 show_sample(dataset[0], dataset.class_names)
 
 # %% [markdown]
-# The cell wrote a small data set as you might have it: a folder of pictures and **one JSON file** with
-# boxes and masks. No semantic maps, no splits. The row shows what the lab reads from it, and the semantic
-# map on the right was made from the masks (exercise 01.4).
+# The cell wrote a small data set such as you might have: a folder of pictures and **one JSON file** with
+# boxes and masks. No semantic maps, no splits. The row shows what the lab reads from it; the semantic map on
+# the right was made from the masks (exercise 01.4).
 #
 # ## What the lab has understood
 
@@ -44,9 +44,9 @@ print(data.describe())
 print("semantic branch:", semantic_classes(data).source)
 
 # %% [markdown]
-# - A single JSON is split by a seed; `instances_train.json` and `instances_val.json` would be taken as they
+# - A single JSON is split by a seed; `instances_train.json` and `instances_val.json` would be used as they
 #   are, and so would COCO's own tree.
-# - Maps are looked for in `stuffthingmaps/` or `semantic/`. Where there are none, they are made from the
+# - The lab looks for maps in `stuffthingmaps/` and `semantic/`. Where there are none, it makes them from the
 #   masks.
 #
 # On the command line: `htc-lab data show --data FOLDER`.
@@ -59,12 +59,12 @@ print(json.dumps({"images": tree["images"][:1], "categories": tree["categories"]
 print(json.dumps(tree["annotations"][0])[:200], "...")
 
 # %% [markdown]
-# `segmentation` may be polygons as well. `area` and `iscrowd` are filled in where they are left out.
+# `segmentation` can also be polygons. `area` and `iscrowd` are filled in where they are missing.
 #
 # ### Exercise 07.1 · From category ids to labels
 #
-# The ids of the categories may be any numbers: COCO's run from 1 to 90 with ten gaps. A model has K outputs
-# and wants labels 0 to K - 1, without gaps. Labels that start at 1, or a K that does not fit, are the usual
+# The ids of the categories can be any numbers: COCO's run from 1 to 90 with ten gaps. A model has K outputs
+# and needs labels 0 to K - 1, without gaps. Labels that start at 1, or a K that doesn't fit, are the usual
 # reason for a loss that is `nan` or a branch that learns nothing.
 
 
@@ -94,7 +94,7 @@ print("as the model gets them:               ", dataset[0].targets.labels.tolist
 # %% [markdown]
 # ## When something is wrong
 #
-# Data is checked before anything is computed, and a message names the file, the field and the mend. Break
+# Data is checked before anything is computed, and a message names the file, the field and the fix. Break
 # something:
 
 # %%
@@ -109,10 +109,11 @@ except htc_lab.InputError as error:
     print(error)
 
 # %% [markdown]
-# ## A picture under the model
+# ## Run a model on a picture
 #
-# Here a model looks at a picture of yours. (The shipped models know bicycles, boats, cans, kites, starfish
-# and wreaths of the classroom scenes. On a holiday photo they will find nonsense: it is worth a try.)
+# Here a shipped model looks at one of these pictures. It knows only the six drawn classes of the classroom
+# scenes: bicycles, boats, cans, kites, starfish and wreaths. Whatever it finds on a holiday photo is
+# nonsense; it is still worth a try.
 
 # %%
 show_model(model, dataset[1])
@@ -120,8 +121,8 @@ show_model(model, dataset[1])
 # %% [markdown]
 # ## The explorer
 #
-# All eight shipped models look at the picture, one for each combination of the three ideas. Everything that
-# their stages said goes to the browser once, and every switch is answered there. *Off means* decides what a
+# All eight shipped models look at the picture, one for each combination of the three ideas. Everything their
+# stages predicted goes to the browser once, and every switch is answered there. *Off means* decides what a
 # switch shows: a model that was **trained without** the idea, or the idea **switched off** in a model that
 # was trained with it. Click an object and follow its life through the stages; put the plain cascade
 # beside it with *Compare A|B*; drag a picture file onto the explorer to see your own.
@@ -137,15 +138,16 @@ explorer
 explorer.figure()
 
 # %% [markdown]
-# What is set is one line of text that you can share. A teacher can hide knobs whose idea has not come yet:
-# put `["semantic", "compare"]` for the empty list, run the cell, and look at the explorer above.
+# The explorer's settings fit into one line of text, which you can share. A teacher can hide the controls of
+# ideas that haven't come up yet: replace the empty list by `["semantic", "compare"]`, run the cell, and look
+# at the explorer above.
 
 # %%
 explorer.hide = []
 print(explorer.state)
 
 # %% [markdown]
-# It can also be saved as a web page that needs neither Python nor a network:
+# The explorer can also be saved as a web page that needs neither Python nor a network:
 
 # %%
 page = explorer.save_html(Path(folder) / "explorer.html")
@@ -154,7 +156,7 @@ print(f"{page.name}: {page.stat().st_size / 2**20:.1f} MiB")
 # %% [markdown]
 # ## Train on it
 #
-# In [06 · The ablation](06_ablation.ipynb) set `data` to your folder: the four rungs are trained on your
+# In [06 · The ablation](06_ablation.ipynb) set `data` to your folder: the four rungs are then trained on your
 # pictures, and the table, the figures and the verdict are about them. On the command line:
 #
 # ```
@@ -163,13 +165,13 @@ print(f"{page.name}: {page.stat().st_size / 2**20:.1f} MiB")
 # htc-lab predict photo.jpg --checkpoint runs/mine
 # ```
 #
-# How many pictures? With some dozens the ladder runs, but the intervals will be wide: expect "not
+# How many pictures do you need? The ladder runs with a few dozen, but the intervals will be wide: expect "not
 # significant".
 #
 # ## Take-away
 #
 # - One JSON and a folder of pictures are enough. Semantic maps are made where there are none.
-# - Wrong data is refused in one line that says what to mend.
-# - The explorer shows any picture; its state is a line of text, its page a file.
+# - Faulty data is refused with one line that says how to fix it.
+# - The explorer shows any picture; its state is a line of text, its page a single file.
 #
 # **Next:** [08 · COCO](08_coco.ipynb)

@@ -1,13 +1,12 @@
 # %% [markdown]
 # # 08 · COCO: checkpoints and full training
 #
-# **Goal.** Know the full-size models: what they cost, how to check the paper's gain without training, and
-# how to train them.
+# **Goal.** Know the full-size models: what they cost, how to check the paper's gain without training, and how
+# to train them.
 #
-# Everything here runs without COCO; where the real data and checkpoints are on this machine, the cells use
-# them.
+# Everything here runs without COCO; if the real data and checkpoints are on this machine, the cells use them.
 #
-# *About 35 minutes. You need lesson 06.*
+# *About 35 minutes. Builds on lesson 06.*
 
 # %% tags=["parameters"]
 coco = "data/coco"  # COCO's own tree, if it is there
@@ -51,9 +50,9 @@ plot_parts(
 )
 
 # %% [markdown]
-# Where the weights are. From the first bar to the second the mask information flow comes in: two 1 × 1
-# convolutions, too little to see. From the second to the third, the semantic branch. The box heads with their
-# fully connected layers are larger than the backbone.
+# Where the weights are. The second bar adds the mask information flow to the first: two 1 × 1 convolutions,
+# too small to see. The third adds the semantic branch. The box heads, with their fully connected layers,
+# are larger than the backbone.
 #
 # ## What was published
 
@@ -61,16 +60,16 @@ plot_parts(
 published()
 
 # %% [markdown]
-# A caution when you compare with these: the published HTC was tested with a score threshold of 0.001, the
+# A caution when you compare with these: the published HTC was tested with a score threshold of 0.001 and the
 # cascade with 0.05, so the gap between the rows is a little too large.
 #
 # ## Why do APs and APl differ from the paper's, though AP agrees?
 #
 # People measure 17.9 / 40.7 / 56.6 for small, medium and large objects where the paper has 20.3 / 40.9 /
-# 52.3, with the same overall AP. The objects' sizes come from the annotation file. But how large is a
-# **detection**? The evaluation takes the area of its mask; where results bring a box along, it takes the area
-# of the box. Here both ways for the same detections (of the classroom model, whose pictures are 128 px wide:
-# the limits between small, medium and large are a fifth of COCO's 32 and 96 px):
+# 52.3, with the same overall AP. The sizes of the objects come from the annotation file. But how large is a
+# **detection**? The evaluation takes the area of its mask; where the results also contain a box, it takes
+# the area of the box. Here are both, for the same detections (of the classroom model, whose pictures are
+# 128 px wide: the limits between small, medium and large are a fifth of COCO's 32 and 96 px):
 
 # %%
 size_ap_table(
@@ -81,9 +80,9 @@ size_ap_table(
 )
 
 # %% [markdown]
-# The overall AP is equal to the last digit. APs rises and APl falls, which is the way the paper's figures
-# differ: a box is larger than the mask in it, so many a false detection counts as a larger one. Never compare
-# AP by size across the two rules.
+# The overall AP agrees to the last digit. APs rises and APl falls, the same way in which the paper's
+# figures differ: a box is larger than the mask inside it, so many false detections count as larger ones.
+# Never compare AP by size across the two rules.
 #
 # ## Check the gain without training
 #
@@ -95,13 +94,14 @@ size_ap_table(
 # htc-lab reproduce --coco data/coco --cascade checkpoints/FILE --htc checkpoints/FILE
 # ```
 #
-# It runs both models over 5000 pictures: many hours on a laptop, far less on a GPU (`--device cuda`). Take
-# `--first 200` for a first look; a stopped run goes on where it was. Expect what was published, 36.5 and 38.3
-# mask AP, less a little of the gap for the equal threshold. The paper has +1.5 (table 2, as we remember it).
+# This runs both models over 5000 pictures: many hours on a laptop, far less on a GPU (`--device cuda`). Use
+# `--first 200` for a first look; a stopped run continues where it left off. Expect what was published, 36.5
+# and 38.3 mask AP, with a slightly smaller gap because the thresholds are equal. The paper reports +1.5
+# (table 2).
 #
-# **Rehearse it first.** Whoever is about to compute for hours runs the whole way once on a few pictures,
-# shrunk, with random weights: wrong paths, strange file formats and full disks show in a minute. On COCO,
-# if it is here, or else on the small data set of lesson 07:
+# **Rehearse it first.** Before you compute for hours, run the whole pipeline once on a few pictures, scaled
+# down, with random weights: wrong paths, odd file formats and full disks show up within a minute. The next
+# cell does so on COCO, if it is here, or else on the small data set of lesson 07:
 
 # %%
 here = Path(coco)
@@ -115,7 +115,7 @@ reproduction_table(rehearse(val, Path("runs") / f"rehearsal_{here.name}", images
 # Next to nothing for both, and "not significant": that is what random weights must give. Had the table said
 # anything else, the evaluation would be wrong.
 #
-# The files it takes:
+# The files you need:
 
 # %%
 for preset in ("cascade_r50_20e", "htc_r50_20e"):
@@ -136,23 +136,23 @@ found
 # %% [markdown]
 # ## What a picture costs
 #
-# HTC R-50 at the size COCO is tested at, with random weights (the time is that of any weights), on this
-# machine:
+# HTC R-50 on this machine, at the size at which COCO is tested, with random weights (trained ones take just
+# as long):
 
 # %%
 for part, seconds in seconds_a_part(timed, *size).items():
     print(f"{part:>8}: {seconds:.2f} s")
 
 # %% [markdown]
-# `encode` is backbone, FPN and semantic branch; `cascade` is 1000 proposals through three box heads and the
-# masks. A cascade costs: the reference reports 11.2 pictures a second for Cascade Mask R-CNN and 5.8 for
-# HTC on one V100. Is +1.5 mask AP worth half the speed? That is a question for who uses it, not for a
-# table.
+# `encode` is backbone, FPN and semantic branch; `cascade` is 1000 proposals through three box heads, and the
+# masks. A cascade is expensive: the reference reports 11.2 pictures per second for Cascade Mask R-CNN and 5.8
+# for HTC on one V100. Is +1.5 mask AP worth half the speed? That depends on what you use it for; no table can
+# answer it.
 #
 # ## Train it
 #
-# The paper's training is 20 epochs on 16 GPUs, one picture each. The learning rate, 0.02, belongs to that
-# batch of 16; it rises over the first 500 steps and is divided by 10 after 16 and again after 19 epochs.
+# The paper's training is 20 epochs on 16 GPUs with one picture each. The learning rate, 0.02, belongs to that
+# batch of 16; it rises over the first 500 steps and is divided by 10 after epoch 16 and again after epoch 19.
 #
 # ### Exercise 08.1 · The learning rate of a full training
 
@@ -181,8 +181,8 @@ def rate_factor(step, steps, batch, decay_at):
 check("08.1")
 
 # %% [markdown]
-# **Why are my numbers lower?** Someone tested the file of epoch 12 of a 20-epoch training against the table
-# of the 12-epoch one (1x). Both had seen the data 12 times. Look at what the rate was:
+# **Why are my numbers lower?** Someone tested the epoch 12 checkpoint of a 20-epoch training against the
+# table of the 12-epoch training (1x). Both had seen the data 12 times. Look at what the learning rate was:
 
 # %%
 factor = yours_or_ours("08.1")
@@ -196,9 +196,9 @@ for words, length, decay_at in (("1x", 12, (8 / 12, 11 / 12)), ("20e", 20, (16 /
 plot_curves(epochs, curves, {}, "Learning rate, batch 16", "epoch", "rate", marks=False)
 
 # %% [markdown]
-# After epoch 12 the 1x model is done, with two decays behind it. The 20e model is still at the full rate; its
-# weights jump about, and most of its gain comes after epoch 16. A checkpoint is worth what its schedule has
-# done to it.
+# After epoch 12 the 1x model is done, with two decays behind it. The 20e model is still at the full rate;
+# its weights jump about, and most of its gain comes after epoch 16. How good a checkpoint is depends on how
+# far it has come in its own schedule.
 
 # %%
 for batch in (16, 8, 2):
@@ -208,7 +208,7 @@ for batch in (16, 8, 2):
 print("stages:", [(stage.iou, stage.stds[0], stage.loss_weight) for stage in PAPER_STAGES])
 
 # %% [markdown]
-# The lab sets the rate by itself: give it the batch and leave the rate alone.
+# The lab sets the learning rate itself: give it the batch size and leave the rate alone.
 #
 # ```
 # python data_scripts/get_coco.py annotations val2017 train2017 stuffthingmaps
@@ -216,14 +216,14 @@ print("stages:", [(stage.iou, stage.stds[0], stage.loss_weight) for stage in PAP
 #     --data data/coco --run-folder runs/htc_r50 --preset htc_r50_20e --device cuda --workers 4
 # ```
 #
-# It may be stopped at any time; the same command goes on. `docs/training_at_scale.md` tells about several
+# You can stop it at any time; the same command continues it. `docs/training_at_scale.md` covers several
 # machines, memory and Slurm.
 #
 # ## Take-away
 #
-# - The flow costs next to nothing in weights, the semantic branch a little, the cascade itself most of the
-#   time.
+# - The flow costs next to nothing in weights, the semantic branch a little; the cascade itself costs most of
+#   the time.
 # - Before you believe a published gap, ask: same threshold, same schedule, same averaging of masks, same rule
 #   for small and large?
 # - Rehearse on four pictures what will run for a day.
-# - Steps and learning rate go with the batch.
+# - The number of steps and the learning rate depend on the batch size.

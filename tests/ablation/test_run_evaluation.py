@@ -83,7 +83,7 @@ def test_a_broken_evaluation_is_named(change: Any, says: str, data: DataFolder, 
         begun.run_rung("plain_cascade", progress=False)
     assert str(path) in str(refusal.value)
     assert says in str(refusal.value)
-    assert "delete it, and it is made anew" in str(refusal.value)
+    assert "delete it, and it will be written again" in str(refusal.value)
     path.unlink()
     begun.run_rung("plain_cascade", progress=False)
 

@@ -93,7 +93,7 @@ def test_a_weight_and_a_scale_that_dont_belong_together_are_refused(tmp_path, co
         del tensors[name]
     save_file(tensors, path)
     with pytest.raises(
-        InputError, match=r"m\.safetensors: neck\.fpn_convs\.0\.conv\.weight.*get the file anew"
+        InputError, match=r"m\.safetensors: neck\.fpn_convs\.0\.conv\.weight.*get the file again"
     ):
         load(path)
 

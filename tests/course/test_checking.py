@@ -41,7 +41,7 @@ def test_a_wrong_answer_is_told_where_and_why() -> None:
 def test_shape_and_dtype_come_first() -> None:
     assert "the shape is" in str(check("04.2", lambda x, previous, flow: x[:1]))
     assert "the dtype is float64" in str(check("04.2", lambda x, previous, flow: x.double()))
-    assert "is the `return` missing?" in str(check("04.2", lambda x, previous, flow: None))
+    assert "perhaps because the `return` is missing." in str(check("04.2", lambda x, previous, flow: None))
 
 
 def test_the_function_is_found_by_its_name(monkeypatch) -> None:
@@ -51,7 +51,7 @@ def test_the_function_is_found_by_its_name(monkeypatch) -> None:
 
 
 def test_an_unknown_number_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"there are 01\.1"):
+    with pytest.raises(InputError, match=r"choose from 01\.1"):
         check("9.9")
 
 
@@ -70,6 +70,14 @@ def test_an_error_without_words_is_its_name_alone() -> None:
         raise MemoryError
 
     assert "  MemoryError. Your line: `raise MemoryError`." in str(check("04.2", unfinished))
+
+
+@pytest.mark.parametrize("message", ["the sizes differ", "the sizes differ.", "the sizes differ:\n * one"])
+def test_the_message_of_an_error_ends_with_one_stop(message: str) -> None:
+    def careless(x, previous, flow):
+        raise ValueError(message)
+
+    assert "  ValueError: the sizes differ. Your line: " in str(check("04.2", careless))
 
 
 def test_a_crash_inside_a_library_names_the_line_that_called_it() -> None:
@@ -176,10 +184,10 @@ def test_yours_or_ours_never_fails(capsys) -> None:
         return x
 
     assert yours_or_ours("04.2", right) is right
-    assert "your fuse is at work" in capsys.readouterr().out
+    assert "your fuse is used here" in capsys.readouterr().out
     assert yours_or_ours("04.2", wrong) is EXERCISES["04.2"].reference
     assert yours_or_ours("04.2") is EXERCISES["04.2"].reference
-    assert "stands in" in capsys.readouterr().out
+    assert "the lab's own fuse is used instead" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -188,16 +196,16 @@ def test_yours_or_ours_never_fails(capsys) -> None:
         (1.0, 1.0, None),
         (float("nan"), float("nan"), None),
         (torch.tensor(2.0), 2.0, None),
-        (2, 3, "the result is 2, but 3 is wanted"),
-        (True, 1, "a number is wanted"),
+        (2, 3, "the result is 2, but should be 3"),
+        (True, 1, "expected a number"),
         ("better", "worse", "'better'"),
-        ([1, 2], [1, 2, 3], "2 items were returned, but 3"),
+        ([1, 2], [1, 2, 3], "expected 3 items, but you returned 2"),
         ((1, 5), [1, 2], "item 1 of the result"),
-        (3, [1], "a list of 1 is wanted"),
-        ([1.0], torch.ones(1), "a torch.Tensor is wanted, but you returned a list"),
-        (torch.ones(2), np.ones(2), "a numpy array is wanted"),
-        (np.ones(2), np.ones(3), "the shape is (2,), but (3,)"),
-        (np.array([1.0, 2.0]), np.array([1.0, 2.1]), "[1]: 2 where 2.1"),
+        (3, [1], "expected a list of 1, but you returned an int"),
+        ([1.0], torch.ones(1), "expected a torch.Tensor, but you returned a list"),
+        (torch.ones(2), np.ones(2), "expected a numpy array"),
+        (np.ones(2), np.ones(3), "the shape is (2,), but should be (3,)"),
+        (np.array([1.0, 2.0]), np.array([1.0, 2.1]), "[1]: 2, but should be 2.1"),
         (torch.tensor([float("inf")]), torch.tensor([float("inf")]), None),
     ],
 )

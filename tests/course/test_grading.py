@@ -106,7 +106,7 @@ def test_the_time_of_a_submission_is_bounded(tmp_path: Path) -> None:
     (grade,) = grade_folder(tmp_path, ("04",), Limits(seconds=1.0, submission_seconds=0.5))
     messages = [verdict.message for verdict in grade.verdicts.values()]
     assert "stopped after 1 s" in messages[0]
-    assert messages[1] == messages[3] == "The time for the whole submission was over."
+    assert messages[1] == messages[3] == "The time for the whole submission had run out."
 
 
 def test_a_new_process_for_each_student_gives_the_same(tmp_path: Path, monkeypatch) -> None:
@@ -119,7 +119,7 @@ def test_a_new_process_for_each_student_gives_the_same(tmp_path: Path, monkeypat
 def test_bad_calls_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         submissions(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="holds neither"):
+    with pytest.raises(InputError, match="contains neither"):
         submissions(tmp_path)
     with pytest.raises(InputError, match="no such exercise or lesson"):
         chosen_exercises(["4"])

@@ -39,7 +39,7 @@ def test_results_are_found_beside_the_notebooks_or_in_the_checkout(here: Path) -
     write_json(here / "results" / "classroom_ladder.json", {"of": "mine"})
     assert kept.kept_record() == {"of": "mine"}
     (here / "results" / "classroom_ladder.json").write_text("no json")
-    with pytest.raises(InputError, match="get it anew"):
+    with pytest.raises(InputError, match="restore it from the repository"):
         kept.kept_record()
 
 

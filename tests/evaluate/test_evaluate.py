@@ -315,7 +315,7 @@ def test_broken_entries_are_an_input_error(truth: dict[str, Any], engine: str) -
     with pytest.raises(InputError, match=r"results\[0\]: 'bbox' is"):
         evaluate(truth, [{**result, "bbox": [1, 2]} for result in results[:4]], "bbox", engine)
     for code in (None, [[1, 2, 3, 4, 5, 6]], {"counts": "1"}):
-        with pytest.raises(InputError, match=r"results\[1\]: 'segmentation' is no RLE with a 'size'"):
+        with pytest.raises(InputError, match=r"results\[1\]: 'segmentation' is not an RLE with a 'size'"):
             evaluate(truth, with_result(segmentation=code), "segm", engine)
     boxes_only = [
         {key: value for key, value in result.items() if key != "segmentation"} for result in results

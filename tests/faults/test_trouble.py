@@ -139,7 +139,7 @@ def test_want_of_memory_says_what_to_lower_and_keeps_the_run(found: dict[str, An
     refused(
         what,
         "run: out of memory on cpu (",
-        "start the same command with --accumulate 2, which takes the 2 images of a step in 2 parts",
+        "start the same command with --accumulate 2, which splits the 2 images of a step into 2 parts",
         "the run goes on from its last checkpoint",
     )
     assert what["step"] == 2

@@ -261,5 +261,5 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path, form):
 
 def test_our_own_files_say_themselves_what_they_are(tmp_path):
     save_model(model(), tmp_path / "m.safetensors")
-    with pytest.raises(InputError, match="leave toggles and config out"):
+    with pytest.raises(InputError, match="leave out toggles and config"):
         load(tmp_path / "m.safetensors", toggles=HTC)

@@ -36,7 +36,7 @@ def test_theirs_to_ours_and_back(tmp_path, capsys):
         (["--out", "x.onnx"], "must end in .safetensors"),
         (["--out", "x.pth", "--half"], "--half"),
         (["--out", "x.pth", "--toggles", "wrong"], "is not a toggle"),
-        (["--out", "x.pth", "--toggles", "htc"], "leave toggles and config out"),
+        (["--out", "x.pth", "--toggles", "htc"], "leave out toggles and config"),
         (["--out", "x.pth", "--config", "nowhere.py"], "nowhere.py: cannot be read"),
     ],
 )

@@ -56,7 +56,7 @@ def test_parameters_are_set_after_their_cell(folder: Path) -> None:
 
 def test_a_wrong_parameter_is_named(folder: Path) -> None:
     notebook = to_notebook(folder / "src" / "00_lesson.py")
-    with pytest.raises(InputError, match="sets no siez"):
+    with pytest.raises(InputError, match="doesn't set siez"):
         with_parameters(notebook, {"siez": "tiny"})
     del notebook.cells[1]
     with pytest.raises(InputError, match="no cell is tagged 'parameters'"):
@@ -117,7 +117,7 @@ def test_cleaning_drops_widgets_and_the_checkouts_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match="there are 00_lesson"):
+    with pytest.raises(InputError, match="choose from 00_lesson"):
         sources(folder, ["07_lesson"])
     assert main(["build", "no_such_lesson"]) == 2
 

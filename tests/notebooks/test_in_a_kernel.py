@@ -23,7 +23,7 @@ def test_hanging_and_crashing_answers_leave_the_kernel_alive(run_in: Run, tmp_pa
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in CELLS])
     cells = run_in(notebook, tmp_path).cells
     shown = [cell.outputs[-1]["data"]["text/plain"] for cell in cells[1:]]
-    assert "did not come to an end" in shown[0]
+    assert "did not finish" in shown[0]
     assert "ended the process" in shown[1]
     assert "has no attribute 'bananas'" in shown[2]
     assert "Your line: `return x.bananas`" in shown[2]

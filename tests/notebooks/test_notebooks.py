@@ -91,12 +91,12 @@ def test_a_solved_lesson_passes_every_exercise(run_in: Run, name: str, tmp_path:
 
 
 def assert_solved(notebook: nbformat.NotebookNode, name: str) -> None:
-    """All exercises pass, the functions are at work in the lab's place, and a picture comes early."""
+    """All exercises pass, the functions are used in place of the lab's, and a picture comes early."""
     text = said(notebook)
     numbers = [number for number in EXERCISES if number.startswith(name[:2])]
     assert [f"✓ {number}" in text for number in numbers] == [True] * len(numbers), text
-    assert "stands in" not in text
-    assert "at work here" in text
+    assert "is used instead" not in text
+    assert "is used here" in text
     written = [cell for cell in notebook.cells if cell.id != "injected-parameters"]
     assert "image/png" in kinds(written[2].outputs)
 
@@ -123,7 +123,7 @@ def test_the_last_lesson_runs_on_a_tree_of_coco(run_in: Run, tmp_path: Path) -> 
         Image.fromarray(noise.astype(np.uint8)).save(coco / "val2017" / image["file_name"])
     text = said(run(run_in, "08_coco", tmp_path))
     assert "data/coco: 12 pictures, 24 classes" in text
-    assert "stands in" in text, "the handed out copy runs through too"
+    assert "is used instead" in text, "the handed-out copy runs to the end as well"
 
 
 def test_the_ablation_is_trained_beside_it_and_found_again_after_a_restart(

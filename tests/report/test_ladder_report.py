@@ -117,12 +117,12 @@ def test_bad_folders_give_one_line(tmp_path: Path, data: dict[str, Any]) -> None
     good = run(tmp_path / "good", [])
     with pytest.raises(InputError, match="no finished rung"):
         measure_ladder([], data)
-    with pytest.raises(InputError, match="rung htc has not the 1 seeds"):
+    with pytest.raises(InputError, match="rung htc doesn't have the 1 seeds"):
         measure_ladder([(FIRST, [good]), (SECOND, [])], data)
     with pytest.raises(InputError, match=r"detections\.json: no such file"):
         measure_ladder([(FIRST, [tmp_path])], data)
     foreign = run(tmp_path / "foreign", [detection(99, A, (0, 0, 9, 9), 0.9)])
-    with pytest.raises(InputError, match="image_id 99 is none of the test images"):
+    with pytest.raises(InputError, match="image_id 99 is not among the test images"):
         measure_ladder([(FIRST, [foreign])], data)
     (good / "evaluation.json").write_text(json.dumps({"asked": {"images": [1, 2]}}))
     with pytest.raises(InputError, match=r"asked\.images"):

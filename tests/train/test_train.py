@@ -112,7 +112,7 @@ def test_a_folder_that_is_moved_is_not_begun_anew_and_goes_on_where_it_is(tmp_pa
             (tmp_path / "a").rename(tmp_path / "b")
 
     whole = train(tmp_path / "whole", config, SCHEDULE, dataset, QUIET)
-    with pytest.raises(InputError, match=r"a/config.json: is gone; .* moved or deleted while it was trained"):
+    with pytest.raises(InputError, match=r"a/config.json: is gone; .* moved or deleted during the training"):
         train(tmp_path / "a", config, SCHEDULE, dataset, QUIET, move)
     assert not (tmp_path / "a").exists()
     assert_equal(weights(whole), weights(train(tmp_path / "b", config, SCHEDULE, dataset, QUIET)))

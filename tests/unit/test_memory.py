@@ -51,14 +51,14 @@ def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("schedule", "processes", "workers", "says"),
     [
-        (Schedule(batch=16), 1, 0, "with --accumulate 2, which takes the 16 images of a step in 2 parts"),
+        (Schedule(batch=16), 1, 0, "with --accumulate 2, which splits the 16 images of a step into 2 parts"),
         (
             Schedule(batch=16, accumulate=2),
             1,
             4,
             "with --accumulate 4, .*fewer --workers \\(now 4\\) help too",
         ),
-        (Schedule(batch=16), 8, 0, "with --accumulate 2, which takes the 2 images of a step"),
+        (Schedule(batch=16), 8, 0, "with --accumulate 2, which splits the 2 images of a step"),
         (Schedule(batch=9), 1, 0, "with --accumulate 3,"),
         (Schedule(batch=8), 8, 0, "one image at a time already: .* and --init run"),
         (Schedule(batch=2, accumulate=2), 1, 0, "one image at a time already"),

@@ -1,7 +1,7 @@
 """The answers in a submitted notebook, found without running it.
 
 A lesson trains, draws and reads files; a grader needs none of that. It takes the notebook's functions and
-classes, its assignments of plain constants, and the imports that these use, in order, and leaves all else.
+classes, its assignments of plain constants, and the imports these use, in order, and ignores the rest.
 """
 
 import ast
@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 
 MOST_BYTES = 20 * 2**20
-"""A notebook larger than that is not read."""
+"""A larger notebook is not read."""
 
 _TRUSTED = ("htc_lab", "torch", "torchvision", "numpy", "scipy", "matplotlib", "IPython", "pycocotools")
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -28,9 +28,9 @@ class Answers:
     """What is taken from a student's notebooks.
 
     Attributes:
-        statements: each with a name for it, in order.
-        texts: the text of each cell, by that name.
-        problems: what could not be read, in words that hold nothing of the student's.
+        statements: in order, each with the name of its cell.
+        texts: the source of each cell, by that name.
+        problems: what could not be read; these messages quote nothing the student wrote.
     """
 
     statements: list[tuple[str, ast.stmt]]
@@ -38,7 +38,7 @@ class Answers:
     problems: list[str]
 
     def namespace(self) -> dict[str, Any]:
-        """Run the statements, foreign code, and return the names they make; one that fails is skipped."""
+        """Run the statements, which are untrusted code, and return the names they define; skip failures."""
         names: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         for name, text in self.texts.items():
             linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
@@ -46,19 +46,19 @@ class Answers:
             try:
                 exec(compile(ast.Module([statement], []), name, "exec"), names)
             except Exception:
-                # An import that is missing here may belong to a cell nobody needs; a function that needs it
-                # will say so when it is called.
+                # The missing import may belong to a cell that no answer needs; if one does need it, its
+                # function will fail when called and report that.
                 continue
         return names
 
     def load_libraries(self) -> None:
-        """Import what the notebooks import of the lab and the packages it stands on."""
+        """Import what the notebooks import from the lab and from the packages it is built on."""
         wanted = {name for _, statement in self.statements for name in _modules(statement)}
         for name in sorted(wanted):
             if name.split(".")[0] in _TRUSTED and not name.endswith("__main__"):
                 try:
                     importlib.import_module(name)
-                # Not every module of a library is made to be imported; some run a program.
+                # Not every module of a library is meant to be imported; some run a program.
                 except (Exception, SystemExit):
                     continue
 
@@ -80,21 +80,21 @@ def _is_constant(statement: ast.stmt) -> bool:
 
 
 def _without_magics(text: str) -> str:
-    """Lines for IPython become empty, so that line numbers stay."""
+    """The text with IPython's own lines emptied, so that line numbers stay the same."""
     if text.startswith("%%"):
         return ""
     return "\n".join("" if line.lstrip()[:1] in ("%", "!", "?") else line for line in text.split("\n"))
 
 
 def read_answers(paths: Sequence[Path]) -> Answers:
-    """The answers in a student's notebooks; what cannot be read is told in ``problems``."""
+    """The answers in a student's notebooks; what could not be read is reported in ``problems``."""
     answers = Answers([], {}, [])
     for number, path in enumerate(paths):
         where = f"notebook {number + 1}" if len(paths) > 1 else "the notebook"
         if path.is_symlink():
             answers.problems.append(f"{where} is a link and was not followed")
         elif not path.is_file():
-            answers.problems.append(f"{where} is no file")
+            answers.problems.append(f"{where} is not a file")
         elif path.stat().st_size > MOST_BYTES:
             answers.problems.append(f"{where} is larger than {MOST_BYTES // 2**20} MiB")
         else:
@@ -111,7 +111,7 @@ def read_answers(paths: Sequence[Path]) -> Answers:
 
 
 def _is_used(statement: ast.stmt, used: set[str]) -> bool:
-    """Whether it is no import, or one of a name that is used."""
+    """Whether the statement is not an import, or imports a name that is used."""
     if not isinstance(statement, _IMPORTS):
         return True
     names = {alias.asname or alias.name.split(".")[0] for alias in statement.names}
@@ -123,7 +123,7 @@ def _read(path: Path, where: str, answers: Answers) -> None:
         notebook = nbformat.read(path, as_version=4)
         texts = [str(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
     except Exception:
-        # nbformat raises many kinds of error for many kinds of nonsense.
+        # nbformat raises many kinds of errors for many kinds of broken files.
         answers.problems.append(f"{where} cannot be read as a notebook")
         return
     for i, text in enumerate(texts, start=1):

@@ -1,4 +1,4 @@
-"""What a grader's child process gives up before it runs a student's code; for Linux alone."""
+"""What a grader's child process gives up before it runs a student's code; Linux only."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ _MOST_FILE_BYTES = 16 * 2**20
 
 
 def limit_resources(memory_mib: int) -> None:
-    """Bound the memory this process may still take, and the size of files it may write; no core dumps."""
+    """Limit the memory this process may still allocate and the size of files it may write; no core dumps."""
     import resource
 
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
@@ -20,7 +20,7 @@ def limit_resources(memory_mib: int) -> None:
 
 
 def cut_network() -> bool:
-    """Move this process into a network of its own, without any connection; whether the system let it.
+    """Move this process into a network of its own without any connection; return whether that worked.
 
     It works for root, and for other users where unprivileged user namespaces are allowed.
     """
@@ -29,7 +29,7 @@ def cut_network() -> bool:
 
 
 def silence() -> None:
-    """Point input, output and errors of this process nowhere."""
+    """Redirect this process's input, output and errors to nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)

@@ -1,11 +1,11 @@
-"""Grade a folder of submitted notebooks: a process for each student, a row in a CSV for each.
+"""Grade a folder of submitted notebooks: one process and one row of a CSV file for each student.
 
-What the isolation is. Each student has a process with a home, a working directory and an environment of its
-own, and a time limit. On Linux each answer runs in a further child, with a time limit, a bound on memory
-and on the size of files; no student's code runs in the grader itself. Where the kernel has seccomp and
-Landlock (:mod:`htc_lab.course.grading.sandbox`), that child has no network, starts no processes, signals none, reads
-nothing but Python and the libraries, and writes into its own folder alone. What it is not: a proof against
-cheating. The answer runs in the process that judges it, so code that is written to forge a verdict can.
+How answers are isolated: each student gets a process with its own home, working directory, environment and
+time limit. On Linux each answer runs in a further child process with limits on time, memory and the size of
+files; no student's code runs in the grader itself. Where the kernel has seccomp and Landlock
+(:mod:`htc_lab.course.grading.sandbox`), that child has no network, can't start or signal other processes,
+reads nothing but Python and its libraries, and writes only to its own folder. This does not prevent
+cheating: an answer runs in the process that judges it, so code written to forge a verdict can do so.
 """
 
 import csv
@@ -39,8 +39,8 @@ class Limits:
 
     Attributes:
         seconds: for one exercise.
-        submission_seconds: for all exercises of a student; the rest then counts as too slow.
-        memory_mib: above what the libraries take, for one exercise (Linux).
+        submission_seconds: for all exercises of a student; those not finished by then count as too slow.
+        memory_mib: for one exercise, on top of what the libraries need (Linux).
     """
 
     seconds: float = SECONDS
@@ -53,11 +53,11 @@ class Grade:
     """How one student did.
 
     Attributes:
-        student: from the name of the file or folder.
-        verdicts: by exercise; one that is absent could not be judged.
-        remark: what the lecturer should know, in the grader's own words; empty where all went well.
-        network_cut: whether the answers ran without network.
-        fenced: whether files of others and other processes were out of their reach.
+        student: the name of the file or folder.
+        verdicts: by exercise; one that is missing could not be judged.
+        remark: what the lecturer should know, in the grader's own words; empty if all went well.
+        network_cut: whether the answers ran without a network.
+        fenced: whether other people's files and other processes were out of their reach.
     """
 
     student: str
@@ -67,7 +67,7 @@ class Grade:
     fenced: bool = False
 
     def points(self, number: str) -> int:
-        """For one exercise: all of its points or none."""
+        """The points for one exercise: all or none."""
         verdict = self.verdicts.get(number)
         return EXERCISES[number].points if verdict is not None and verdict.passed else 0
 
@@ -92,20 +92,20 @@ def submissions(folder: Path) -> dict[str, list[Path]]:
         elif path.suffix == ".ipynb":
             found.setdefault(path.stem, []).append(path)
     if not found:
-        raise InputError(f"{folder}: holds neither NAME.ipynb nor NAME/*.ipynb; put the submissions there")
+        raise InputError(f"{folder}: contains neither NAME.ipynb nor NAME/*.ipynb; put the submissions there")
     return found
 
 
 def chosen_exercises(wanted: Sequence[str]) -> list[str]:
-    """Numbers of the exercises that are named, whole lessons ("02") or single ones ("02.1"); none: all.
+    """The numbers of the exercises asked for: whole lessons ("02") or single ones ("02.1"); if empty, all.
 
     Raises:
-        InputError: a name fits no exercise.
+        InputError: a name matches no exercise.
     """
     for name in wanted:
         if not any(number == name or number.startswith(f"{name}.") for number in EXERCISES):
             raise InputError(
-                f"--exercises {name}: no such exercise or lesson; there are {', '.join(EXERCISES)}"
+                f"--exercises {name}: no such exercise or lesson; choose from {', '.join(EXERCISES)}"
             )
     return [
         number
@@ -160,7 +160,7 @@ def _in_child(order: dict[str, Any], home: Path, limits: Limits) -> list[dict[st
 
 
 def _longest(limits: Limits) -> float:
-    """The exercise that is running when a submission's time is over may use its own."""
+    """An exercise that is running when the submission's time is up may still use its own time."""
     return _START_SECONDS + limits.submission_seconds + limits.seconds
 
 
@@ -186,7 +186,7 @@ def _in_new_process(order: dict[str, Any], home: Path, limits: Limits) -> list[d
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the worker and what shares its group."""
+    """End the worker and every process in its group."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -204,7 +204,7 @@ def _object(line: str) -> dict[str, Any] | None:
 
 def _grade_of(student: str, lines: list[dict[str, Any]], numbers: Sequence[str]) -> Grade:
     if not lines:
-        return Grade(student, {}, "the grading process gave no result", False)
+        return Grade(student, {}, "the grading process returned no result", False)
     head, verdicts = lines[0], {line["number"]: Verdict(**line) for line in lines[1:]}
     remarks = list(head["problems"])
     for status in ("crashed", "too slow", "missing"):
@@ -216,31 +216,31 @@ def _grade_of(student: str, lines: list[dict[str, Any]], numbers: Sequence[str])
 
 
 def grade_folder(folder: Path, exercises: Sequence[str] = (), limits: Limits | None = None) -> list[Grade]:
-    """Grade all submissions in a folder, in order of the students' names.
+    """Grade all submissions in a folder, in the order of the students' names.
 
     Args:
         folder: see :func:`submissions`.
-        exercises: lessons ("02") or exercises ("02.1") that count; default: all.
+        exercises: the lessons ("02") or exercises ("02.1") to grade; default: all.
         limits: what a submission may use.
 
     Raises:
-        InputError: no submission, or an exercise that does not exist.
+        InputError: there is no submission, or no such exercise.
     """
     numbers, given = chosen_exercises(exercises), limits or Limits()
     return [grade_one(student, paths, numbers, given) for student, paths in submissions(folder).items()]
 
 
 def _cell(text: str) -> str:
-    """A spreadsheet takes a text that begins so for a formula."""
+    """The text, quoted if a spreadsheet would take it for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def write_csv(grades: Sequence[Grade], numbers: Sequence[str], path: Path) -> None:
-    """Write a row for each student: points for each exercise, their sum, the most there is, a remark."""
+    """Write a row for each student: points for each exercise, their sum, the maximum, and a remark."""
     most = sum(EXERCISES[number].points for number in numbers)
 
     def write(temporary: Path) -> None:
-        # A file's name need not be valid text.
+        # A student's name comes from a file name, which need not be valid text.
         with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             rows = csv.writer(file)
             rows.writerow(["student", *numbers, "points", "of", "remark"])

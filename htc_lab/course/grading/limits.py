@@ -1,9 +1,9 @@
-"""Foreign code under a time limit: it may be wrong, hang or crash, and the caller goes on.
+"""Untrusted code under a time limit: it may be wrong, hang or crash, and the caller carries on.
 
-Where the system can fork safely (Linux), the work is done in a child process: an endless loop is killed,
-inside C code too, and a crash or an exit ends the child alone. Elsewhere it is done in this process, and
-after the time limit the main thread is interrupted: this stops Python loops, but neither a single C call that
-never returns nor a crash of the interpreter.
+Where the system can fork safely (Linux), the work is done in a child process: an endless loop is killed, even
+inside C code, and a crash or an exit ends only the child. Elsewhere it is done in this process, and after the
+time limit the main thread is interrupted: this stops Python loops, but neither a single C call that never
+returns nor a crash of the interpreter.
 """
 
 import _thread
@@ -35,9 +35,9 @@ class Ended:
     """How the work ended.
 
     Attributes:
-        how: "done"; "late": it was stopped at the time limit; "died": the process ended or gave no result.
-        value: what it returned, where it is done.
-        words: of what it died.
+        how: "done"; "late": stopped at the time limit; "died": the process ended or returned no result.
+        value: what the work returned, if it is done.
+        words: the cause, if it died.
     """
 
     how: Literal["done", "late", "died"]
@@ -46,12 +46,12 @@ class Ended:
 
 
 def run_limited(work: Work, seconds: float, prepare: Callable[[], None] | None = None) -> Ended:
-    """Do the work, for at most so many seconds.
+    """Do the work within a time limit.
 
     Args:
-        work: returns what JSON can hold. What it prints is dropped.
-        seconds: the limit.
-        prepare: called in the child process first, to give up rights; not called where there is no child.
+        work: returns something JSON can represent. What it prints is discarded.
+        seconds: the time limit.
+        prepare: called first in the child process, to give up rights; not called where there is no child.
     """
     return _in_child(work, seconds, prepare) if CAN_FORK else run_here(work, seconds)
 
@@ -59,7 +59,7 @@ def run_limited(work: Work, seconds: float, prepare: Callable[[], None] | None =
 def _in_child(work: Work, seconds: float, prepare: Callable[[], None] | None) -> Ended:
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        # Python warns that a fork of a process with threads may deadlock: then the time limit ends it.
+        # Python warns that forking a process with threads may deadlock; if it does, the time limit ends it.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -71,7 +71,7 @@ def _in_child(work: Work, seconds: float, prepare: Callable[[], None] | None) ->
         data, late = _read(reader, time.monotonic() + seconds)
     finally:
         os.close(reader)
-        # The child leads a group of its own: whatever it has started ends with it.
+        # The child leads a process group of its own, so whatever it has started ends with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
@@ -87,7 +87,7 @@ def _in_child(work: Work, seconds: float, prepare: Callable[[], None] | None) ->
 
 
 def _be_the_child(work: Work, writer: int, prepare: Callable[[], None] | None) -> None:
-    """Work, send the result, and end without any of the parent's clean-up."""
+    """Do the work, send the result, and exit without running any of the parent's clean-up."""
     try:
         os.setsid()
         _die_with_parent()
@@ -96,7 +96,7 @@ def _be_the_child(work: Work, writer: int, prepare: Callable[[], None] | None) -
         sys.stdout = sys.stderr = io.StringIO()
         import torch
 
-        # The parent's worker threads don't exist here; waiting for them would never end.
+        # The parent's worker threads don't exist here, and waiting for them would take forever.
         torch.set_num_threads(1)
         if prepare is not None:
             prepare()
@@ -116,7 +116,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent() -> None:
-    """A child may have children of its own, whose groups nobody would end."""
+    """Have this process killed when its parent dies; a grandchild's group would not be ended otherwise."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -124,12 +124,12 @@ def _cause(status: int) -> str:
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
         return f"the process was ended by {signal.Signals(os.WTERMSIG(status)).name}"
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _NO_MEMORY:
-        return "it ran out of the memory it may use"
+        return "it used more memory than it may"
     return "it ended the process"
 
 
 def _read(reader: int, deadline: float) -> tuple[bytes, bool]:
-    """Everything that comes until the other end is closed, and whether the time was over first."""
+    """Everything received until the other end is closed, and whether the time ran out first."""
     data = b""
     while len(data) <= _MOST_BYTES:
         left = deadline - time.monotonic()
@@ -143,7 +143,7 @@ def _read(reader: int, deadline: float) -> tuple[bytes, bool]:
 
 
 def run_here(work: Work, seconds: float) -> Ended:
-    """Do the work in this process; only the main thread can be interrupted, another one has no limit."""
+    """Do the work in this process. Only the main thread can be interrupted; any other has no time limit."""
     fired = threading.Event()
 
     def stop() -> None:
@@ -153,7 +153,7 @@ def run_here(work: Work, seconds: float) -> Ended:
     timer = threading.Timer(seconds, stop)
     timer.daemon = True
     main = threading.current_thread() is threading.main_thread()
-    # Where interrupts are ignored, as in what a shell starts in the background, nothing would be interrupted.
+    # A process may have been started with interrupts ignored, as a shell does for background jobs.
     before = signal.signal(signal.SIGINT, signal.default_int_handler) if main else None
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -169,7 +169,7 @@ def run_here(work: Work, seconds: float) -> Ended:
     except SystemExit:
         return Ended("died", words="it ended the process")
     except MemoryError:
-        return Ended("died", words="it ran out of the memory it may use")
+        return Ended("died", words="it used more memory than it may")
     finally:
         timer.cancel()
         if main:

@@ -1,8 +1,8 @@
-"""What the system itself can forbid a process that is about to run foreign code; Linux alone, without root.
+"""What the system itself can forbid a process that is about to run untrusted code; Linux only, without root.
 
-Two parts of the kernel are asked, each of which may be missing: a seccomp filter takes away other processes,
-sockets, looking into or signalling other processes, and changing rights and times of files; Landlock takes
-away all files but those that are named. What is given up so can't be taken back by the process later.
+Two parts of the kernel do this, and either may be missing: a seccomp filter forbids starting processes,
+opening sockets, inspecting or signalling other processes, and changing the permissions and times of files;
+Landlock forbids access to all files except those named. The process can't undo any of this later.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _CLONE_THREAD = 0x10000
 _X32 = 0x40000000
 
-# The kernel's name of the architecture, and its numbers of the calls that are refused.
+# The kernel's number for each architecture, and its numbers for the calls that are refused there.
 _CALLS: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (
         0xC000003E,
@@ -51,7 +51,7 @@ _CALLS: dict[str, tuple[int, dict[str, int]]] = {
     ),
 }
 _OWN_ONLY = ("kill", "tgkill")
-"""Allowed towards the process itself: abort() and time limits of libraries need it."""
+"""Allowed only towards the process itself: abort() and the time limits of libraries need them."""
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
@@ -59,7 +59,7 @@ def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
 
 
 def _filter(own: int) -> bytes | None:
-    """The seccomp program for a process with the number ``own``; None for an unknown architecture."""
+    """The seccomp program for the process with the id ``own``; None on an unknown architecture."""
     known = _CALLS.get(platform.machine())
     if known is None or sys.byteorder != "little":
         return None
@@ -71,11 +71,11 @@ def _filter(own: int) -> bytes | None:
     ]
     for name, number in calls.items():
         if name == "clone":
-            # A thread is no process.
+            # Starting a thread is allowed.
             steps += [_step(_JUMP_EQUAL, number, 0, 4), _step(_LOAD, _FIRST_ARGUMENT)]
             steps += [_step(_JUMP_ANY_BIT, _CLONE_THREAD, 0, 1), _step(_RETURN, _ALLOW), refuse]
         elif name == "clone3":
-            # Its flags lie where a filter can't look; told that it does not exist, libraries take clone.
+            # A filter can't see its flags; told that the call doesn't exist, libraries fall back to clone.
             steps += [_step(_JUMP_EQUAL, number, 0, 1), _step(_RETURN, _FAIL | errno.ENOSYS)]
         elif name in _OWN_ONLY:
             steps += [_step(_JUMP_EQUAL, number, 0, 4), _step(_LOAD, _FIRST_ARGUMENT)]
@@ -90,12 +90,12 @@ def _no_new_rights(libc: ctypes.CDLL) -> bool:
 
 
 def forbid_calls() -> bool:
-    """Take from this process: starting programs and processes, sockets, signalling or reading others.
+    """Forbid this process to start programs and processes, open sockets, and signal or read other processes.
 
-    Threads stay. Refused calls fail with EPERM.
+    Threads are still allowed. Refused calls fail with EPERM.
 
     Returns:
-        whether the system has done it.
+        Whether this is in force now.
     """
     program = _filter(os.getpid()) if sys.platform == "linux" else None
     if program is None:
@@ -110,16 +110,16 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_ONLY, _BENEATH = 1, 1
 _EXECUTE, _WRITE, _READ_FILE, _READ_FOLDER = 1, 2, 4, 8
 _RIGHTS = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 5: 0xFFFF}
-"""All that the first, second, ... version of Landlock can forbid about files."""
+"""By version of Landlock: everything it can forbid about files."""
 
 
 def forbid_files(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
-    """Take from this process all files and folders but these and what lies in them.
+    """Forbid this process all files and folders except these and what is in them.
 
-    Files that are open stay open.
+    Files that are already open stay open.
 
     Returns:
-        whether the system has done it.
+        Whether this is in force now.
     """
     if sys.platform != "linux" or sys.byteorder != "little":
         return False
@@ -143,7 +143,7 @@ def forbid_files(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
 
 
 def _allow(libc: ctypes.CDLL, rules: int, place: Path, rights: int) -> bool:
-    """A rule for a folder, or for a file, which has no rights of folders; none for what is not there."""
+    """Add a rule for a folder, or for a file, to which folder rights don't apply; skip what doesn't exist."""
     try:
         handle = os.open(place, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -158,7 +158,7 @@ def _allow(libc: ctypes.CDLL, rules: int, place: Path, rights: int) -> bool:
 
 
 def library_folders() -> list[Path]:
-    """What a process needs to read to import and run Python libraries, the lab among them."""
+    """What a process needs to read to import and run Python libraries, including the lab."""
     package = Path(__file__).resolve().parents[2]
     python = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()]
     system = [

@@ -1,7 +1,7 @@
 """Grades one student: in a child of the grader, or as ``python -m htc_lab.course.grading.worker``.
 
-Each answer runs in a child of this process where the system can fork (see :mod:`htc_lab.course.grading.limits`), so
-none can touch the verdict on another.
+Where the system can fork (see :mod:`htc_lab.course.grading.limits`), each answer runs in a child of this
+process, so that no answer can tamper with the verdict on another.
 """
 
 import dataclasses
@@ -24,12 +24,13 @@ Say = Callable[[dict[str, Any]], None]
 
 
 def grade_student(order: dict[str, Any], say: Say) -> None:
-    """Read a student's notebooks and judge the exercises that are asked for.
+    """Read a student's notebooks and judge the exercises asked for.
 
     Args:
         order: ``paths`` of the notebooks, ``exercises`` by number, ``seeds``, and the limits ``seconds``,
             ``submission_seconds`` and ``memory_mib``.
-        say: is told what could not be read and whether the network is cut, then each verdict as it comes.
+        say: called first with what could not be read and whether the network is cut, then with each verdict
+            as soon as it is known.
     """
     deadline = time.monotonic() + order["submission_seconds"]
     answers = read_answers([Path(path) for path in order["paths"]])
@@ -38,7 +39,7 @@ def grade_student(order: dict[str, Any], say: Say) -> None:
     for number in order["exercises"]:
         exercise = EXERCISES[number]
         if time.monotonic() > deadline:
-            words = "The time for the whole submission was over."
+            words = "The time for the whole submission had run out."
             verdict = Verdict(number, exercise.title, "too slow", words)
         else:
             verdict = _verdict(exercise, answers, order)
@@ -46,13 +47,13 @@ def grade_student(order: dict[str, Any], say: Say) -> None:
 
 
 def _fences() -> dict[str, bool]:
-    """Which of the fences this system puts up, tried in a child."""
+    """Which of the protections this system provides, tried out in a child."""
     ended = run_limited(_fence, 30.0) if CAN_FORK else None
     return (ended and ended.value) or {"network_cut": False, "fenced": False}
 
 
 def _fence() -> dict[str, bool]:
-    """Give up what an answer doesn't need: network, files of others, other processes."""
+    """Give up what an answer doesn't need: the network, other people's files, other processes."""
     cut = cut_network()
     files = forbid_files(library_folders(), [Path.cwd()])
     calls = forbid_calls()
@@ -73,7 +74,7 @@ def _verdict(exercise: Exercise, answers: Answers, order: dict[str, Any]) -> Ver
 
 
 def main() -> None:
-    """Take the order as a JSON object from the input; write a line for everything that is said."""
+    """Read the order as a JSON object from standard input; print one JSON line per message."""
     grade_student(json.load(sys.stdin), lambda value: print(json.dumps(value), flush=True))
 
 

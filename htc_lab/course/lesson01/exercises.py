@@ -1,4 +1,4 @@
-"""01: from polygons, runs and masks to what a network is trained on."""
+"""01: from polygons, run lengths and masks to what a network is trained on."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -12,9 +12,9 @@ from htc_lab.data.semantic import semantic_from_instances
 
 
 def polygon_to_mask(polygon: Sequence[float], height: int, width: int, centre: float = 0.5) -> np.ndarray:
-    """Pixels whose centre lies inside, (height, width) uint8.
+    """The pixels whose centre lies inside the polygon, (height, width) uint8.
 
-    A point lies inside where the way from it to the right crosses the outline an odd number of times.
+    A point lies inside if a line from it to the right crosses the outline an odd number of times.
     """
     points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
     ys, xs = np.mgrid[:height, :width] + centre
@@ -36,7 +36,9 @@ def _polygon_cases(seed: int) -> list[Case]:
         reach = np.random.default_rng(seed + corners + 1).uniform(0.4, 0.98, corners)
         xs, ys = width / 2 * (1 + reach * np.cos(angles)), height / 2 * (1 + reach * np.sin(angles))
         polygon = np.stack([xs, ys], axis=1).ravel().tolist()
-        cases.append(Case(f"a polygon of {corners} corners, {height} × {width} px", (polygon, height, width)))
+        cases.append(
+            Case(f"a polygon with {corners} corners, {height} × {width} px", (polygon, height, width))
+        )
     return cases
 
 
@@ -52,8 +54,8 @@ POLYGON = Exercise(
     "Polygon to mask",
     polygon_to_mask,
     _polygon_cases,
-    "Walk along the edges. An edge crosses the height y where one end is above and the other is not; count "
-    "the crossings to the right of each pixel's centre: odd means inside.",
+    "Go through the edges. An edge crosses the height y if one end is above it and the other isn't. Count "
+    "the crossings to the right of each pixel's centre: an odd number means inside.",
     (
         Mistake(
             lambda p, h, w: polygon_to_mask(p, h, w, centre=0.0),
@@ -62,15 +64,15 @@ POLYGON = Exercise(
         ),
         Mistake(
             lambda p, h, w: polygon_to_mask([v for i in range(0, len(p), 2) for v in (p[i + 1], p[i])], h, w),
-            "x and y are exchanged: a polygon lists x first, an array is indexed by the row, y, first.",
+            "x and y are swapped: a polygon lists x first, but an array is indexed by the row, y, first.",
         ),
-        Mistake(_box_filled, "You fill the polygon's box. Only what lies inside the outline counts."),
+        Mistake(_box_filled, "You fill the box around the polygon. Only what is inside the outline counts."),
     ),
 )
 
 
 def rle_counts(mask: np.ndarray) -> list[int]:
-    """Lengths of the runs outside, inside, outside, ... down the columns; the first may be 0."""
+    """The lengths of the runs outside, inside, outside, ... down the columns; the first may be 0."""
     pixels = mask.T.ravel().tolist()
     runs = [len(list(run)) for _, run in groupby(pixels)]
     return [0, *runs] if pixels[0] else runs
@@ -98,8 +100,8 @@ RLE = Exercise(
     "Run-length encoding",
     rle_counts,
     _rle_cases,
-    "Lay the pixels in one row, column after column, and write down how long each run of equal pixels is. "
-    "The first number always counts pixels outside.",
+    "Put the pixels in one long row, column after column, and write down how long each run of equal pixels "
+    "is. The first number always counts pixels outside.",
     (
         Mistake(
             lambda mask: rle_counts(mask.T),
@@ -107,15 +109,18 @@ RLE = Exercise(
         ),
         Mistake(
             _runs_alone,
-            "The first number counts pixels outside. Where the first pixel is inside, it is 0.",
+            "The first number counts pixels outside. If the first pixel is inside, this number is 0.",
         ),
-        Mistake(lambda mask: rle_counts(mask)[:-1], "The last run is missing: it ends with the picture."),
+        Mistake(
+            lambda mask: rle_counts(mask)[:-1],
+            "The last run is missing: it ends where the picture ends, without another change.",
+        ),
     ),
 )
 
 
 def box_of_mask(mask: np.ndarray) -> list[float]:
-    """[x1, y1, x2, y2] px, tight; x2 - x1 is the number of columns."""
+    """The tight box [x1, y1, x2, y2] px; x2 - x1 is the number of columns it spans."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
 
@@ -150,16 +155,16 @@ BOX = Exercise(
     "Box of a mask",
     box_of_mask,
     _box_cases,
-    "`mask.any(axis=0)` says which columns hold a pixel, `np.flatnonzero` at which places.",
+    "`mask.any(axis=0)` tells you which columns contain a pixel, and `np.flatnonzero` gives their indices.",
     (
         Mistake(
             _last_pixel,
-            "x2 and y2 are the *edges* behind the last pixel, one more than its index: a box around a single "
+            "x2 and y2 are the *edges* after the last pixel, one more than its index: a box around a single "
             "pixel is 1 wide, not 0.",
         ),
-        Mistake(_yx, "x and y are exchanged: columns are x, and x comes first."),
+        Mistake(_yx, "x and y are swapped: columns are x, and x comes first."),
         Mistake(
-            _xywh, "This is x, y, width, height, as in a COCO file. Inside a model boxes are x1, y1, x2, y2."
+            _xywh, "This is x, y, width, height, as in a COCO file. Inside a model, boxes are x1, y1, x2, y2."
         ),
     ),
 )
@@ -198,21 +203,22 @@ SEMANTIC = Exercise(
     "Semantic map from instances",
     semantic_from_instances,
     _semantic_cases,
-    "Start with a map full of the background's index, sort the objects by area, and write the largest first.",
+    "Start with a map filled with the index of the background, sort the objects by area, and write the "
+    "largest first.",
     (
         Mistake(
             _in_order,
-            "You write the objects in the order given, so a large one can hide a small one that lies on it. "
-            "Write the largest first.",
+            "You write the objects in the order given, so a large one can hide a small one that lies on top "
+            "of it. Write the largest first.",
         ),
         Mistake(
             _background_as(255),
-            "255 means *ignored*: no loss falls there, and the branch never learns what background is. "
-            "Background is a class of its own, index num_classes.",
+            "255 means *ignored*: such pixels don't count in the loss, and the branch never learns what "
+            "background is. Background is a class of its own, with index num_classes.",
         ),
         Mistake(
             _background_as(0),
-            "0 is the first thing class. Background comes after all things: index num_classes.",
+            "0 is the first of the things. Background comes after all things: its index is num_classes.",
         ),
     ),
     points=3,

@@ -16,8 +16,8 @@ def show_grid(masks: Mapping[str, np.ndarray], polygon: Sequence[float] = ()) ->
     """Small masks as grids of pixels, each with the outline it was made from.
 
     Args:
-        masks: (h, w) arrays by title; pixels that are not 0 are filled.
-        polygon: x1, y1, x2, y2, ... px; none: no outline.
+        masks: (h, w) arrays by title; nonzero pixels are filled.
+        polygon: x1, y1, x2, y2, ... px; if empty, no outline is drawn.
     """
     figure = new_figure(5.0 * len(masks), 4.2)
     points = np.asarray([*polygon, *polygon[:2]], dtype=float).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""02: how good are the boxes at each stage, and how far have they to go?"""
+"""02: how good are the boxes at each stage, and how far do they still have to go?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ _ONES = (1.0, 1.0, 1.0, 1.0)
 
 
 def toward_truth(boxes: Tensor, truth: Tensor, share: float = 0.5) -> Tensor:
-    """A dummy box head: move each box (n, 4) by a share of the way to the object it overlaps most.
+    """A dummy box head: move each box (n, 4) part of the way to the object it overlaps most.
 
-    It is told the truth, so it is no model; it only shows what a stage is for.
+    It is told the truth, so it isn't a model; it only shows what a stage is for.
     """
     wanted = truth[pairwise_iou(boxes, truth).argmax(dim=1)]
     return boxes + share * (wanted - boxes)
@@ -27,18 +27,18 @@ def toward_truth(boxes: Tensor, truth: Tensor, share: float = 0.5) -> Tensor:
 
 @dataclass(frozen=True)
 class BoxJourney:
-    """Boxes of many scenes at r_0, r_1, ..., r_T.
+    """The boxes of many scenes at r_0, r_1, ..., r_T.
 
     Attributes:
-        iou: (T + 1, N): IoU of RoI i with the object nearest to where it began.
-        deltas: for each stage (n, 4): the deltas, unscaled, that its positives have to go.
+        iou: (T + 1, N): the IoU of RoI i, at each step, with the object it overlapped most at the start.
+        deltas: for each stage (n, 4): the unscaled deltas from its positives to their objects.
     """
 
     iou: Tensor
     deltas: list[Tensor]
 
     def positives(self, least_iou: float) -> list[int]:
-        """How many RoIs reach an IoU, at r_0, r_1, ..."""
+        """How many RoIs reach this IoU at r_0, r_1, ..."""
         return [int(n) for n in (self.iou >= least_iou).sum(dim=1)]
 
 
@@ -51,7 +51,7 @@ def boxes_of(trace: StageTrace) -> list[Tensor]:
 def box_journey(
     model: HybridTaskCascade, scenes: Sequence[Seen], toggles: Toggles | None = None
 ) -> BoxJourney:
-    """Follow the RoIs that begin near an object (IoU 0.3 or more) through the cascade."""
+    """Follow the RoIs that start near an object (IoU of 0.3 or more) through the cascade."""
     stages = model.config.cascade.stages
     columns: list[Tensor] = []
     deltas: list[list[Tensor]] = [[] for _ in stages]

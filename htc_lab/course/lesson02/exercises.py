@@ -1,4 +1,4 @@
-"""02: match, code, sample and average, as a plain cascade does."""
+"""02: match, encode, sample and average, as a plain cascade does."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from htc_lab.structures import RoIs
 
 
 def match_at(boxes: Tensor, truth: Tensor, least_iou: float) -> Tensor:
-    """The object each box overlaps most, -1 where that is by less than ``least_iou``."""
+    """The object each box overlaps most, or -1 if their IoU is less than ``least_iou``."""
     return match(boxes, truth, least_iou, least_iou, None).index
 
 
@@ -61,16 +61,16 @@ MATCH = Exercise(
     "Match proposals at 0.5, 0.6, 0.7",
     match_at,
     _match_cases,
-    "`pairwise_iou(boxes, truth)` is (boxes, objects). Take the largest of each row and where it is. Without "
-    "objects there is no largest: then every box is background.",
+    "`pairwise_iou(boxes, truth)` is (boxes, objects). Take the largest value of each row and its place. "
+    "Without objects there is no largest value: then every box is background.",
     (
-        Mistake(_more_than, "A box with *exactly* the least IoU is an object's: compare with >=, not >."),
+        Mistake(_more_than, "A box with *exactly* the least IoU is positive: compare with >=, not >."),
         Mistake(
             _best_of_object,
-            "You give each object its one best box. Here every *box* looks for its object, so an object can "
+            "You give each object only its best box. Here every *box* looks for its object, so an object can "
             "have many boxes.",
         ),
-        Mistake(_always_half, "You match at 0.5 at every stage. Use `least_iou`: it is 0.5, 0.6, 0.7."),
+        Mistake(_always_half, "You match at 0.5 at every stage. Use `least_iou`: it is 0.5, 0.6 or 0.7."),
     ),
 )
 
@@ -111,16 +111,15 @@ ENCODE = Exercise(
     "Deltas, scaled by the stage's stds",
     encode_deltas,
     _encode_cases,
-    "Centres: the difference in units of the *box's* own width and height. Sizes: the logarithm of "
-    "the ratio. "
-    "Then divide by the stds.",
+    "Centres: the difference in units of the *box's* own width and height. Sizes: the logarithm of the "
+    "ratio. Then divide by the stds.",
     (
         Mistake(
             _times_stds,
-            "You multiply by the stds. Deltas of a late stage are small; *dividing* by a small "
-            "std brings them back to about 1.",
+            "You multiply by the stds. The deltas of a late stage are small; *dividing* by a small std "
+            "brings them back to about 1.",
         ),
-        Mistake(_no_stds, "The stds are not used. Divide the four deltas by them."),
+        Mistake(_no_stds, "You don't use the stds. Divide the four deltas by them."),
         Mistake(_corner, "dx and dy go from centre to centre, not from corner to corner."),
         Mistake(_no_log, "dw and dh are logarithms: log(target size / box size), 0 where nothing changes."),
     ),
@@ -128,7 +127,7 @@ ENCODE = Exercise(
 
 
 def decode(boxes: Tensor, deltas: Tensor, stds: Four, width: float, height: float) -> Tensor:
-    """The boxes moved by the deltas and clipped to a picture of width x height px."""
+    """The boxes, moved by the deltas and clipped to a picture of width x height px."""
     return decode_deltas(boxes, deltas, stds, boxes.new_tensor([[width, height]]).expand(len(boxes), 2))
 
 
@@ -161,16 +160,15 @@ DECODE = Exercise(
     "From deltas back to boxes",
     decode,
     _decode_cases,
-    "Undo 02.2 step by step: times the stds, move the centre, stretch the size by exp, and go from "
-    "centre and "
-    "size back to corners. Then clip.",
+    "Undo 02.2 step by step: multiply by the stds, move the centre, multiply the size by exp, and go from "
+    "centre and size back to corners. Then clip.",
     (
         Mistake(
-            _decode_by(torch.div), "You divide by the stds; that was the way there. Back it is multiplied."
+            _decode_by(torch.div), "You divide by the stds, as when encoding. To decode, multiply by them."
         ),
         Mistake(
             _decode_by(torch.mul, clip=False),
-            "Boxes may reach out of the picture: clip x to 0..width and y to 0..height.",
+            "Boxes may extend beyond the picture: clip x to 0..width and y to 0..height.",
         ),
         Mistake(
             _decode_by(torch.mul, grow=lambda d: 1 + d),
@@ -181,7 +179,7 @@ DECODE = Exercise(
 
 
 def draw_sample(index: Tensor, count: int, positive_fraction: float, order: Tensor) -> tuple[Tensor, Tensor]:
-    """Positives and background boxes for the loss, the first in ``order``, each sorted."""
+    """The positives and background boxes for the loss: those first in ``order``, sorted."""
     positives = order[index[order] >= 0][: int(count * positive_fraction)]
     negatives = order[index[order] == BACKGROUND][: count - len(positives)]
     return positives.sort().values, negatives.sort().values
@@ -221,18 +219,16 @@ SAMPLE = Exercise(
     "Sample what the loss looks at",
     draw_sample,
     _sample_cases,
-    "`order[index[order] >= 0]` are the positives in the drawn order. Take at most count × fraction of them; "
-    "background fills what is left of count.",
+    "`order[index[order] >= 0]` are the positives in the given order. Take at most count × fraction of them; "
+    "background fills the rest of the sample.",
     (
         Mistake(_uncapped, "At most `count * positive_fraction` of the sample may be positives."),
         Mistake(
             _one_to_three,
-            "1 to 3 is the *most* positives may be. With few positives the background still fills the sample "
-            "up to count.",
+            "1 to 3 is only an upper limit on the positives. With few positives, background still fills the "
+            "sample up to count.",
         ),
-        Mistake(
-            _ignored_too, "-2 means ignored: such a box is neither positive nor background. Leave it out."
-        ),
+        Mistake(_ignored_too, "-2 means ignored: the box is neither positive nor background. Leave it out."),
     ),
 )
 
@@ -276,18 +272,18 @@ CLASSES = Exercise(
     "Average the stages' class logits",
     mean_class,
     _class_cases,
-    "Stack the stages, take the mean, then the softmax over classes; the last column is the background's.",
+    "Stack the stages, take their mean, then the softmax over the classes; the last column is background.",
     (
         Mistake(
             _mean_of_softmax,
-            "You average probabilities. The reference averages *logits* and takes one softmax.",
+            "You average probabilities. The reference averages *logits* and then takes one softmax.",
         ),
         Mistake(
             _with_background,
-            "The last column is the background: it belongs into the softmax, not into the result.",
+            "The last column is background: it belongs in the softmax, but not in the result.",
         ),
         Mistake(
-            _last_stage, "You use the last stage alone. All stages have classified the box: take their mean."
+            _last_stage, "You use only the last stage. All stages have classified the box: take their mean."
         ),
     ),
 )

@@ -12,7 +12,7 @@ from htc_lab.plots.figure import Picture, new_figure, plain
 from htc_lab.plots.palette import INK, QUIET, hex_of
 
 STAGE_COLOURS = ("#8a9097", hex_of(6), hex_of(1), hex_of(5))
-"""Of the proposals and of stages 1, 2, 3."""
+"""The colours of the proposals and of stages 1, 2 and 3."""
 
 _NAMES = ("proposals", "stage 1", "stage 2", "stage 3")
 
@@ -27,7 +27,7 @@ def plot_box_journey(journey: BoxJourney, thresholds: Sequence[float] = (0.5, 0.
         left.stairs(counts, edges, color=colour, linewidth=2.2, label=f"{name}: mean {float(iou.mean()):.2f}")
     for threshold in thresholds:
         left.axvline(threshold, color=QUIET, linewidth=0.8, linestyle=":")
-    plain(left, "IoU of the boxes with their object", xlabel="IoU", ylabel="boxes")
+    plain(left, "IoU of the boxes with their objects", xlabel="IoU", ylabel="boxes")
     left.legend(frameon=False, fontsize=10.5, labelcolor=INK, loc="upper left")
 
     places, width = np.arange(len(thresholds)), 0.8 / len(journey.iou)
@@ -40,7 +40,7 @@ def plot_box_journey(journey: BoxJourney, thresholds: Sequence[float] = (0.5, 0.
 
 
 def plot_deltas(journey: BoxJourney, stages: Sequence[StageConfig]) -> Picture:
-    """How far the positives of each stage have to go sideways, before and after division by the stds."""
+    """How far the positives of each stage have to move sideways, before and after division by the stds."""
     figure = new_figure(13.0, 3.8)
     left, right = figure.subplots(1, 2)
     for t, (deltas, stage) in enumerate(zip(journey.deltas, stages, strict=False)):
@@ -48,7 +48,7 @@ def plot_deltas(journey: BoxJourney, stages: Sequence[StageConfig]) -> Picture:
         for axes, values, reach in ((left, dx, 0.5), (right, dx / stage.stds[0], 4.0)):
             label = f"stage {t + 1}: spread {float(values.std()):.2f}"
             _curve(axes, values, reach, colour, label)
-    plain(left, "dx as it is", xlabel="box widths", ylabel="share of boxes")
+    plain(left, "dx, unscaled", xlabel="box widths", ylabel="share of boxes")
     plain(right, "dx divided by the stage's std: what the head learns", xlabel="stds")
     for axes in (left, right):
         axes.legend(frameon=False, fontsize=10.5, labelcolor=INK, loc="upper left")
@@ -70,14 +70,14 @@ def plot_curves(
     ylabel: str,
     marks: bool = True,
 ) -> Picture:
-    """A few curves over one axis, and values that don't depend on it as level lines; by their labels.
+    """A few curves over one axis, and values that don't depend on it as horizontal lines.
 
     Args:
         places: (k,) along the axis.
-        curves: (k,) by label; nan leaves a gap.
-        levels: by label.
+        curves: (k,) values by label; NaN leaves a gap.
+        levels: single values by label.
         title, xlabel, ylabel: in words.
-        marks: a dot at each place.
+        marks: draw a dot at each place.
     """
     figure = new_figure(8.5, 4.2)
     axes = figure.subplots()

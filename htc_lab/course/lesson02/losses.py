@@ -11,7 +11,7 @@ from htc_lab.model import HybridTaskCascade
 
 
 def loss_table(model: HybridTaskCascade, samples: Sequence[Sample], seed: int = 0) -> Markdown:
-    """The losses of one batch, a row a stage: as they are, and times the stage's weight, as logged."""
+    """The losses of one batch, one row per stage: unweighted, and times the stage's weight as logged."""
     size = model.config.image
     fit = TrainTransform((size.short,), size.long, flip=0.0)
     fitted = [fit(sample, torch.Generator()) for sample in samples]
@@ -22,7 +22,7 @@ def loss_table(model: HybridTaskCascade, samples: Sequence[Sample], seed: int = 
             generator=torch.Generator().manual_seed(seed),
         )
     lines = [
-        "| in the log | stage | IoU | weight | classes | boxes | masks | right, % |",
+        "| in the log | stage | IoU | weight | classes | boxes | masks | correct, % |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for t, stage in enumerate(model.config.cascade.stages):

@@ -17,7 +17,7 @@ from htc_lab.structures import RoIs
 
 
 def mask_boxes(boxes: list[Tensor], stage: int, interleaved: bool, training: bool) -> Tensor:
-    """The boxes stage ``stage`` (from 1) takes its masks on; ``boxes`` are r_0, ..., r_T."""
+    """The boxes on which stage ``stage`` (from 1) predicts its masks; ``boxes`` are r_0, ..., r_T."""
     if not training:
         return boxes[-1]
     received, refined = (RoIs.of([boxes[t]]) for t in (stage - 1, stage))
@@ -58,20 +58,19 @@ WHICH = Exercise(
     "The boxes of mask stage t",
     mask_boxes,
     _boxes_cases,
-    "boxes[0] are the proposals, boxes[t] what box stage t made of them. Eq. 1 and eq. 2 differ in "
-    "one index, "
-    "and at test time neither counts.",
+    "boxes[0] are the proposals, and boxes[t] are the boxes after box stage t. Eq. 1 and eq. 2 differ in one "
+    "index, and at test time neither matters.",
     (
         Mistake(
             _test_as_training,
-            "In training this is right. At test time every mask head works on the *final* boxes, boxes[-1].",
+            "This is right in training. At test time every mask head works on the *final* boxes, boxes[-1].",
         ),
         Mistake(
             _always_received,
-            "`interleaved` changes nothing in your answer. With it a stage takes the boxes it has "
-            "just refined.",
+            "`interleaved` makes no difference in your answer. With it, a stage uses the boxes it has just "
+            "refined.",
         ),
-        Mistake(_one_late, "One index too far: r_t is boxes[t], since boxes[0] are the proposals r_0."),
+        Mistake(_one_late, "One index too far: r_t is boxes[t], since boxes[0] are the proposals, r_0."),
     ),
 )
 
@@ -92,7 +91,7 @@ def _target_cases(seed: int) -> list[Case]:
     return [
         Case("a box inside the picture", (mask, inner, 14)),
         Case("the same box at 28 × 28", (mask, inner, 28)),
-        Case("a box that reaches out of the picture", (mask, outer, 14)),
+        Case("a box that extends beyond the picture", (mask, outer, 14)),
     ]
 
 
@@ -119,18 +118,16 @@ TARGET = Exercise(
     "Mask targets",
     mask_target,
     _target_cases,
-    "`roi_align(mask as (1, 1, H, W), rois (1, 5) with a leading 0, (size, size), 1.0, 0, "
-    "aligned=True)`, after "
-    "clipping the box to the picture; then 1 where at least half of a cell is object.",
+    "Clip the box to the picture, then call `roi_align(mask as (1, 1, H, W), rois (1, 5) with a leading 0, "
+    "(size, size), 1.0, 0, aligned=True)`; the target is 1 where at least half of a cell is object.",
     (
         Mistake(_by_roi_align(aligned=False), "Half a pixel off: RoIAlign needs `aligned=True`."),
-        Mistake(_by_roi_align(cut=False), "The target is 0 or 1: cut at one half (>= 0.5)."),
+        Mistake(_by_roi_align(cut=False), "The target is 0 or 1: apply a threshold of one half (>= 0.5)."),
         Mistake(_by_roi_align(clip=False), "Clip the box to the picture first."),
         Mistake(
             _whole_pixels,
-            "You round the box to whole pixels. The mask head's features are pooled from the exact "
-            "box, so its "
-            "target has to be as well.",
+            "You round the box to whole pixels. The mask head's features are pooled from the exact box, so "
+            "its target must come from the exact box, too.",
         ),
     ),
 )
@@ -139,7 +136,7 @@ TARGET = Exercise(
 def mask_positives(
     refined: Tensor, from_truth: Tensor, truth: Tensor, least_iou: float
 ) -> tuple[Tensor, Tensor]:
-    """The refined boxes an interleaved mask head learns on, and the object of each."""
+    """The refined boxes an interleaved mask head is trained on, and the object of each."""
     refined = refined[~from_truth]
     index = match(refined, truth, least_iou, least_iou, None).index
     return refined[index >= 0], index[index >= 0]
@@ -179,17 +176,17 @@ POSITIVES = Exercise(
     "What an interleaved mask head learns on",
     mask_positives,
     _positives_cases,
-    "Three steps: drop the boxes that were ground truth, match the others anew (your 02.1 does it), "
-    "keep those "
-    "that have an object.",
+    "Three steps: drop the boxes that started as ground truth, match the others again (your 02.1 does that), "
+    "and keep those that have an object.",
     (
         Mistake(
             _keeps_truth,
-            "Boxes that began as ground truth are still in. They teach the head that boxes come perfect.",
+            "Boxes that started as ground truth are still included. They teach the head that boxes are "
+            "always perfect.",
         ),
-        Mistake(_old_threshold, "You match at 0.5. The refined boxes are matched at the threshold given."),
+        Mistake(_old_threshold, "You match at 0.5. Match the refined boxes at the threshold given."),
         Mistake(
-            _all_refined, "Background is still in: a mask head learns on boxes that hold an object alone."
+            _all_refined, "Background is still included: a mask head learns only on boxes with an object."
         ),
     ),
     points=3,

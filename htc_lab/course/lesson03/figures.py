@@ -20,7 +20,7 @@ from htc_lab.trace import StageTrace
 
 
 def plot_mask_boxes(boxes: MaskBoxes) -> Picture:
-    """By stage: the IoU of the boxes a mask head learns on by eqs. 1 and 2, and of those at test time."""
+    """By stage: the IoU of the boxes a mask head is trained on by eqs. 1 and 2, and of those at test time."""
     figure = new_figure(14.0, 4.0)
     edges = np.linspace(0.4, 1, 25)
     ways = (
@@ -41,7 +41,7 @@ def plot_mask_boxes(boxes: MaskBoxes) -> Picture:
         ylabel = "share of boxes" if t == 0 else ""
         plain(axes, f"Mask head {t + 1}", ylabel, "IoU of the box with its object")
         axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc="upper left")
-        # Room for the legend; the panels share this axis.
+        # This leaves room for the legend; the panels share this axis.
         axes.set_ylim(0, 1.6 * highest)
     return figure
 
@@ -52,10 +52,10 @@ def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def plot_heads_on_boxes(tables: Mapping[str, Tensor]) -> Picture:
-    """Mean mask IoU (T, T + 1) of each mask head on r_0, r_1, ...: one line a head, one panel a model."""
+    """Mean mask IoU (T, T + 1) of each mask head on r_0, r_1, ...: one line per head, one panel per model."""
     figure = new_figure(6.5 * len(tables), 4.2)
     together = torch.stack(list(tables.values()))
-    # A narrower axis would make a hundredth look like a leap.
+    # On a narrower axis a difference of a hundredth would look huge.
     middle = float(together.mean())
     reach = max(0.05, 1.2 * float((together - middle).abs().max()))
     panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
@@ -75,11 +75,11 @@ def plot_heads_on_boxes(tables: Mapping[str, Tensor]) -> Picture:
 
 
 def show_soft_masks(rows: Mapping[str, StageTrace], detections: Sequence[int]) -> Picture:
-    """The 28 x 28 probabilities of each stage and of the mean, for some detections.
+    """The 28 x 28 mask probabilities of each stage and their mean, for some detections.
 
     Args:
-        rows: traces of one picture and one set of boxes under several toggles, by what to call them.
-        detections: places in the trace; each has a row for each trace.
+        rows: traces of one picture and one set of boxes under several toggles, by label.
+        detections: indices in the trace; each gets one row per trace.
     """
     stages = len(next(iter(rows.values())).stages)
     count = len(detections) * len(rows)
@@ -103,10 +103,10 @@ def show_soft_masks(rows: Mapping[str, StageTrace], detections: Sequence[int]) -
 
 
 def plot_reach(reach: Mapping[str, Mapping[str, float]]) -> Picture:
-    """The gradient that reaches each part, one bar a way of running; 0 is written out.
+    """The gradient that reaches each part, one bar for each way of running; 0 is written out.
 
     Args:
-        reach: by the way's name, the norm by the part's name; the same parts each.
+        reach: for each way of running, by its label, the norm by the part's name; always the same parts.
     """
     figure = new_figure(10.0, 3.6)
     axes = figure.subplots()
@@ -126,7 +126,7 @@ def plot_reach(reach: Mapping[str, Mapping[str, float]]) -> Picture:
 
 
 def show_received_and_refined(model: HybridTaskCascade, scene: Seen, stage: int = 0) -> Picture:
-    """Masks of one stage (from 0) on the boxes it received and on those it has just refined."""
+    """The masks of one stage (from 0) on the boxes it received and on those it has just refined."""
     pictures = []
     words = {False: "On the boxes it received (eq. 1)", True: "On the boxes it has just refined (eq. 2)"}
     for interleaved, title in words.items():
@@ -138,12 +138,12 @@ def show_received_and_refined(model: HybridTaskCascade, scene: Seen, stage: int 
         drawn = draw_detections(
             scene.image, view, model.class_names, numbers=truth.tolist(), labels=False, side=512, weight=1.3
         )
-        pictures.append((drawn, title, f"mask IoU {float(iou):.2f}, mean over the objects found in the end"))
+        pictures.append((drawn, title, f"mean mask IoU {float(iou):.2f}, over the objects found in the end"))
     return row_of_pictures(pictures)
 
 
 def found_places(trace: StageTrace, targets: Targets, most: int = 2) -> list[int]:
-    """Places in the trace of the largest objects that were found."""
+    """Indices in the trace of the largest objects that were found, at most ``most`` of them."""
     places, truth = found_objects(trace, targets)
     area = targets.masks[truth].flatten(1).sum(dim=1)
     return places[area.argsort(descending=True)][:most].tolist()

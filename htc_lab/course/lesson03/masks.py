@@ -1,4 +1,4 @@
-"""03 and 04: mask heads on other boxes than their own, and mask features of other boxes."""
+"""03 and 04: mask heads on boxes other than their own, and mask features from other boxes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Fuse = Callable[[Tensor, Tensor | None, Callable[[Tensor], Tensor] | None], Tens
 
 
 def mask_iou(logits: Tensor, boxes: Tensor, targets: Targets, truth: Tensor) -> Tensor:
-    """(n,) IoU of mask logits (n, h, w), pasted on their boxes, with the true masks ``truth`` (n,)."""
+    """(n,) IoU of mask logits (n, h, w), pasted onto their boxes, with the true masks ``truth`` (n,)."""
     height, width = targets.masks.shape[-2:]
     pixels = paste(logits.sigmoid(), boxes, height, width)
     true = targets.masks[truth].bool()
@@ -35,7 +35,7 @@ def mask_iou(logits: Tensor, boxes: Tensor, targets: Targets, truth: Tensor) -> 
 
 
 def found_objects(trace: StageTrace, targets: Targets) -> tuple[Tensor, Tensor]:
-    """Places in the trace of the detections that found an object, and the object of each."""
+    """Indices in the trace of the detections that found an object, and the object of each."""
     chosen = torch.nonzero(trace.scores >= _LEAST_SCORE).squeeze(1)
     found = trace.detections().above(_LEAST_SCORE)
     truth = compare_with_truth(found, targets).truth
@@ -66,7 +66,7 @@ def heads_on_boxes(
 
 @dataclass(frozen=True)
 class MaskBoxes:
-    """IoU with their object of the boxes a mask head works on.
+    """The boxes a mask head works on, each given by its IoU with its object.
 
     Attributes:
         plain: by stage, the positives it is trained on by eq. 1.
@@ -84,7 +84,7 @@ def mask_training_boxes(model: HybridTaskCascade, scenes: Sequence[Seen], seed: 
     """The boxes that eq. 1 and eq. 2 would train this model's mask heads on, and those at test time.
 
     As in training: sampled at each stage's IoU with the ground truth added, refined, and for eq. 2 matched
-    and sampled anew.
+    and sampled again.
     """
     config, classes = model.config.cascade, model.config.classes
     toggles = model.config.toggles
@@ -108,7 +108,7 @@ def mask_training_boxes(model: HybridTaskCascade, scenes: Sequence[Seen], seed: 
                 chosen = interleaved.samples_for_masks(
                     samples, rois, targets, stage, config, classes, on, generator
                 )
-                # Ground-truth boxes are added in both ways and would only make a spike at 1.
+                # Ground-truth boxes are added by both equations and would only show as a spike at 1.
                 own = chosen.select(~chosen.from_truth)
                 iou = pairwise_iou(own.rois.boxes, scene.targets.boxes)
                 store[t].append(iou[torch.arange(len(own.rois)), own.truth])
@@ -128,7 +128,7 @@ def chained_masks(
         x: the RoI feature of the last stage's boxes.
         earlier: the RoI feature that the heads before it see: x itself in eq. 5, or that of other boxes.
         labels: (N,).
-        fuse: F(x, m-, G) in the place of the lab's own.
+        fuse: F(x, m-, G) in place of the lab's own.
     """
     heads = cast(list[MaskHead], list(model.roi_head.mask_head))
     previous: Tensor | None = None
@@ -142,7 +142,7 @@ def chained_masks(
 
 @dataclass(frozen=True)
 class KeptOrRerun:
-    """Mean mask IoU of stage 3, by how far the earlier stages' boxes lay from its own.
+    """Mean mask IoU of stage 3, by how far the earlier stages' boxes were from its own.
 
     Attributes:
         box_iou: (k,) mean IoU of the earlier boxes with stage 3's.
@@ -165,14 +165,14 @@ def kept_or_rerun(
     fuse: Fuse | None = None,
     seed: int = 0,
 ) -> KeptOrRerun:
-    """Stage 3's masks with mask features kept from boxes that lay ``shifts`` box sizes away.
+    """Stage 3's masks with mask features kept from boxes that were ``shifts`` box sizes away.
 
     Args:
         model: with mask information flow.
-        scenes: with found objects.
-        shifts: in widths and heights of the box, each in a direction drawn for each object.
+        scenes: in at least one of which the model finds an object.
+        shifts: in widths and heights of the box, in a random direction for each object.
         fuse: as in :func:`chained_masks`.
-        seed: of the directions.
+        seed: for the directions.
     """
     toggles = model.config.toggles
     generator = torch.Generator().manual_seed(seed)
@@ -211,13 +211,13 @@ def loss_reach(model: HybridTaskCascade, scene: Seen, flow: bool) -> dict[str, f
 
     Args:
         model: with mask information flow.
-        scene: whose true boxes serve as RoIs.
-        flow: with the flow or without it.
+        scene: its true boxes serve as RoIs.
+        flow: run with the flow or without it.
     """
     heads = cast(list[MaskHead], list(model.roi_head.mask_head))
     rois = RoIs.of([scene.targets.boxes])
     features = scene.features
-    # The reach is asked of the mask heads alone, so the features need no gradient.
+    # Only the reach within the mask heads is of interest, so the features need no gradient.
     with torch.no_grad():
         x = model.roi_head.mask_features(features, rois, model.config.toggles)
     labels = scene.targets.labels

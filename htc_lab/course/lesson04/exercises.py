@@ -36,9 +36,10 @@ FLOW = Exercise(
     (
         Mistake(
             lambda m, w, b: F.conv2d(m, w, b),
-            "The ReLU is missing. The paper writes a convolution alone, the reference has a ReLU behind it.",
+            "The ReLU is missing. The paper mentions only a convolution, but the reference applies a ReLU to "
+            "its result.",
         ),
-        Mistake(lambda m, w, b: F.relu(F.conv2d(m, w)), "The bias is not used."),
+        Mistake(lambda m, w, b: F.relu(F.conv2d(m, w)), "You don't use the bias."),
         Mistake(
             lambda m, w, b: F.conv2d(F.relu(m), w, b),
             "The ReLU comes after the convolution, not before it.",
@@ -48,7 +49,7 @@ FLOW = Exercise(
 
 
 def fuse(x: Tensor, previous: Tensor | None, flow: Callable[[Tensor], Tensor] | None) -> Tensor:
-    """F(x, m-) = x + G_t(m-); x itself where there is no head before, and so no G_t."""
+    """F(x, m-) = x + G_t(m-); x itself if there is no previous head, and so no G_t."""
     return x if previous is None or flow is None else x + flow(previous)
 
 
@@ -60,7 +61,7 @@ def _fuse_cases(seed: int) -> list[Case]:
     with torch.no_grad():
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=g))
     return [
-        Case("stage 2, with a mask feature before it", (x, previous, layer)),
+        Case("stage 2, with the mask feature of stage 1", (x, previous, layer)),
         Case("stage 1: previous is None", (x, None, layer)),
     ]
 
@@ -71,7 +72,7 @@ FUSE = Exercise(
     "F: what mask head t looks at",
     fuse,
     _fuse_cases,
-    "Eq. 4: the RoI feature plus what `flow` makes of the mask feature before. The first stage has none.",
+    "Eq. 4: the RoI feature plus what `flow` makes of the previous mask feature. The first stage has none.",
     (
         Mistake(
             lambda x, m, flow: x if m is None else x + m,
@@ -79,7 +80,7 @@ FUSE = Exercise(
         ),
         Mistake(
             lambda x, m, flow: x if m is None else flow(m),
-            "The RoI feature x is lost: the flow is *added* to it.",
+            "The RoI feature x is missing: the flow is *added* to it.",
         ),
         Mistake(
             lambda x, m, flow: x if m is None else flow(x + m),
@@ -118,7 +119,7 @@ def _no_roi_feature(heads: Sequence[MaskHead], x: Tensor) -> Any:
 
 
 def _fed_forward(heads: Sequence[MaskHead], x: Tensor) -> Any:
-    """x grows from head to head: each G_t is added to the sum before, not to the RoI feature."""
+    """x grows from head to head: each G_t is added to the previous sum, not to the RoI feature."""
     chain: list[Tensor] = []
     for head in heads:
         x = x if head.conv_res is None else x + head.conv_res(chain[-1])
@@ -132,14 +133,15 @@ CHAIN = Exercise(
     "Run the earlier heads again",
     trunk_chain,
     _chain_cases,
-    "Go through the heads in order and keep the last trunk feature. Head 1 sees x; each later one sees "
-    "x + head.conv_res(the trunk feature before).",
+    "Go through the heads in order and remember the last trunk feature. Head 1 sees x; each later one sees "
+    "x + head.conv_res(the previous trunk feature).",
     (
         Mistake(
-            _no_flow, "Every head sees x alone: that is the plain cascade. Add the flow from the head before."
+            _no_flow,
+            "Every head sees only x: that is the plain cascade. Add the flow from the previous head.",
         ),
         Mistake(
-            _no_roi_feature, "A later head sees only the flow. It needs the RoI feature x as well: F = x + G."
+            _no_roi_feature, "The later heads see only the flow. They need the RoI feature x, too: F = x + G."
         ),
         Mistake(
             _fed_forward,
@@ -168,19 +170,20 @@ MEAN = Exercise(
     "Average the stages' masks",
     mean_mask,
     _mean_cases,
-    "A sigmoid for each stage, then the mean over the stages.",
+    "Apply the sigmoid to each stage, then take the mean over the stages.",
     (
         Mistake(
             lambda logits: torch.stack(list(logits)).mean(dim=0).sigmoid(),
-            "You average logits. Class scores are averaged so, but masks are averaged *after* the sigmoid.",
+            "You average logits. That is how class scores are averaged; masks are averaged *after* the "
+            "sigmoid.",
         ),
         Mistake(
             lambda logits: logits[-1].sigmoid(),
-            "You return the last stage's mask: just the slip that version 3 of the reference made.",
+            "You return only the last stage's mask: exactly the slip that version 3 of the reference makes.",
         ),
         Mistake(
             lambda logits: torch.stack([x.sigmoid() for x in logits]).sum(dim=0),
-            "This is the sum. A probability stays between 0 and 1: divide by the number of stages.",
+            "This is the sum. A probability lies between 0 and 1: divide by the number of stages.",
         ),
     ),
 )

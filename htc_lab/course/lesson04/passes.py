@@ -1,4 +1,4 @@
-"""04: how often each mask trunk runs, in training and at test time, and on whose boxes."""
+"""04: how often each mask trunk runs, in training and at test time, and on which boxes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ class MaskPasses:
 
     Attributes:
         trunks: by stage, how often its trunk ran.
-        boxes: each set of boxes (n, 4) that features were pooled from for masks, in order.
+        boxes: each set of boxes (n, 4) from which features were pooled for masks, in order.
     """
 
     trunks: list[int]
@@ -30,7 +30,7 @@ class MaskPasses:
 
 @contextmanager
 def watch_masks(model: HybridTaskCascade) -> Iterator[MaskPasses]:
-    """Count, for the time of a ``with`` block, what the mask heads of a model are asked to do."""
+    """Count what the mask heads of a model do during a ``with`` block."""
     cascade = model.roi_head
     heads = cast(list[MaskHead], list(cascade.mask_head))
     seen = MaskPasses([0] * len(heads), [])
@@ -56,7 +56,7 @@ def watch_masks(model: HybridTaskCascade) -> Iterator[MaskPasses]:
 
 @torch.no_grad()
 def mask_passes(model: HybridTaskCascade, scene: Seen, seed: int = 0) -> dict[str, MaskPasses]:
-    """One training step's losses and one test-time run over a scene: ``{"training": ..., "test": ...}``."""
+    """The passes of one training step and one test-time run on a scene, as "training" and "test"."""
     with watch_masks(model) as training:
         model.losses([scene.image], [scene.targets], generator=torch.Generator().manual_seed(seed))
     with watch_masks(model) as test:
@@ -68,7 +68,7 @@ def pass_table(passes: dict[str, MaskPasses]) -> Markdown:
     """The counts, a row for training and one for test time."""
     stages: Sequence[int] = range(1, 1 + len(next(iter(passes.values())).trunks))
     lines = [
-        "| | " + " | ".join(f"trunk {t}" for t in stages) + " | sets of boxes that masks are taken on |",
+        "| | " + " | ".join(f"trunk {t}" for t in stages) + " | sets of boxes pooled for masks |",
         "|---|" + "---|" * len(stages) + "---|",
     ]
     for words, seen in passes.items():

@@ -11,12 +11,12 @@ from htc_lab.model import HybridTaskCascade
 
 
 def stage_ap_table(model: HybridTaskCascade, data: DataFolder, images: int) -> Markdown:
-    """Mask AP by stage on the first test images, all on the final boxes: a row with the flow, one without.
+    """Mask AP by stage on the first test images, on the final boxes: one row with the flow, one without.
 
     Args:
         model: with mask information flow.
-        data: with a test split that has at least one object.
-        images: how many of its images.
+        data: its test split must have at least one object.
+        images: how many of the test images.
     """
     test = data.test
     ids = [image["id"] for image in test.coco.images[:images]]

@@ -18,7 +18,7 @@ from htc_lab.stages.semantic import IGNORED_PIXEL
 
 
 def predicted_map(scene: Seen) -> Tensor:
-    """(H, W) uint8: the class the semantic branch finds likeliest for each pixel of the picture."""
+    """(H, W) uint8: for each pixel of the picture, the class the semantic branch scores highest."""
     logits = scene.features.semantic_logits
     assert logits is not None, "this model was built without the semantic branch"
     height, width = scene.features.sizes[0]
@@ -28,7 +28,7 @@ def predicted_map(scene: Seen) -> Tensor:
 
 
 def class_iou(scenes: Sequence[Seen], classes: int) -> Tensor:
-    """(classes,) IoU of predicted and true semantic maps over all scenes; nan where one is absent."""
+    """(classes,) IoU of predicted and true semantic maps over all scenes; NaN for a class in neither."""
     overlap, union = torch.zeros(classes), torch.zeros(classes)
     for scene in scenes:
         true, said = scene.targets.semantic, predicted_map(scene)
@@ -62,10 +62,10 @@ def count_decoys(model: HybridTaskCascade, scenes: Sequence[Seen], first: int, s
     """Count the decoys a model falls for.
 
     Args:
-        model: with the semantic branch; without one where ``semantic`` is off.
-        scenes: test scenes from place ``first`` on, none left out.
-        first: place of the first scene in the test split.
-        semantic: run with the semantic feature in boxes and masks, or with it switched off.
+        model: with a semantic branch, unless ``semantic`` is False.
+        scenes: consecutive test scenes starting at index ``first``, with none left out.
+        first: index of the first scene in the test split.
+        semantic: whether the semantic feature is fused into boxes and masks or switched off.
     """
     toggles = dataclasses.replace(model.config.toggles, semantic_box=semantic, semantic_mask=semantic)
     objects = decoys = found = fooled = 0

@@ -36,7 +36,8 @@ LEVELS = Exercise(
     "Merge the pyramid at one level",
     merge_levels,
     _levels_cases,
-    "`F.interpolate(level, size=..., mode='bilinear', align_corners=True)` for each level, then add them up.",
+    "Call `F.interpolate(level, size=..., mode='bilinear', align_corners=True)` for each level, then add "
+    "them up.",
     (
         Mistake(
             lambda levels, target: _merged(levels, target, mode="bilinear", align_corners=False),
@@ -79,8 +80,8 @@ FUSE = Exercise(
     "Fuse the semantic feature for boxes and masks",
     semantic.fuse,
     _fuse_cases,
-    "For masks add it as it is. For boxes bring 14 × 14 to 7 × 7 first: the mean of each 2 × 2 cells "
-    "(`F.avg_pool2d(context, 2)`).",
+    "For masks, add the context as it is. For boxes, bring it from 14 × 14 to 7 × 7 first: the mean of each "
+    "2 × 2 cells (`F.avg_pool2d(context, 2)`).",
     (
         Mistake(
             _fused_by(lambda c: c[..., ::2, ::2]),
@@ -92,18 +93,18 @@ FUSE = Exercise(
         ),
         Mistake(
             _fused_by(lambda c: F.avg_pool2d(c, 2) * 4),
-            "You add up the 2 × 2 cells. Take their mean: a quarter of that.",
+            "You add up each 2 × 2 cells. Take their mean: a quarter of that.",
         ),
         Mistake(
             lambda f, c: f + F.adaptive_avg_pool2d(c.mean(dim=(2, 3), keepdim=True), f.shape[-1]),
-            "You average the context over the whole RoI. Keep its places.",
+            "You average the context over the whole RoI. Keep it apart by position.",
         ),
     ),
 )
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, count_ignored: bool) -> Tensor:
-    """Cross-entropy summed over known pixels, divided by the known ones or by all."""
+    """Cross-entropy summed over the known pixels, divided by their number or by that of all pixels."""
     config = SemanticConfig(classes=logits.shape[1], loss_weight=1.0, mean_over_valid=not count_ignored)
     return semantic.semantic_loss(logits, labels.to(torch.uint8), 1, config)
 
@@ -132,15 +133,13 @@ LOSS = Exercise(
     "Semantic loss with ignored pixels",
     segmentation_loss,
     _loss_cases,
-    "`F.cross_entropy(logits, labels, ignore_index=255, reduction='sum')`, then divide by the right "
-    "number of "
-    "pixels, at least 1.",
+    "Call `F.cross_entropy(logits, labels, ignore_index=255, reduction='sum')`, then divide by the right "
+    "number of pixels, which is at least 1.",
     (
         Mistake(
             lambda x, y, count: F.cross_entropy(x, y, ignore_index=255),
-            "This always is the mean over the known pixels (and NaN where there is none). Sum up, "
-            "then divide "
-            "yourself.",
+            "This is always the mean over the known pixels (and NaN if there are none). Take the sum, then "
+            "divide yourself.",
         ),
         Mistake(
             lambda x, y, count: _nan_safe(x, y) / y.numel(),
@@ -148,7 +147,8 @@ LOSS = Exercise(
         ),
         Mistake(
             lambda x, y, count: F.cross_entropy(x, y.clamp(max=x.shape[1] - 1)),
-            "255 was turned into the last class: the branch would learn to say it wherever nobody knows.",
+            "You turn 255 into the last class: the branch would learn to predict that class wherever the "
+            "truth is unknown.",
         ),
     ),
     points=3,

@@ -19,11 +19,11 @@ _LEAST_SHARE = 0.003
 
 
 def show_prediction(scene: Seen, names: Sequence[str]) -> Picture:
-    """The picture, its true semantic map, and the one the branch predicts with its share of right pixels.
+    """The picture, its true semantic map, and the predicted one with its share of correct pixels.
 
     Args:
         scene: with its semantic map.
-        names: of the map's classes; those that cover a visible area are listed below, beside their colours.
+        names: of the map's classes; those that cover a visible area are listed below with their colours.
     """
     true, said = scene.targets.semantic, predicted_map(scene)
     assert true is not None
@@ -34,10 +34,10 @@ def show_prediction(scene: Seen, names: Sequence[str]) -> Picture:
         [
             (picture, "Picture", ""),
             (draw_semantic(true, _SIDE), "True semantic map", ""),
-            (draw_semantic(said, _SIDE), "What the branch says", f"{right:.0%} of the pixels right"),
+            (draw_semantic(said, _SIDE), "What the branch predicts", f"{right:.0%} of the pixels correct"),
         ]
     )
-    # In fewer colours a class of few pixels takes on that of another, and the key shows two alike.
+    # With fewer colours, a class of few pixels takes on another's colour, and the legend shows two alike.
     figure.colours = 256
     seen = torch.stack(
         [torch.bincount(m.flatten().long(), minlength=256)[: len(names)] for m in (true, said)]
@@ -59,7 +59,7 @@ def show_prediction(scene: Seen, names: Sequence[str]) -> Picture:
 
 
 def show_features(features: Mapping[str, Tensor]) -> Picture:
-    """Feature maps (1, C, h, w) by title, each as the norm over its channels, scaled by its own largest."""
+    """Feature maps (1, C, h, w) by title, each as the norm over its channels, scaled by its maximum."""
     figure = new_figure(3.2 * len(features), 3.8)
     for axes, (title, feature) in zip(
         figure.subplots(1, len(features), squeeze=False)[0], features.items(), strict=True
@@ -75,7 +75,7 @@ def show_features(features: Mapping[str, Tensor]) -> Picture:
 
 
 def plot_class_iou(iou: Tensor, names: Sequence[str], things: int) -> Picture:
-    """IoU of the predicted semantic maps by class: things in one colour, stuff in another."""
+    """The IoU of the predicted semantic maps by class: things in one colour, stuff in another."""
     figure = new_figure(11.0, 3.6)
     axes = figure.subplots()
     values = np.nan_to_num(iou.numpy())
@@ -90,7 +90,7 @@ def plot_class_iou(iou: Tensor, names: Sequence[str], things: int) -> Picture:
 
 
 def plot_decoys(counts: Mapping[str, DecoyCount]) -> Picture:
-    """Objects found and decoys fallen for, in percent, by what the model ran with."""
+    """Objects found and decoys fallen for, in percent, by the label of each run."""
     figure = new_figure(10.0, 3.2)
     left, right = figure.subplots(1, 2)
     names = list(counts)

@@ -53,24 +53,24 @@ AP = Exercise(
     "AP at one IoU",
     average_precision,
     _ap_cases,
-    "Sort by score, count the hits so far: precision = hits / detections so far, recall = hits / objects. At "
-    "each of 101 recalls take the best precision at this recall or beyond; 0 where it is never reached.",
+    "Sort by score and count the hits so far: precision = hits / detections so far, recall = hits / objects. "
+    "At each of the 101 recalls take the best precision at this recall or a higher one, or 0 if the recall "
+    "is never reached.",
     (
-        Mistake(_no_sorting, "The detections come in no order: sort them by score, best first."),
+        Mistake(_no_sorting, "The detections are in no particular order: sort them by score, best first."),
         Mistake(
             _no_envelope,
-            "Precision goes up and down. At a recall COCO takes the *best* precision at that recall "
-            "or a higher "
-            "one (`np.maximum.accumulate` from the right).",
+            "Precision goes up and down. At each recall, COCO takes the *best* precision at that recall or a "
+            "higher one (`np.maximum.accumulate` from the right).",
         ),
-        Mistake(_missed_forgotten, "Recall is hits / *all* objects; those that were missed count too."),
+        Mistake(_missed_forgotten, "Recall is hits / *all* objects; those that were missed count, too."),
     ),
     points=3,
 )
 
 
 def gain_interval(a: np.ndarray, b: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile interval of mean(b) - mean(a), both taken on the same draw of images."""
+    """The 95 % percentile interval of mean(b) - mean(a), both on the same draw of images."""
     gains = b[draws].mean(axis=1) - a[draws].mean(axis=1)
     low, high = np.percentile(gains, [2.5, 97.5])
     return float(low), float(high)
@@ -107,17 +107,15 @@ BOOTSTRAP = Exercise(
     "Bootstrap the gain, in pairs",
     gain_interval,
     _gain_cases,
-    "`a[draws]` has a row for each draw. Take the mean of each row for b and for a, subtract, and "
-    "look for the "
-    "2.5 and 97.5 percentiles.",
+    "`a[draws]` has a row for each draw. Take the mean of each row for b and for a, subtract, and compute "
+    "the 2.5 and 97.5 percentiles.",
     (
         Mistake(
             _unpaired,
-            "a and b are looked at on different draws. Both models saw the same images: keep the "
-            "pairs, or the "
-            "interval is far too wide.",
+            "You use different draws for a and b. Both models were tested on the same images: keep the "
+            "pairs, or the interval is far too wide.",
         ),
-        Mistake(_ninety, "5 and 95 leave out 10 %. A 95 % interval goes from 2.5 to 97.5."),
+        Mistake(_ninety, "5 and 95 leave out 10 %. A 95 % interval runs from 2.5 to 97.5."),
         Mistake(_other_way, "This is a minus b. The gain is b minus a."),
     ),
 )
@@ -147,16 +145,15 @@ VERDICT = Exercise(
     "Say what the interval says",
     is_gain,
     _verdict_cases,
-    "Ask one thing: does the interval hold 0?",
+    "Ask only one question: does the interval contain 0?",
     (
         Mistake(
             lambda low, high: "better" if low + high > 0 else "worse",
-            "You look at the middle alone. Where the interval holds 0, chance alone could have made "
-            "the gain.",
+            "You look only at the middle. If the interval contains 0, chance alone could explain the gain.",
         ),
         Mistake(
             lambda low, high: "better" if low >= 0 else ("worse" if high <= 0 else "not significant"),
-            "An interval that ends at 0 still holds 0: not significant.",
+            "An interval that ends at 0 still contains 0: not significant.",
         ),
         Mistake(
             lambda low, high: "better" if low > 0 else "not significant",
@@ -168,7 +165,7 @@ VERDICT = Exercise(
 
 
 def seed_interval(a: np.ndarray, b: np.ndarray, t: float) -> tuple[float, float]:
-    """Student's interval of the mean of b - a, in pairs: mean -/+ t * s / sqrt(n)."""
+    """Student's interval for the mean of b - a, in pairs: mean -/+ t * s / sqrt(n)."""
     gains = b - a
     reach = t * gains.std(ddof=1) / np.sqrt(len(gains))
     return float(gains.mean() - reach), float(gains.mean() + reach)
@@ -216,14 +213,15 @@ SEEDS = Exercise(
     (
         Mistake(
             _spread_of_seeds,
-            "This says where *one* more training would fall. The mean of n trainings wobbles less: "
-            "divide by sqrt(n).",
+            "This is the spread of single trainings. The mean of n trainings varies less: divide by sqrt(n).",
         ),
-        Mistake(_biased, "Five values lie closer to their own mean than to the true one: `std(ddof=1)`."),
+        Mistake(
+            _biased, "A few values lie closer to their own mean than to the true one: use `std(ddof=1)`."
+        ),
         Mistake(
             _seeds_unpaired,
-            "You add the spread of both models. A seed gives both the same pictures and the same first "
-            "weights: subtract seed by seed, then look at the spread of the differences.",
+            "You add up the spreads of the two models. With the same seed, both see the same pictures and "
+            "start from the same weights: subtract seed by seed, then take the spread of the differences.",
         ),
         Mistake(lambda a, b, t: seed_interval(b, a, t), "This is a minus b. The gain is b minus a."),
     ),

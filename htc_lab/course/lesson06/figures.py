@@ -1,4 +1,4 @@
-"""Figure of lesson 06: what one training says of a gain, and what several say."""
+"""Figure of lesson 06: what one training says about a gain, and what several say."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +13,11 @@ _BLUE, _ORANGE = hex_of(6), hex_of(1)
 
 
 def plot_seeds(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Picture:
-    """Mask AP each rung gains over the one before: every training, the mean with its interval, the paper.
+    """The mask AP each rung gains over the one before: every training, the mean with its interval, the paper.
 
     Args:
-        results: of :meth:`htc_lab.ablation.ladder.Ladder.results`, all rungs done.
-        kept: of :func:`htc_lab.course.lesson06.kept.kept_record`; None: yours and the paper's alone.
+        results: from :meth:`htc_lab.ablation.ladder.Ladder.results`, with all rungs done.
+        kept: from :func:`htc_lab.course.lesson06.kept.kept_record`; if None, only yours and the paper's.
     """
     rungs = results["rungs"]
     names = [rung["name"] for rung in rungs]
@@ -34,7 +34,7 @@ def plot_seeds(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Pi
         paper = PAPER_MASK_AP[name] - PAPER_MASK_AP[names[line]]
         label = "paper (COCO)" if first else None
         axes.plot(paper, line - 0.3, "o", ms=7, color=QUIET, mfc="white", label=label)
-    plain(axes, "Mask AP gained over the rung before", xlabel="AP points")
+    plain(axes, "Mask AP gained over the previous rung", xlabel="AP points")
     axes.set_yticks(range(len(names) - 1), [rung_words(name) for name in names[1:]])
     axes.set_ylim(len(names) - 1.5, -0.55)
     axes.grid(visible=False, axis="y")

@@ -1,4 +1,4 @@
-"""06: a value for each picture, to bootstrap."""
+"""06: one value per picture, for the bootstrap."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from htc_lab.plots.objects import compare_with_truth
 
 
 def image_scores(model: HybridTaskCascade, samples: Sequence[Sample], threshold: float = 0.3) -> np.ndarray:
-    """Mean mask IoU over the true objects of each picture, a missed one as 0.
+    """Mean mask IoU over the true objects of each picture; a missed object counts as 0.
 
     Pictures without objects are left out.
 
     Args:
         model: in evaluation mode.
         samples: with their truth.
-        threshold: detections scoring below don't count.
+        threshold: detections with a lower score don't count.
     """
     values = []
     for sample in samples:

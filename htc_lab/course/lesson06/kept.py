@@ -1,4 +1,4 @@
-"""06: the results the repository keeps, of several seeds and long trainings, beside those of one's own."""
+"""06: the results kept in the repository, from longer trainings with several seeds, beside one's own."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +13,11 @@ from htc_lab.plots.palette import rung_words
 from htc_lab.report.ladder_report import findings
 
 NAME = "classroom"
-_MEND = "get it anew from the repository, or delete it"
+_FIX = "restore it from the repository, or delete it"
 
 
 def kept_record() -> dict[str, Any] | None:
-    """The kept ladder (:func:`htc_lab.ablation.record.ladder_record`); None where it is not here.
+    """The kept ladder (:func:`htc_lab.ablation.record.ladder_record`); None if it isn't here.
 
     Raises:
         InputError: the file is broken.
@@ -35,19 +35,19 @@ def kept_report() -> dict[str, Any] | None:
 
 
 def _read(name: str) -> dict[str, Any] | None:
-    """A file of ``results/`` beside the notebooks' folder, or else of this checkout."""
+    """A file from ``results/`` beside the notebooks' folder, or else from this checkout."""
     places = (Path("results"), Path(__file__).resolve().parents[3] / "results")
     path = next((place / name for place in places if (place / name).is_file()), None)
-    found: dict[str, Any] | None = None if path is None else read_json(path, _MEND)
+    found: dict[str, Any] | None = None if path is None else read_json(path, _FIX)
     return found
 
 
 def beside_kept(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Markdown:
-    """Mask AP and its gain over the rung before: yours, the kept ones, the paper's.
+    """Mask AP and its gain over the previous rung: yours, the kept ones and the paper's.
 
     Args:
-        results: of :meth:`htc_lab.ablation.ladder.Ladder.results`.
-        kept: of :func:`kept_record`; without it those columns are left out, and a line says so.
+        results: from :meth:`htc_lab.ablation.ladder.Ladder.results`.
+        kept: from :func:`kept_record`; if None, its columns are left out, and a line says so.
     """
     config, rungs = results["config"], results["rungs"]
     own = _basis(len(config["seeds"]), config["schedule"]["steps"], config["test_images"])
@@ -67,7 +67,7 @@ def beside_kept(results: Mapping[str, Any], kept: Mapping[str, Any] | None) -> M
         cells += [f"{PAPER_MASK_AP[rung['name']]}", "" if first else signed(paper)]
         lines.append(f"| {rung_words(rung['name'])} | {' | '.join(cells)} |")
     if kept is None:
-        lines += ["", "The folder `results/` of the repository is not here, so its columns are missing."]
+        lines += ["", "The repository's folder `results/` is not here, so its columns are missing."]
     return Markdown("\n".join(lines))
 
 
@@ -81,11 +81,11 @@ def _interval(gain: Mapping[str, Any]) -> str:
 
 
 def kept_findings(measured: Mapping[str, Any] | None) -> Markdown:
-    """What differs clearly from the first rung, by situation and kind of error, in words.
+    """In words: what differs clearly from the first rung, by situation and kind of error.
 
     Args:
-        measured: of :func:`kept_report`.
+        measured: from :func:`kept_report`.
     """
     if measured is None:
-        return Markdown("The folder `results/` of the repository is not here.")
+        return Markdown("The repository's folder `results/` is not here.")
     return Markdown(findings(measured))

@@ -1,4 +1,4 @@
-"""06: the ladder trained by a process of its own, beside the notebook and watched from it."""
+"""06: the ladder, trained in a separate process and watched from the notebook."""
 
 import time
 from pathlib import Path
@@ -13,20 +13,20 @@ from htc_lab.board.widget import Dashboard, dashboard
 from htc_lab.train.loop import steps_of
 
 LOOKS = 4
-"""How often a training is evaluated on the way, for the dashboard's curves and sample pictures."""
+"""How often each training is evaluated along the way, for the dashboard's curves and sample pictures."""
 
 _LOOK_IMAGES = 32
 _PERIOD = 0.5
 
 
 def train_beside(ladder: Ladder, data: str | Path | None, size: str) -> Dashboard:
-    """Start ``htc-lab ablate`` for a ladder, or go on with it, and watch it.
+    """Start or resume ``htc-lab ablate`` for a ladder, and watch it.
 
-    Nothing is started where all rungs are done or something trains in the ladder's folder already.
+    Nothing is started if all rungs are done or a process is already training in the ladder's folder.
 
     Args:
         ladder: opened with the same data and size.
-        data: as given to ``open_ladder``; None: the classroom scenes.
+        data: as passed to ``open_ladder``; None: the classroom scenes.
         size: tiny, quick or classroom.
     """
     every = max(1, steps_of(ladder.schedule, ladder.train_images) // LOOKS)
@@ -47,10 +47,10 @@ def _trains(ladder: Ladder) -> bool:
 
 
 def finished_rung(ladder: Ladder, name: str) -> RungResult:
-    """A rung's result: waited for while another process trains the ladder, trained here where none does.
+    """A rung's result: waits while another process trains the ladder, and trains the rung here if none does.
 
     Args:
-        ladder: of :func:`train_beside`.
+        ladder: the one passed to :func:`train_beside`.
         name: of a rung.
 
     Raises:

@@ -1,4 +1,4 @@
-"""07: from the categories of a file to the labels of a model."""
+"""07: from the category ids of a file to the labels of a model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from htc_lab.course.shared_draws import generator_of, whole
 
 
 def labels_of(category_ids: Sequence[int], of_objects: Sequence[int]) -> list[int]:
-    """The label 0..K-1 of each object: the place of its category in the file's list."""
+    """The label 0..K-1 of each object: the index of its category in the file's list."""
     place = {category: label for label, category in enumerate(category_ids)}
     return [place[category] for category in of_objects]
 
@@ -16,7 +16,7 @@ def labels_of(category_ids: Sequence[int], of_objects: Sequence[int]) -> list[in
 def _label_cases(seed: int) -> list[Case]:
     g = generator_of(seed)
     cases = []
-    for words, first in (("categories with gaps", 1), ("categories in no order", 40)):
+    for words, first in (("categories with gaps", 1), ("unsorted categories", 40)):
         ids = [first + 2 * i + whole(g, 0, 1) for i in range(whole(g, 4, 7))]
         if first > 1:
             ids = [*ids[2:], *ids[:2]]
@@ -47,18 +47,19 @@ LABELS = Exercise(
     "From category ids to labels",
     labels_of,
     _label_cases,
-    "A dictionary from the id to its place in `category_ids` (`enumerate`) is all you need.",
+    "All you need is a dictionary from each id to its index in `category_ids` (use `enumerate`).",
     (
         Mistake(
             _minus_one,
-            "You subtract 1. That fits only ids that run without gaps from 1; COCO's run from 1 to 90 and 10 "
-            "are missing.",
+            "You subtract 1. That only works for ids that run from 1 without gaps; COCO's run from 1 to 90, "
+            "and 10 of them are missing.",
         ),
-        Mistake(_from_one, "Your labels begin at 1. They begin at 0: there are K of them, 0 to K - 1."),
-        Mistake(_by_number, "You sort the ids. A label is the place in the file's own list."),
+        Mistake(_from_one, "Your labels start at 1. There are K of them, and they run from 0 to K - 1."),
+        Mistake(_by_number, "You sort the ids. A label is an index in the file's own list, in its order."),
         Mistake(
             _of_those_present,
-            "You number the classes that occur here. Then a label means another class in every picture.",
+            "You number only the classes that occur here. Then a label means a different class in every "
+            "picture.",
         ),
     ),
 )

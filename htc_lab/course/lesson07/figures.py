@@ -1,4 +1,4 @@
-"""What a training stopped at, as pictures."""
+"""The batch at which a training stopped, as pictures."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from htc_lab.train.stopped_batch import read_batch
 
 
 def show_batch(path: Path | str) -> Picture:
-    """The images of a ``stopped_at_step_N.safetensors`` with their boxes and masks, as the network got them.
+    """The images of a ``stopped_at_step_N.safetensors`` with boxes and masks, as the network received them.
 
     Raises:
-        InputError: no such file, or another kind of file.
+        InputError: no such file, or a different kind of file.
     """
     batch = read_batch(path)
     wrong = [name for name, value in batch.losses.items() if value is None]
@@ -21,11 +21,8 @@ def show_batch(path: Path | str) -> Picture:
         labels = int(sample.targets.labels.max()) + 1 if len(sample.targets.labels) else 0
         drawn = draw_truth(sample.image, sample.targets, [f"class {k}" for k in range(labels)])
         height, width = sample.image.shape[1:]
-        bare(
-            axes,
-            drawn,
-            f"image {sample.image_id}",
-            f"{width}x{height} px, {len(sample.targets.boxes)} objects",
-        )
-    figure.suptitle(f"Step {batch.step}: no number in {', '.join(wrong) or 'the weights'}", fontsize=13)
+        count = len(sample.targets.boxes)
+        words = f"{width}x{height} px, {count} object{'s' * (count != 1)}"
+        bare(axes, drawn, f"image {sample.image_id}", words)
+    figure.suptitle(f"Step {batch.step}: not a finite number: {', '.join(wrong) or 'weights'}", fontsize=13)
     return figure

@@ -1,4 +1,4 @@
-"""07: the smallest COCO-format folder, written from pictures and masks."""
+"""07: the smallest possible COCO-format folder, written from pictures and masks."""
 
 import json
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from htc_lab.evaluate.coco_ap import encode_masks
 
 
 def write_example(folder: Path, samples: Sequence[Sample], class_names: Sequence[str]) -> Path:
-    """Write ``folder/annotations.json`` and ``folder/images/``, without semantic maps.
+    """Write ``folder/annotations.json`` and ``folder/images/``, without semantic maps, and return the folder.
 
     Args:
-        folder: to write.
+        folder: where to write them.
         samples: pictures with boxes, labels and masks.
-        class_names: of the labels.
+        class_names: in the order of the labels.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ _WARMUP = 500
 
 
 def rate_factor(step: int, steps: int, batch: int, decay_at: Sequence[float]) -> float:
-    """What the paper's rate 0.02 is multiplied by at a step, counted from 0."""
+    """The factor on the paper's learning rate of 0.02 at a step, counted from 0."""
     schedule = Schedule(lr=1.0, batch=batch, lr_batch=16, decay_at=tuple(decay_at), warmup_steps=_WARMUP)
     return learning_rate(schedule, step, steps)
 
@@ -57,14 +57,14 @@ RATE = Exercise(
     "The learning rate of a full training",
     rate_factor,
     _rate_cases,
-    "Three factors: batch / 16; a tenth for each fraction of decay_at with step >= fraction * steps; and in "
-    "the first 500 steps 0.001 + 0.999 * step / 500.",
+    "Multiply three factors: batch / 16; a tenth for each fraction of decay_at with step >= fraction * "
+    "steps; and, in the first 500 steps, 0.001 + 0.999 * step / 500.",
     (
         Mistake(_no_batch, "The batch makes no difference in your answer. Half the batch, half the rate."),
-        Mistake(_no_warmup, "The warm-up is missing: the rate rises in the first 500 steps."),
+        Mistake(_no_warmup, "The warm-up is missing: the rate rises over the first 500 steps."),
         Mistake(_from_zero, "The warm-up starts at 0.001 of the rate, not at 0."),
         Mistake(_one_decay, "The second decay is missing. After both, the rate is a hundredth."),
-        Mistake(_late, "One step late: at step = fraction * steps itself the rate is already a tenth."),
+        Mistake(_late, "One step too late: at step = fraction * steps the rate is already a tenth."),
     ),
 )
 

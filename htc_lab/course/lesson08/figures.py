@@ -9,10 +9,10 @@ _COLOURS = ("#8a9097", "#b9bec3", "#d4d8db", hex_of(6), hex_of(1), hex_of(5))
 
 
 def plot_parts(models: Mapping[str, Mapping[str, float]]) -> Picture:
-    """Millions of parameters by part, one bar a model.
+    """Millions of parameters by part, one bar per model.
 
     Args:
-        models: parts by name, by the model's name; the largest model names all the parts.
+        models: the size of each part by its name, by the name of the model; one model must have all parts.
     """
     figure = new_figure(11.0, 0.75 * len(models) + 1.6)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""08: the full-size models: their parts, what a picture costs, and ``reproduce`` rehearsed on a few."""
+"""08: the full-size models: their parts, what a picture costs, and a rehearsal of ``reproduce``."""
 
 import dataclasses
 import time
@@ -27,14 +27,14 @@ PAPER_TABLE = (
 
 
 def published() -> Markdown:
-    """The published figures of the presets."""
+    """The published AP of the presets."""
     lines = ["| method | backbone | preset | box AP | mask AP |", "|---|---|---|---|---|"]
     lines += [f"| {m} | {b} | `{preset}` | {box} | {mask} |" for m, b, preset, box, mask in PAPER_TABLE]
     return Markdown("\n".join(lines))
 
 
 def millions(preset: str) -> dict[str, float]:
-    """Parameters of a preset's parts, in millions."""
+    """The number of parameters of each part of a preset, in millions."""
     model = empty_model(PRESETS[preset])
     heads = model.roi_head
     parts = {
@@ -51,7 +51,7 @@ def millions(preset: str) -> dict[str, float]:
 
 @torch.inference_mode()
 def seconds_a_part(preset: str, height: int, width: int) -> dict[str, float]:
-    """How long the three calls take for one picture of noise, with random weights, on this machine."""
+    """How long each of the three calls takes on this machine, in s, for a noise image and random weights."""
     model = build_model(PRESETS[preset], seed=0).eval()
     image = torch.randint(256, (3, height, width), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     began = time.perf_counter()
@@ -65,10 +65,10 @@ def seconds_a_part(preset: str, height: int, width: int) -> dict[str, float]:
 
 
 def val_of(root: Path) -> CocoDataset:
-    """The val split of a data folder; of COCO's own tree without asking for the pictures of train2017.
+    """The val split of a data folder; in COCO's own tree, the pictures of train2017 may be missing.
 
     Raises:
-        InputError: what is there is broken, or pictures are missing.
+        InputError: the data is broken, or pictures are missing.
     """
     annotations = Path(root) / "annotations" / "instances_val2017.json"
     if not annotations.is_file():
@@ -80,15 +80,15 @@ def val_of(root: Path) -> CocoDataset:
 
 
 def rehearse(dataset: CocoDataset, out: Path, images: int = 4, short: int = 200) -> Reproduction:
-    """All that ``htc-lab reproduce`` does, on few pictures, shrunk, with random weights.
+    """Everything ``htc-lab reproduce`` does, on a few downscaled pictures and with random weights.
 
-    It finds a wrong path, a full disk or an unreadable picture in a minute; its AP means nothing.
+    This finds a wrong path, a full disk or an unreadable picture within a minute; its AP means nothing.
 
     Args:
         dataset: with its truth.
-        out: folder of the detections, as for ``htc-lab reproduce``.
-        images: how many, the first ones.
-        short: px of the pictures' shorter side for the models.
+        out: folder for the detections, as for ``htc-lab reproduce``.
+        images: how many pictures, taken from the start.
+        short: the shorter side, in px, to which the pictures are scaled for the models.
     """
     coco = dataset.split.coco
     few = coco.subset([image["id"] for image in coco.images[:images]])
@@ -105,7 +105,7 @@ def rehearse(dataset: CocoDataset, out: Path, images: int = 4, short: int = 200)
 
 
 def reproduction_table(outcome: Reproduction) -> Markdown:
-    """AP of both models and the gain with its interval."""
+    """The AP of both models and the gain with its interval."""
     lines = [f"| {outcome.images} pictures | box AP | mask AP |", "|---|---|---|"]
     for role, title in (("cascade", "Cascade Mask R-CNN"), ("htc", "HTC")):
         box, mask = (outcome.statistics[role][kind]["AP"] for kind in ("bbox", "segm"))

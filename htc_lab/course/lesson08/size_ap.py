@@ -18,19 +18,19 @@ from htc_lab.evaluate.inference import predict_split, truth_of
 from htc_lab.model import HybridTaskCascade
 
 COCO_LIMITS = (32.0, 96.0)
-"""Sides, px, of the squares that part small, medium and large objects on COCO's photos."""
+"""Sides, px, of the squares that separate small, medium and large objects on COCO's photos."""
 
 
 def size_ap(
     truth: dict[str, Any], results: list[dict[str, Any]], by_box: bool, limits: tuple[float, float]
 ) -> list[float]:
-    """Mask AP of all, small, medium and large objects, in points; nan where there is none.
+    """Mask AP of all, small, medium and large objects, in points; NaN if there are no such objects.
 
     Args:
-        truth: a COCO data set; its objects have the size that their ``area`` says.
+        truth: a COCO data set; the size of its objects is their ``area``.
         results: COCO result entries with masks.
-        by_box: a detection has the size of its box, as where results bring ``bbox`` along; otherwise that of
-            its mask.
+        by_box: the size of a detection is that of its box, as for results with a ``bbox``; otherwise that
+            of its mask.
         limits: as :data:`COCO_LIMITS`.
     """
     entries = [{k: v for k, v in entry.items() if k != "bbox"} for entry in results]
@@ -54,12 +54,12 @@ def size_ap(
 def size_ap_table(
     model: HybridTaskCascade, data: DataFolder, images: int, limits: tuple[float, float] = COCO_LIMITS
 ) -> Markdown:
-    """The same detections evaluated twice: sizes of detections by their masks, and by their boxes.
+    """The same detections evaluated twice: sized by their masks, and by their boxes.
 
     Args:
-        model: whose classes are the data's.
+        model: with the classes of the data.
         data: with a test split.
-        images: how many of its first images.
+        images: how many test images, taken from the start.
         limits: as :data:`COCO_LIMITS`.
     """
     test = data.test
