@@ -158,6 +158,9 @@ IDEAS: tuple[Idea, ...] = (
     ),
 )
 
+PARTS: tuple[Part, ...] = tuple(dict.fromkeys(idea.needs for idea in IDEAS if idea.needs is not None))
+"""What models are built with or without, each once."""
+
 
 @dataclass(frozen=True)
 class Step:

@@ -62,9 +62,7 @@ class Toggles:
             By idea, the part those weights lack; empty where they can serve all.
         """
         there = have.parts
-        return {
-            idea: idea.needs for idea in self.ideas if idea.needs is not None and idea.needs not in there
-        }
+        return {idea: idea.needs for idea in self.ideas if idea.needs is not None and idea.needs not in there}
 
 
 SWITCHES = (*(idea.field for idea in IDEAS), "average_masks")

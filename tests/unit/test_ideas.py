@@ -1,4 +1,4 @@
-"""Every idea has a whole record, and switched off it is gone. A new record is walked over like the paper's."""
+"""Every idea has a whole record, and switched off it is gone. A new one is walked over like the paper's."""
 
 import dataclasses
 import functools
@@ -40,7 +40,7 @@ def test_switches_and_records_are_the_same_ideas() -> None:
     fields = {field.name: field.default for field in dataclasses.fields(Toggles)}
     assert [*fields][:4] == ["interleaved", "mask_flow", "semantic_box", "semantic_mask"]
     assert set(fields) == {idea.field for idea in IDEAS} | {"average_masks", "stages"}
-    assert SWITCHES == (*(idea.field for idea in IDEAS), "average_masks")
+    assert list(SWITCHES) == [*(idea.field for idea in IDEAS), "average_masks"]
     # Whoever asks for HTC gets the paper's ideas, and no later one.
     assert {idea.field for idea in IDEAS if fields[idea.field]} == {
         idea.field for step in LADDER for idea in step.ideas
@@ -168,7 +168,7 @@ def test_a_model_without_ideas_lacks_their_parts_and_nothing_else() -> None:
             assert part.is_in(names) == (part not in absent)
 
 
-@pytest.mark.parametrize("parts", itertools.product((True, False), repeat=len(PARTS)))
+@pytest.mark.parametrize("parts", [*itertools.product((True, False), repeat=len(PARTS))])
 def test_a_file_s_weights_show_which_ideas_it_can_have(parts: tuple[bool, ...]) -> None:
     there = [part for part, is_there in zip(PARTS, parts, strict=True) if is_there]
     off = {idea.field: False for idea in IDEAS if idea.needs is not None and idea.needs not in there}
