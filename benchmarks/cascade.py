@@ -23,11 +23,10 @@ from htc_lab.checkpoint.files import load
 from htc_lab.config import HTC, Toggles
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.data.transforms import resize_image
+from htc_lab.ideas import IDEAS
 from htc_lab.measured_on import describe_machine
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.presets import preset
-
-_SWITCHES = ("interleaved", "mask_flow", "semantic_box", "semantic_mask")
 
 
 @dataclass
@@ -53,13 +52,13 @@ class Options:
 
 
 def combinations(model: HybridTaskCascade) -> list[Toggles]:
-    """All settings of the four switches that the weights serve, everything on first."""
+    """All settings of the ideas that the weights serve, everything on first."""
+    fields = [idea.field for idea in IDEAS]
     settings = [
-        dataclasses.replace(HTC, **dict(zip(_SWITCHES, on, strict=True)))
-        for on in itertools.product((True, False), repeat=len(_SWITCHES))
+        dataclasses.replace(HTC, **dict(zip(fields, on, strict=True)))
+        for on in itertools.product((True, False), repeat=len(fields))
     ]
-    have = model.config.toggles
-    return [t for t in settings if have.mask_flow >= t.mask_flow and have.semantic >= t.semantic]
+    return [toggles for toggles in settings if not toggles.lacking(model.config.toggles)]
 
 
 @torch.no_grad()

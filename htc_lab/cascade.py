@@ -59,15 +59,9 @@ class Cascade(nn.Module):
                 f"Toggles.stages={toggles.stages}: model '{self.config.name}' has {have.stages} stages; "
                 "ask for fewer"
             )
-        if toggles.mask_flow and not have.mask_flow:
+        for idea, part in toggles.lacking(have).items():
             raise InputError(
-                f"Toggles.mask_flow: model '{self.config.name}' was built without the mask information flow; "
-                "switch it off, or load a model trained with it"
-            )
-        if toggles.semantic and self.semantic_head is None:
-            name = "semantic_box" if toggles.semantic_box else "semantic_mask"
-            raise InputError(
-                f"Toggles.{name}: model '{self.config.name}' was built without the semantic branch; "
+                f"Toggles.{idea.field}: model '{self.config.name}' was built without {part.name}; "
                 "switch it off, or load a model trained with it"
             )
 

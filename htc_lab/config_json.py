@@ -7,6 +7,8 @@ from typing import Any, get_args, get_origin
 from htc_lab.config import CascadeConfig, ModelConfig, Schedule, StageConfig
 from htc_lab.config_check import model_fault, schedule_fault
 from htc_lab.errors import InputError, in_one_line
+from htc_lab.files import plain
+from htc_lab.toggles import Toggles, written_fields
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -72,6 +74,8 @@ def _build(kind: type, values: Any, where: str) -> Any:
     for name in values:
         if name not in fields:
             raise InputError(f"{where}.{name:.60}: no such field; fields are {', '.join(fields)}")
+    if kind is Toggles:
+        values = written_fields(values)
     built = {}
     for name, value in values.items():
         nested = fields[name].type
@@ -111,6 +115,20 @@ def model_config_from_dict(values: Any, where: str = "config") -> ModelConfig:
     if fault:
         raise InputError(f"{where}{fault}")
     return config
+
+
+def model_config_in_full(values: Any) -> Any:
+    """A model's config as a file of an older lab has it, with the fields that were added since.
+
+    For comparing it with a config of today.
+
+    Returns:
+        Plain JSON values; ``values`` unchanged where they are no config.
+    """
+    try:
+        return plain(to_dict(model_config_from_dict(values)))
+    except InputError:
+        return values
 
 
 def schedule_from_dict(values: Any, where: str = "schedule") -> Schedule:

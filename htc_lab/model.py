@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from htc_lab.allocator import keep_freed_memory
 from htc_lab.cascade import Cascade
-from htc_lab.config import HTC, ModelConfig, Toggles
+from htc_lab.config import ModelConfig, Toggles
 from htc_lab.errors import InputError
 from htc_lab.layers.backbone import Backbone
 from htc_lab.layers.fpn import FPN
@@ -17,6 +17,7 @@ from htc_lab.layers.rpn import RPN
 from htc_lab.stages.semantic import IGNORED_PIXEL, counted_pixels, semantic_loss
 from htc_lab.structures import Counts, Detections, Features, Proposals, Targets
 from htc_lab.threads import share_cores
+from htc_lab.toggles import EVERY_IDEA
 from htc_lab.trace import StageTrace
 from htc_lab.transfer import fetch, send
 
@@ -229,8 +230,8 @@ def build_model(config: ModelConfig, seed: int | None = None) -> HybridTaskCasca
         return HybridTaskCascade(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        whole = HybridTaskCascade(dataclasses.replace(config, toggles=HTC))
-        if config.toggles == HTC:
+        whole = HybridTaskCascade(dataclasses.replace(config, toggles=EVERY_IDEA))
+        if config.toggles == EVERY_IDEA:
             return whole
         model = HybridTaskCascade(config)
     shared = whole.state_dict()

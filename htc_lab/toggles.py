@@ -1,15 +1,19 @@
 """The ideas of the paper as switches, and the four rungs of its ladder."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from htc_lab.errors import InputError
+from htc_lab.ideas import IDEAS, SEMANTIC_BRANCH, Idea, Part
 
 
 @dataclass(frozen=True)
 class Toggles:
     """The ideas of the paper as switches. Any combination is legal.
+
+    An idea beyond the paper's is off unless it is asked for; its field goes to the end.
 
     Attributes:
         interleaved: masks of stage t are taken on the boxes stage t has just refined (eq. 2). It is an
@@ -37,17 +41,39 @@ class Toggles:
             raise InputError(f"Toggles.stages is {self.stages!r}; give 1, 2 or 3")
 
     @property
+    def ideas(self) -> tuple[Idea, ...]:
+        """The ideas that are on."""
+        return tuple(idea for idea in IDEAS if getattr(self, idea.field))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the network these ideas need, each once."""
+        return tuple(dict.fromkeys(idea.needs for idea in self.ideas if idea.needs is not None))
+
+    @property
     def semantic(self) -> bool:
         """Whether the semantic branch is needed at all."""
-        return self.semantic_box or self.semantic_mask
+        return SEMANTIC_BRANCH in self.parts
+
+    def lacking(self, have: "Toggles") -> dict[Idea, Part]:
+        """The ideas that are on here but can't be served by weights built for ``have``.
+
+        Returns:
+            By idea, the part those weights lack; empty where they can serve all.
+        """
+        there = have.parts
+        return {idea: idea.needs for idea in self.ideas if idea.needs is not None and idea.needs not in there}
 
 
-SWITCHES = ("interleaved", "mask_flow", "semantic_box", "semantic_mask", "average_masks")
+SWITCHES = (*(idea.field for idea in IDEAS), "average_masks")
 
 PLAIN_CASCADE = Toggles(interleaved=False, mask_flow=False, semantic_box=False, semantic_mask=False)
 INTERLEAVED = dataclasses.replace(PLAIN_CASCADE, interleaved=True)
 MASK_FLOW = dataclasses.replace(INTERLEAVED, mask_flow=True)
 HTC = Toggles()
+
+EVERY_IDEA = dataclasses.replace(HTC, **{idea.field: True for idea in IDEAS})
+"""What a model is built with that can serve all toggles: HTC, and any idea beyond the paper's."""
 
 # The ladder of the paper's table 2, from the bottom up.
 RUNGS: dict[str, Toggles] = {
@@ -64,6 +90,14 @@ BESIDE_THE_LADDER: dict[str, Toggles] = {
     "interleaved_semantic": dataclasses.replace(HTC, mask_flow=False),
     "flow_semantic": dataclasses.replace(HTC, interleaved=False),
 }
+
+
+def written_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of toggles that a file gives, and ideas it has never heard of as off.
+
+    A file older than an idea was written by a model without it, whatever that idea's default is today.
+    """
+    return {idea.field: False for idea in IDEAS} | dict(values)
 
 
 def parse_toggles(text: str) -> Toggles:

@@ -3,16 +3,26 @@
 AP in points, from tables 2 to 5 of arXiv 1901.07518.
 """
 
-TITLES = {
-    "plain_cascade": "Plain cascade",
-    "interleaved": "+ Interleaved",
-    "mask_flow": "+ Mask information flow",
-    "htc": "+ Semantic branch (HTC)",
-    "flow_alone": "Mask information flow alone",
-    "semantic_alone": "Semantic branch alone",
-    "interleaved_semantic": "Interleaved, semantic branch",
-    "flow_semantic": "Mask information flow, semantic branch",
-}
+from htc_lab.ideas import LADDER, PLAIN
+from htc_lab.toggles import BESIDE_THE_LADDER, HTC, RUNGS, Toggles
+
+
+def _title(name: str, toggles: Toggles) -> str:
+    """A rung by the step it adds; another combination by all its ideas."""
+    steps = [step.name for step in LADDER if step.is_on(toggles.ideas)]
+    if not steps:
+        return PLAIN
+    if name in RUNGS:
+        return f"+ {steps[-1]}{' (HTC)' if toggles == HTC else ''}"
+    first, *others = steps
+    return ", ".join((first, *map(_uncapitalised, others))) if others else f"{first} alone"
+
+
+def _uncapitalised(words: str) -> str:
+    return words[0].lower() + words[1:]
+
+
+TITLES = {name: _title(name, toggles) for name, toggles in (RUNGS | BESIDE_THE_LADDER).items()}
 
 # Table 2: the ladder.
 PAPER_BOX_AP = {"plain_cascade": 42.5, "interleaved": 42.5, "mask_flow": 42.5, "htc": 43.2}

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import empty_model
-from htc_lab.config_json import to_dict
+from htc_lab.config_json import model_config_in_full, to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind, coco_results, evaluate
@@ -190,6 +190,8 @@ def _claim(folder: Path, source: dict[str, Any]) -> None:
         write_json(path, source)
         return
     there = read_json(path, f"remove {folder} to compute it again")
+    if isinstance(there, dict):
+        there["config"] = model_config_in_full(there.get("config"))
     differs = [name for name in source if not isinstance(there, dict) or there.get(name) != source[name]]
     if differs:
         raise InputError(

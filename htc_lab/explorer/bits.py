@@ -1,55 +1,92 @@
-"""The four switches as bits, and which trace answers each of their sixteen settings."""
+"""The ideas as bits, and which trace answers each setting of their switches."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, Toggles
+from htc_lab.config import HTC, MASK_FLOW, RUNGS, Toggles
 from htc_lab.errors import InputError
-
-IDEAS = ("interleaved", "mask_flow", "semantic_box", "semantic_mask")
-"""Names of ``Toggles`` behind the four switches, in the order of the bits."""
+from htc_lab.ideas import IDEAS, LADDER, PLAIN, in_short
 
 ALL_BITS: tuple[str, ...] = tuple("".join(bits) for bits in product("01", repeat=len(IDEAS)))
 
 OffMeans = Literal["trained_without", "switched_off"]
 
-TITLES = {"0000": "Plain cascade", "1000": "+ Interleaved", "1100": "+ Mask flow", "1111": "HTC"}
-_WORDS = ("Interleaved", "Mask flow", "Semantic → boxes", "Semantic → masks")
-
 
 def bits_of(toggles: Toggles) -> str:
     """``"1100"`` for toggles with the first two ideas on."""
-    return "".join(str(int(getattr(toggles, name))) for name in IDEAS)
+    return "".join(str(int(getattr(toggles, idea.field))) for idea in IDEAS)
+
+
+def whole_bits(text: str, where: str = "bits") -> str:
+    """One bit an idea, from a string that may be older than some ideas: those are off.
+
+    Args:
+        text: the bits, in the order of ``IDEAS``.
+        where: what the message calls them.
+
+    Raises:
+        InputError: not characters 0 and 1, or more of them than there are ideas.
+    """
+    fields = [idea.field for idea in IDEAS]
+    count = len(fields)
+    if not re.fullmatch("[01]+", text):
+        raise InputError(
+            f"{where} is '{text:.60}'; give {count} characters 0 or 1, e.g. {bits_of(MASK_FLOW)}, for "
+            f"{', '.join(fields)}"
+        )
+    if len(text) > count:
+        raise InputError(
+            f"{where} is '{text:.60}', of {len(text)} ideas where this lab knows {count}; update the lab, or "
+            f"keep the first {count} characters"
+        )
+    return text.ljust(count, "0")
 
 
 def toggles_of_bits(bits: str, like: Toggles = HTC) -> Toggles:
     """The toggles those bits stand for; stages and averaging are those of ``like``.
 
     Raises:
-        InputError: not four characters 0 or 1.
+        InputError: as :func:`whole_bits`.
     """
-    if bits not in ALL_BITS:
-        raise InputError(
-            f"'{bits}' does not say which ideas are on; give four characters 0 or 1, in the order {IDEAS}"
-        )
-    return dataclasses.replace(like, **{name: bit == "1" for name, bit in zip(IDEAS, bits, strict=True)})
+    on = zip(IDEAS, whole_bits(bits), strict=True)
+    return dataclasses.replace(like, **{idea.field: bit == "1" for idea, bit in on})
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A rung of the paper's ladder, as the explorer shows it.
+
+    Attributes:
+        bits: the ideas that are on.
+        title: in words.
+        constant: its name in Python, ``htc_lab.CONSTANT``.
+    """
+
+    bits: str
+    title: str
+    constant: str
+
+
+_RUNG_TITLES = (PLAIN, *(f"+ {step.short}" for step in LADDER[:-1]), "HTC")
+LADDER_RUNGS: tuple[Rung, ...] = tuple(
+    Rung(bits_of(toggles), title, name.upper())
+    for (name, toggles), title in zip(RUNGS.items(), _RUNG_TITLES, strict=True)
+)
+_TITLES = {rung.bits: rung.title for rung in LADDER_RUNGS}
 
 
 def title_of(bits: str) -> str:
     """In words: the rung of the paper's ladder, or the ideas that are on."""
-    if bits in TITLES:
-        return TITLES[bits]
-    words = " + ".join(word for word, bit in zip(_WORDS, bits, strict=True) if bit == "1")
-    return words.replace(" + ".join(_WORDS[2:]), "Semantic")
+    return _TITLES.get(bits) or in_short(toggles_of_bits(bits).ideas)
 
 
 def can_serve(have: Toggles, bits: str) -> bool:
     """Whether weights trained with ``have`` can run with these ideas on."""
-    wanted = toggles_of_bits(bits, have)
-    return (have.mask_flow or not wanted.mask_flow) and (have.semantic or not wanted.semantic)
+    return not toggles_of_bits(bits, have).lacking(have)
 
 
 @dataclass(frozen=True)
@@ -90,6 +127,3 @@ def answers(trained: Sequence[Toggles], off_means: OffMeans) -> dict[str, Answer
         elif can_serve(trained[base], bits):
             found[bits] = Answer(base, bits == bits_of(trained[base]))
     return found
-
-
-RUNG_BITS: tuple[str, ...] = tuple(bits_of(t) for t in (PLAIN_CASCADE, INTERLEAVED, MASK_FLOW, HTC))

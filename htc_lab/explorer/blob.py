@@ -18,7 +18,7 @@ import numpy as np
 from htc_lab.errors import InputError, in_one_line
 
 MAGIC = b"HTCX"
-VERSION = 2
+VERSION = 3
 _HEAD = struct.Struct("<4sII")
 _ALIGN = 4
 _MOST_BYTES = 2**30

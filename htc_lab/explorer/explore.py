@@ -1,14 +1,15 @@
 """``htc_lab.explore``: the stage explorer of a picture in one call."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from htc_lab.checkpoint.files import load, shipped_models
-from htc_lab.config import Toggles
+from htc_lab.config import HTC, Toggles
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.errors import InputError
-from htc_lab.explorer.bits import OffMeans, toggles_of_bits
+from htc_lab.explorer.bits import OffMeans
 from htc_lab.explorer.figure import state_figure
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import progress_bar, run_models
@@ -140,5 +141,5 @@ def explore(
 
 def _not_hidden(hide: Sequence[str]) -> Toggles:
     """All ideas whose switch is shown: what was not taught yet is not on either."""
-    knobs = (("interleaved",), ("mask_flow",), ("semantic", "semantic_box"), ("semantic", "semantic_mask"))
-    return toggles_of_bits("".join("0" if set(names) & set(hide) else "1" for names in knobs))
+    hidden = [idea.field for idea in HTC.ideas if set(idea.knob.split()) & set(hide)]
+    return dataclasses.replace(HTC, **dict.fromkeys(hidden, False))

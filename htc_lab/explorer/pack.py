@@ -4,6 +4,7 @@ Pure: no widget, no file. The numbers that depend on a setting (matches, IoU, AP
 browser only looks them up. Soft masks are stored in 8 bits, boxes and scores in float32.
 """
 
+import dataclasses
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from htc_lab.config import Toggles
-from htc_lab.explorer.bits import answers, bits_of, richest, title_of
+from htc_lab.explorer.bits import LADDER_RUNGS, answers, bits_of, richest, title_of
 from htc_lab.explorer.blob import BlockWriter
 from htc_lab.explorer.identity import Identities
 from htc_lab.explorer.judge import Verdict, judge, masks_of
 from htc_lab.explorer.lost import Lost, find_lost
 from htc_lab.explorer.runs import LEAST_SCORE, PictureRuns, worth_showing
+from htc_lab.ideas import IDEAS, Idea
 from htc_lab.structures import Targets
 from htc_lab.trace import StageTrace
 
@@ -94,6 +96,8 @@ def make_pack(
             "size": list(picture.image.shape[1:]),
             "stages": trained[0].stages,
             "floor": LEAST_SCORE,
+            "ideas": [_idea_entry(idea) for idea in IDEAS],
+            "rungs": [dataclasses.asdict(rung) for rung in LADDER_RUNGS],
             "image": {"mime": "image/webp", "block": blocks.add_bytes(encode_picture(_photo(picture)))},
             "classes": list(picture.class_names),
             "semantic_classes": list(picture.semantic_names),
@@ -113,6 +117,14 @@ def make_pack(
             "code": dict(code or {}),
         }
     )
+
+
+def _idea_entry(idea: Idea) -> dict[str, Any]:
+    """What a browser needs of an idea: its switch, words and wires."""
+    words = ("field", "key", "knob", "short", "name", "equation", "says", "cut")
+    return {name: getattr(idea, name) for name in words} | {
+        "wires": [dataclasses.asdict(wire) for wire in idea.wires]
+    }
 
 
 def _photo(picture: PictureRuns) -> Tensor:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from htc_lab.explorer.bits import RUNG_BITS, title_of
+from htc_lab.explorer.bits import LADDER_RUNGS, title_of
 from htc_lab.explorer.blob import OpenPack
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.layers.pasting import paste
 
-PLAIN = RUNG_BITS[0]
+PLAIN = LADDER_RUNGS[0].bits
 _EDGE = 1e-6
 
 

@@ -17,10 +17,12 @@ from htc_lab.config import Toggles
 from htc_lab.data.dataset import CocoDataset, Sample, read_image
 from htc_lab.data.transforms import TrainTransform, resize_image
 from htc_lab.errors import InputError
+from htc_lab.ideas import IDEAS
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_boxes, draw_detections
 from htc_lab.plots.objects import ObjectNumbers, compare_with_truth, select, stage_view
 from htc_lab.structures import Detections, Features, Proposals, Targets
+from htc_lab.toggles import EVERY_IDEA
 from htc_lab.trace import StageTrace
 
 PROPOSALS, RESULT = 0, 4
@@ -29,13 +31,7 @@ PROPOSALS, RESULT = 0, 4
 _KEPT_FEATURES, _KEPT_TRACES = 4, 32
 _JPEG_QUALITY = 90
 
-SWITCH_WORDS: dict[str, str] = {
-    "interleaved": "Interleaved",
-    "mask_flow": "Mask information flow",
-    "semantic_box": "Semantic → boxes",
-    "semantic_mask": "Semantic → masks",
-    "average_masks": "Average masks",
-}
+SWITCH_WORDS: dict[str, str] = {idea.field: idea.name for idea in IDEAS} | {"average_masks": "Average masks"}
 
 Picture = Sample | Tensor | Path | str
 Pictures = Picture | Sequence[Picture] | CocoDataset
@@ -139,14 +135,11 @@ class StageSession:
 
     def refusals(self, model: str) -> dict[str, str]:
         """The switches this model's weights can't serve, with the reason."""
-        have = self.models[model].config.toggles
-        refused = {}
-        if not have.mask_flow:
-            refused["mask_flow"] = "this model was trained without it and has no weights for it"
-        if not have.semantic:
-            reason = "this model was trained without the semantic branch"
-            refused |= {"semantic_box": reason, "semantic_mask": reason}
-        return refused
+        lacking = EVERY_IDEA.lacking(self.models[model].config.toggles)
+        return {
+            idea.field: f"this model was trained without {part.name} and has no weights for it"
+            for idea, part in lacking.items()
+        }
 
     def _chosen(self, state: ViewState) -> Int[Tensor, " n"]:
         """Places in the trace of the detections this state shows, best first."""

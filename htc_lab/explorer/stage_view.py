@@ -19,15 +19,12 @@ from htc_lab.explorer.stage_session import (
     ViewState,
 )
 from htc_lab.explorer.stage_words import describe, remark
+from htc_lab.ideas import IDEAS
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.palette import QUIET, rung_words
 
-_HINTS = {
-    "interleaved": "Masks use this stage's refined boxes (eq.\u00a02)",
-    "mask_flow": "Each mask head also sees the one before (eqs.\u00a03-5)",
-    "semantic_box": "Scene context feeds the box heads (eq.\u00a06)",
-    "semantic_mask": "Scene context feeds the mask heads (eq.\u00a06)",
-    "average_masks": "The result is the mean of the stages' masks",
+_HINTS = {idea.field: idea.hint for idea in IDEAS} | {
+    "average_masks": "The result is the mean of the stages' masks"
 }
 _LAYERS = {"masks": "Masks", "boxes": "Boxes", "labels": "Labels", "truth": "Truth"}
 _SIDE = 512

@@ -2,12 +2,10 @@
 
 import dataclasses
 
-from htc_lab.explorer.stage_session import PROPOSALS, RESULT, SWITCH_WORDS, StageSession, ViewState
+from htc_lab.explorer.stage_session import PROPOSALS, RESULT, StageSession, ViewState
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.plots.objects import compare_with_truth
 from htc_lab.structures import Targets
-
-_PARTS = ("mask_flow", "semantic_box", "semantic_mask")
 
 
 def describe(session: StageSession, state: ViewState) -> str:
@@ -56,9 +54,8 @@ def remark(session: StageSession, state: ViewState) -> str:
         if state.stage != PROPOSALS:
             boxes = "it has just refined" if state.toggles.interleaved else "it received"
             return f"Stage {state.stage} now takes its masks on the boxes {boxes}; the result stays the same."
-    off = [
-        SWITCH_WORDS[name] for name in _PARTS if getattr(trained, name) and not getattr(state.toggles, name)
-    ]
+    on = state.toggles.ideas
+    off = [idea.name for idea in trained.ideas if idea not in on and not idea.cut]
     if not off:
         return ""
     it = "it" if len(off) == 1 else "them"

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from htc_lab.config import Toggles
+from htc_lab.config import HTC, Toggles
 from htc_lab.errors import InputError
-from htc_lab.explorer.bits import ALL_BITS, OffMeans, bits_of
+from htc_lab.explorer.bits import OffMeans, bits_of, whole_bits
+from htc_lab.ideas import IDEAS
 
 LAYERS = ("masks", "boxes", "labels", "truth", "semantic", "difference")
 KNOBS = (
-    *("interleaved", "mask_flow", "semantic", "semantic_box", "semantic_mask"),
+    *dict.fromkeys(name for idea in IDEAS for name in idea.knob.split()),
     *("presets", "off_means", "compare", "threshold", "open"),
     *LAYERS[:4],
     *("semantic_map", "difference", "python", "share", "png", "export"),
@@ -32,7 +33,8 @@ class ExplorerState:
     As text: ``B=1111&A=0000&split=0.50&off=t&stage=4&thr=0.30&obj=5&show=masks.boxes&ref=prev&life=box``.
 
     Attributes:
-        bits: the four ideas as 0 and 1: interleaved, mask flow, semantic → boxes, semantic → masks.
+        bits: the ideas as 0 and 1, in the order of :data:`htc_lab.ideas.IDEAS`: interleaved, mask flow,
+            semantic → boxes, semantic → masks. Ideas at the end that a string leaves out are off.
         compare: the same for side A of the comparison; None: nothing is compared.
         split: where the divider of A and B stands, 0 to 1.
         off_means: another checkpoint, or this model with the idea cut out.
@@ -44,7 +46,7 @@ class ExplorerState:
         curve: whether the panel's curve is of "mask" or "box" IoU.
     """
 
-    bits: str = "1111"
+    bits: str = bits_of(HTC)
     compare: str | None = None
     split: float = 0.5
     off_means: OffMeans = "trained_without"
@@ -57,8 +59,8 @@ class ExplorerState:
 
     def __post_init__(self) -> None:
         for name, bits in (("bits", self.bits), ("compare", self.compare)):
-            if bits is not None and bits not in ALL_BITS:
-                raise InputError(f"state: {name} is '{bits}'; give four characters 0 or 1, e.g. 1100")
+            if bits is not None:
+                object.__setattr__(self, name, whole_bits(bits, f"state: {name}"))
         _in_range("split", self.split, 0, 1)
         _in_range("threshold", self.threshold, 0, 1)
         _in_range("stage", self.stage, 0, MOST_STAGES + 1)
@@ -147,7 +149,7 @@ def state_of(
     """A state in the words of Python, as "Copy as Python" writes them.
 
     Args:
-        toggles, compare: of side B and side A; None: all ideas on, no comparison.
+        toggles, compare: of side B and side A; None: all ideas of the paper on, no comparison.
         stage: 1, 2, 3, "proposals" or "mean".
         last: how many stages the models have.
         others: further fields of ``ExplorerState``.
@@ -159,7 +161,7 @@ def state_of(
     if stage not in named and stage not in range(1, last + 1):
         raise InputError(f"stage={stage!r}: there is none; take 1 to {last}, 'proposals' or 'mean'")
     return ExplorerState(
-        bits="1111" if toggles is None else bits_of(toggles),
+        bits=bits_of(HTC if toggles is None else toggles),
         compare=None if compare is None else bits_of(compare),
         stage=named[stage] if isinstance(stage, str) else stage,
         **others,

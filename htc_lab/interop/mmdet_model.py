@@ -1,6 +1,9 @@
 """The ``model`` of an mmdet 3 config as a :class:`ModelConfig`: backbone, neck, RPN, heads, samplers."""
 
+import dataclasses
+
 from htc_lab.config import (
+    PLAIN_CASCADE,
     BackboneConfig,
     FPNConfig,
     ImageConfig,
@@ -10,6 +13,7 @@ from htc_lab.config import (
     Toggles,
 )
 from htc_lab.errors import InputError
+from htc_lab.ideas import IDEAS, SEMANTIC_BRANCH
 from htc_lab.interop.fields import Fields, shown
 from htc_lab.interop.mmdet_heads import (
     box_coder,
@@ -67,13 +71,13 @@ def _toggles(fields: Fields, htc: bool, stages: int) -> Toggles:
     fused = fields.get(f"{head}.semantic_fusion", ("bbox", "mask"))
     if not isinstance(fused, list | tuple) or not all(part in ("bbox", "mask") for part in fused):
         raise fields.wrong(f"{head}.semantic_fusion", "a choice of 'bbox' and 'mask'")
-    return Toggles(
-        interleaved=htc and fields.switch(f"{head}.interleaved", True),
-        mask_flow=htc and fields.switch(f"{head}.mask_info_flow", True),
-        semantic_box=semantic and "bbox" in fused,
-        semantic_mask=semantic and "mask" in fused,
-        stages=stages,
-    )
+    on: dict[str, bool] = {}
+    for idea in IDEAS:
+        if idea.needs == SEMANTIC_BRANCH:
+            on[idea.field] = semantic and idea.mmdet in fused
+        elif idea.mmdet:
+            on[idea.field] = htc and fields.switch(f"{head}.{idea.mmdet}", True)
+    return dataclasses.replace(PLAIN_CASCADE, **on, stages=stages)
 
 
 def _image(fields: Fields, image: ImageConfig) -> ImageConfig:

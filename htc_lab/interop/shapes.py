@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from htc_lab.config import HTC, PLAIN_CASCADE, BackboneConfig, ModelConfig, Toggles
 from htc_lab.errors import InputError
+from htc_lab.ideas import IDEAS, PARTS
 from htc_lab.layers.backbone import _BLOCKS
 from htc_lab.presets import PRESETS
 
@@ -14,10 +15,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def config_from_shapes(shapes: Shapes, name: str, where: str) -> ModelConfig:
-    """What shapes show: depth, widths, groups, deformable layers, classes, stages, flow, semantic branch.
+    """What can be seen: depth, widths, groups, deformable layers, classes, stages, and the ideas' own parts.
 
-    What they don't show is assumed to be as usual in the family: a model with flow or a semantic branch is an
-    HTC, interleaved, with the semantic feature in boxes and masks; one without is a plain cascade.
+    What can't be seen is the family's: a model with such a part is an HTC, interleaved, with the semantic
+    feature in boxes and masks; one without is a plain cascade.
 
     Args:
         shapes: the shape of every entry, under the reference's names.
@@ -33,14 +34,12 @@ def config_from_shapes(shapes: Shapes, name: str, where: str) -> ModelConfig:
     hidden, box_inputs = look.shape("roi_head.bbox_head.0.shared_fcs.0.weight", 2)
     classes = look.shape("roi_head.bbox_head.0.fc_cls.weight", 2)[0] - 1
     mask_channels = look.shape("roi_head.mask_head.0.convs.0.conv.weight", 4)[0]
-    flow = any(entry.endswith(".conv_res.conv.weight") for entry in shapes)
-    semantic = any(entry.startswith("roi_head.semantic_head.") for entry in shapes)
     stages = look.count("roi_head.bbox_head", "fc_cls.weight")
     if stages > 3:
         raise InputError(f"{where}: has {stages} stages; this lab's cascades have at most 3")
-    if flow or semantic:
-        base = PRESETS["htc_r50_1x"]
-        toggles = dataclasses.replace(HTC, mask_flow=flow, semantic_box=semantic, semantic_mask=semantic)
+    seen = {idea.field: idea.needs.is_in(shapes) for idea in IDEAS if idea.needs is not None}
+    if any(seen.values()):
+        base, toggles = PRESETS["htc_r50_1x"], dataclasses.replace(HTC, **seen)
     else:
         base, toggles = PRESETS["cascade_r50_1x"], PLAIN_CASCADE
     box_size = math.isqrt(box_inputs // max(channels, 1))
@@ -62,7 +61,7 @@ def config_from_shapes(shapes: Shapes, name: str, where: str) -> ModelConfig:
         fpn=dataclasses.replace(base.fpn, channels=channels),
         cascade=cascade,
     )
-    return _with_semantic(config, look) if semantic else config
+    return _with_semantic(config, look) if toggles.semantic else config
 
 
 def _with_semantic(config: ModelConfig, look: "_Look") -> ModelConfig:
@@ -155,8 +154,8 @@ def with_toggles(config: ModelConfig, toggles: Toggles, where: str) -> ModelConf
         InputError: the toggles ask for parts that the file lacks, or leave out parts that it has.
     """
     have = config.toggles
-    for name in ("mask_flow", "semantic", "stages"):
-        wanted, found = getattr(toggles, name), getattr(have, name)
+    seen = [(part.key, part in toggles.parts, part in have.parts) for part in PARTS]
+    for name, wanted, found in (*seen, ("stages", toggles.stages, have.stages)):
         if wanted != found:
             raise InputError(
                 f"{where}: toggles say {name}={wanted}, the file's weights say {found}; load it as it is and "

@@ -5,9 +5,8 @@ from typing import Any
 
 from htc_lab.ablation.paper import PAPER_MASK_AP, TITLES, title_of
 from htc_lab.ablation.rung_result import RungResult, common_seeds, gain_words, mean, spread
+from htc_lab.ideas import LADDER
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
-
-IDEAS = ("interleaved", "mask_flow", "semantic")
 
 
 def ladder_markdown(rungs: Mapping[str, RungResult]) -> str:
@@ -55,18 +54,17 @@ def effects(done: Mapping[str, RungResult]) -> dict[str, list[float]]:
     """
     mask_ap: dict[tuple[bool, ...], float] = {}
     for rung in combinations(done).values():
-        ideas = rung.toggles
-        mask_ap[ideas.interleaved, ideas.mask_flow, ideas.semantic] = mean(rung.mask_ap)
+        mask_ap[tuple(step.is_on(rung.toggles.ideas) for step in LADDER)] = mean(rung.mask_ap)
     if not mask_ap:
         return {}
     found = {}
-    for i, idea in enumerate(IDEAS):
+    for i, step in enumerate(LADDER):
         pairs = []
         for a, b in ((False, False), (True, False), (False, True), (True, True)):
             others = (a, b)
             off, on = ((*others[:i], value, *others[i:]) for value in (False, True))
             pairs.append(mask_ap[on] - mask_ap[off])
-        found[idea] = pairs
+        found[step.key] = pairs
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import CHECKPOINT
+from htc_lab.config_json import model_config_in_full
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, remove_leftovers, write_json, write_text
@@ -53,7 +54,8 @@ def claim(run: Path, wanted: dict[str, Any]) -> None:
     found = read_json(path, mend)
     asked = plain(wanted)
     for field in _FIXED:
-        if not isinstance(found, dict) or _compared(found.get(field)) != _compared(asked[field]):
+        there = found.get(field) if isinstance(found, dict) else None
+        if not isinstance(found, dict) or _compared(field, there) != _compared(field, asked[field]):
             raise InputError(f"{path}: field '{field}' differs from what is asked for now; {mend}")
 
 
@@ -81,8 +83,10 @@ def require_in_place(run: Path) -> None:
         )
 
 
-def _compared(value: Any) -> Any:
-    """The part of a field that is compared."""
+def _compared(field: str, value: Any) -> Any:
+    """What is compared of a field."""
+    if field == "model":
+        return model_config_in_full(value)
     return {k: v for k, v in value.items() if k != "accumulate"} if isinstance(value, dict) else value
 
 

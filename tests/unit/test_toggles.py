@@ -13,11 +13,11 @@ from htc_lab.model import total_loss
 from tests.unit.tiny import assert_same, batch, generator, lively, with_toggles
 
 COMBINATIONS = [
-    Toggles(*switches, stages)
+    Toggles(**dict(zip(SWITCHES, on, strict=True)), stages=stages)
     for stages in (3, 2, 1)
-    for switches in itertools.product((False, True), repeat=5)
+    for on in itertools.product((False, True), repeat=len(SWITCHES))
     # How masks are averaged is looked at with all stages, and in the tests of the trace with fewer.
-    if stages == 3 or switches[-1]
+    if stages == 3 or on[SWITCHES.index("average_masks")]
 ]
 # ``average_masks`` has no part in training.
 TRAINED = [toggles for toggles in COMBINATIONS if toggles.average_masks]

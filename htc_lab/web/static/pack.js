@@ -1,6 +1,6 @@
 // A pack, opened: htc_lab/explorer/pack.py writes them.
 
-const VERSION = 2;
+const VERSION = 3;
 const KINDS = { f4: Float32Array, u1: Uint8Array, i2: Int16Array };
 
 export async function openPack(bytes) {
