@@ -77,7 +77,7 @@ def test_threads_are_parked_while_others_need_the_cores(two_threads: None) -> No
     sharing.update()
     assert sharing.crowded
     assert parked() == 1
-    # A moment's rest is not the end of the load. The first look after it still has the one before in its mean.
+    # A moment's rest is not the end of the load, and the first look after it still counts the one before.
     machine.others = 0.0
     for _ in range(4):
         sharing.update()
