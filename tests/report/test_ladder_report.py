@@ -130,5 +130,5 @@ def test_bad_folders_give_one_line(tmp_path: Path, data: dict[str, Any]) -> None
     with pytest.raises(InputError, match="no object"):
         measure_ladder([(FIRST, [foreign])], {**data, "annotations": []})
     (foreign / "detections.json").write_text('{"a": 1}')
-    with pytest.raises(InputError, match="no list of COCO results"):
+    with pytest.raises(InputError, match="not a list of COCO results"):
         measure_ladder([(FIRST, [foreign])], data)
