@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.doctor.finding import INSTALL, Finding
-from htc_lab.web.export import SCRIPT, STATIC, STYLE
+from htc_lab.web.export import WEB, browser_files
+from htc_lab.web.joiner import JoinError
 
 _SECONDS = 180.0
 """Enough for a cold start of torch on a slow disk."""
@@ -194,9 +195,10 @@ def widgets() -> Finding:
     for extension in ("anywidget", "@jupyter-widgets/jupyterlab-manager"):
         if not any((Path(place) / extension / "package.json").is_file() for place in found["places"]):
             return Finding("widgets", "wrong", f"{says}; JupyterLab has no {extension} extension", INSTALL)
-    for name in (*SCRIPT, *STYLE):
-        if not (STATIC / name).is_file():
-            return Finding("widgets", "wrong", f"{STATIC / name} is missing", "git checkout htc_lab/web")
+    try:
+        browser_files(WEB)
+    except JoinError as error:
+        return Finding("widgets", "wrong", str(error), "git checkout htc_lab/web")
     return Finding("widgets", "ok", says)
 
 

@@ -7,21 +7,16 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-STATIC = Path(__file__).resolve().parent / "static"
+from htc_lab.web.joiner import JoinError, join, modules_of
 
-SCRIPT = (
-    "elements.js",
-    "words.js",
-    "pack.js",
-    "masks.js",
-    "state.js",
-    "layout.js",
-    "explorer.js",
-    "places.js",
-)
-"""Parts of the explorer's ES module, in this order: one module, since a widget is given one text."""
+WEB = Path(__file__).resolve().parent
 
-STYLE = ("common.css", "explorer.css")
+EXPLORER = "explorer/places.js"
+BOARD = "board/board.js"
+"""Modules whose default exports are the widgets; all others are reached from them by their imports."""
+
+EXPLORER_STYLES = ("common/common.css", "explorer/explorer.css")
+BOARD_STYLES = ("common/common.css", "board/board.css")
 
 # No part of the page comes from elsewhere; the policy makes the browser hold it to that.
 _PAGE = """<!doctype html>
@@ -50,29 +45,50 @@ start();
 
 
 @cache
-def _joined(*names: str) -> str:
-    """Parts of an ES module, or of a style sheet, as the one text a browser is given."""
-    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
+def _joined(entry: str) -> str:
+    return join(WEB / entry)
+
+
+@cache
+def _together(*names: str) -> str:
+    return "\n".join((WEB / name).read_text(encoding="utf-8") for name in names)
 
 
 def script() -> str:
-    """The explorer's ES module."""
-    return _joined(*SCRIPT)
+    """The explorer's ES module: one text, since a widget is given one."""
+    return _joined(EXPLORER)
 
 
 def styles() -> str:
     """The explorer's style sheet."""
-    return _joined(*STYLE)
+    return _together(*EXPLORER_STYLES)
 
 
 def board_script() -> str:
     """The training dashboard's ES module."""
-    return _joined("elements.js", "board.js")
+    return _joined(BOARD)
 
 
 def board_styles() -> str:
     """The training dashboard's style sheet."""
-    return _joined("common.css", "board.css")
+    return _together(*BOARD_STYLES)
+
+
+def browser_files(web: Path = WEB) -> list[Path]:
+    """All files that the explorer and the dashboard are made of.
+
+    Args:
+        web: the folder they lie in.
+
+    Raises:
+        JoinError: one is missing, or modules can't be joined.
+    """
+    modules = [module.path for entry in (EXPLORER, BOARD) for module in modules_of(web / entry)]
+    sheets = [web / name for name in (*EXPLORER_STYLES, *BOARD_STYLES)]
+    for sheet in sheets:
+        if not sheet.is_file():
+            raise JoinError(f"{sheet} is missing")
+    return list(dict.fromkeys([*modules, *sheets]))
 
 
 def to_html(pack: bytes, state: str = "", hide: Sequence[str] = (), title: str = "Stage Explorer") -> str:

@@ -235,8 +235,13 @@ def test_a_link_opens_as_it_was_left(opened: Opened, made: bytes) -> None:
 
 
 def test_nonsense_in_a_link_is_left_out(opened: Opened, made: bytes) -> None:
-    page = opened(made, "B=9&stage=99&thr=x&show=ghosts&A=11")
+    page = opened(made, "B=9&stage=99&thr=x&show=ghosts&A=11111")
     assert state(page) == {"B": "1111", "off": "t", "stage": "4", "thr": "0.30", "obj": "0", "show": ""}
+
+
+def test_a_link_with_fewer_bits_leaves_the_other_ideas_off(opened: Opened, made: bytes) -> None:
+    page = opened(made, "B=11&A=1")
+    assert (state(page)["B"], state(page)["A"]) == ("1100", "1000")
 
 
 def test_the_copied_python_gives_the_same_picture(opened: Opened) -> None:

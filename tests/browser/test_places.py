@@ -23,7 +23,7 @@ def unseen(page: Page, view: str) -> list[str]:
             root.scrollIntoView({ block: 'start' });
             const seen = document.querySelector(view).getBoundingClientRect();
             const top = Math.max(seen.top, 0), bottom = view === 'html' ? innerHeight : seen.bottom;
-            return ['.head', '.four', '.tools', '.picture', '.scrub'].filter(name => {
+            return ['.head', '.switches', '.tools', '.picture', '.scrub'].filter(name => {
                 const place = root.querySelector(name).getBoundingClientRect();
                 return place.top < top - 1 || place.bottom > bottom + 1;
             });

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from htc_lab.cli import main
 from htc_lab.doctor import machine, packages
 from htc_lab.doctor.finding import Finding
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
-from htc_lab.web.export import SCRIPT, STYLE
+from htc_lab.web.export import EXPLORER_STYLES, WEB
 
 ROOT = Path(__file__).parents[2]
 
@@ -216,10 +217,13 @@ def test_files_of_the_lab_that_are_missing(probed, tmp_path: Path, monkeypatch: 
         (tmp_path / name / "package.json").touch()
     probed(anywidget="0.9", ipywidgets="8.1", places=[str(tmp_path)])
     assert packages.widgets().state == "ok"
-    monkeypatch.setattr(packages, "STATIC", tmp_path)
-    for name in SCRIPT:
-        (tmp_path / name).touch()
-    assert_ill(packages.widgets(), f"{STYLE[0]} is missing")
+    shutil.copytree(WEB, tmp_path / "web")
+    monkeypatch.setattr(packages, "WEB", tmp_path / "web")
+    assert packages.widgets().state == "ok"
+    for name in (EXPLORER_STYLES[0], "explorer/masks.js"):
+        part = tmp_path / "web" / name
+        part.unlink()
+        assert_ill(packages.widgets(), f"{part} is missing")
     for name in ("base", *RUNGS, *BESIDE_THE_LADDER):
         (tmp_path / f"{name}.safetensors").write_bytes(bytes(200_000))
     monkeypatch.setattr(machine, "_SHIPPED", tmp_path)

@@ -19,7 +19,7 @@ from htc_lab.explorer.bits import toggles_of_bits
 from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.pack import kept, make_pack
 from htc_lab.explorer.widget import StageExplorer
-from htc_lab.web.export import SCRIPT, STATIC, STYLE, script, to_html
+from htc_lab.web.export import WEB, browser_files, script, to_html
 from tests.explorer.made_pack import made_runs, tiny_models, tiny_sample
 from tests.interop.files import write
 from tests.unit.tiny import lively, picture, with_toggles
@@ -66,7 +66,7 @@ def test_a_dropped_picture_is_packed_with_progress() -> None:
     explorer = StageExplorer.from_models(tiny_models(("plain", "htc")), tiny_sample())
     told: list[str] = []
     explorer.observe(lambda change: told.append(change["new"].get("text", "")), names="status")
-    path = STATIC.parents[2] / "docs" / "stages.png"
+    path = WEB.parents[1] / "docs" / "stages.png"
     explorer._heard(None, {"kind": "picture", "name": "stages.png"}, [memoryview(path.read_bytes())])
     assert (told[0], told[-2:]) == ("Reading stages.png…", ["Packing…", ""])
     percents = [int(text.removeprefix("Running the models: ").removesuffix(" %")) for text in told[1:-2]]
@@ -136,7 +136,7 @@ def test_a_state_can_not_end_the_element_it_stands_in() -> None:
 
 
 def test_no_markup_is_ever_made_from_data() -> None:
-    text = "".join(path.read_text(encoding="utf-8") for path in sorted(STATIC.glob("*.js")))
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(WEB.rglob("*.js")))
     for way in ("innerHTML", "outerHTML =", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
         assert way not in text
 
@@ -175,11 +175,11 @@ def test_bad_input_is_one_line(
 
 
 def test_the_browser_s_files_are_packaged() -> None:
-    root = STATIC.parents[2]
+    root = WEB.parents[1]
     patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
         "htc_lab"
     ]
     packaged = {path for pattern in patterns for path in (root / "htc_lab").glob(pattern)}
-    parts = {*SCRIPT, *STYLE, "board.js", "board.css"}
-    assert {STATIC / name for name in parts} == set(STATIC.iterdir())
-    assert set(STATIC.iterdir()) <= packaged
+    there = {path for ending in ("js", "css") for path in WEB.rglob(f"*.{ending}")}
+    assert set(browser_files()) == there
+    assert there <= packaged

@@ -1,11 +1,13 @@
 // A pack, opened: htc_lab/explorer/pack.py writes them.
 
+// "HTCX".
+const MAGIC = 0x48544358;
 const VERSION = 3;
 const KINDS = { f4: Float32Array, u1: Uint8Array, i2: Int16Array };
 
 export async function openPack(bytes) {
   const head = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 12 || head.getUint32(0, false) !== 0x48544358) throw new Error('This is not a pack of the stage explorer.');
+  if (bytes.length < 12 || head.getUint32(0, false) !== MAGIC) throw new Error('This is not a pack of the stage explorer.');
   if (head.getUint32(4, true) !== VERSION) throw new Error('This pack is of another version of the lab. Make it anew.');
   const end = 12 + head.getUint32(8, true);
   const index = JSON.parse(new TextDecoder().decode(bytes.subarray(12, end)));
@@ -32,7 +34,8 @@ export async function openPack(bytes) {
     side: index.blocks[run.masks[0]][2][1],
     top: index.blocks[run.classes][2][1],
     lost: run.lost && {
-      things: block(run.lost.things), why: block(run.lost.why), nearest: block(run.lost.nearest), boxes: run.lost.boxes.map(block),
+      things: block(run.lost.things), why: block(run.lost.why), nearest: block(run.lost.nearest),
+      boxes: run.lost.boxes.map(block),
       boxIou: block(run.lost.box_iou), scores: block(run.lost.scores), called: block(run.lost.called),
       calledScore: block(run.lost.called_score), by: block(run.lost.by),
     },
@@ -50,10 +53,10 @@ export async function openPack(bytes) {
   return { ...index, width, height, photo, runs, truth, models, last: index.stages + 1 };
 }
 
-const rowMask = (run, view, row) => run.masks[view - 1].subarray(row * run.side ** 2, (row + 1) * run.side ** 2);
-const rowBox = (boxes, row) => boxes.subarray(4 * row, 4 * row + 4);
+export const rowMask = (run, view, row) => run.masks[view - 1].subarray(row * run.side ** 2, (row + 1) * run.side ** 2);
+export const rowBox = (boxes, row) => boxes.subarray(4 * row, 4 * row + 4);
 
-function truthMask(pack, k) {
+export function truthMask(pack, k) {
   const size = pack.width * pack.height;
   const out = new Uint8Array(size);
   for (let i = 0, bit = k * size; i < size; i++, bit++) out[i] = pack.truth.packed[bit >> 3] >> (7 - (bit & 7)) & 1;

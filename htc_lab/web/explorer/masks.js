@@ -31,7 +31,7 @@ export function paste(soft, side, box, width, height, threshold = 0.5) {
 }
 
 // Pixels of a that are not in b.
-function less(a, b) {
+export function less(a, b) {
   let count = 0;
   for (let j = 0; j < a.tall; j++) {
     for (let i = 0; i < a.wide; i++) {
@@ -50,7 +50,7 @@ const SIDES = [[], [3, 0], [0, 1], [3, 1], [1, 2], [3, 0, 1, 2], [0, 2], [3, 2],
 
 // The outline of a soft mask at half of `full`, as a path in the picture's px. Between the cells' centres the mask is
 // bilinear, `fine` steps a cell; around the cells it is 0.
-function outline(soft, columns, rows, box, full, fine) {
+export function outline(soft, columns, rows, box, full, fine) {
   const wide = (columns + 1) * fine + 1, tall = (rows + 1) * fine + 1;
   const grid = new Float32Array(wide * tall);
   const at = (x, y) => (x < 0 || y < 0 || x >= columns || y >= rows ? 0 : soft[y * columns + x]);
@@ -69,7 +69,8 @@ function outline(soft, columns, rows, box, full, fine) {
   for (let j = 0; j + 1 < tall; j++) {
     for (let i = 0; i + 1 < wide; i++) {
       const p = j * wide + i;
-      const which = (grid[p] >= half) | (grid[p + 1] >= half) << 1 | (grid[p + wide + 1] >= half) << 2 | (grid[p + wide] >= half) << 3;
+      const which = (grid[p] >= half) | (grid[p + 1] >= half) << 1
+        | (grid[p + wide + 1] >= half) << 2 | (grid[p + wide] >= half) << 3;
       if (which === 0 || which === 15) continue;
       const names = [2 * p, 2 * (p + 1) + 1, 2 * (p + wide), 2 * p + 1];
       const sides = SIDES[which];
@@ -82,8 +83,8 @@ function outline(soft, columns, rows, box, full, fine) {
   const [x1, y1, x2, y2] = box;
   const sx = (x2 - x1) / columns, sy = (y2 - y1) / rows;
   const path = new Path2D();
-  for (const start of starts) {
-    let side = start, first = true;
+  for (const begin of starts) {
+    let side = begin, first = true;
     while (next[side] >= 0) {
       const p = side >> 1, q = p + (side & 1 ? wide : 1);
       const share = (half - grid[p]) / (grid[q] - grid[p]);

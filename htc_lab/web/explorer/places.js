@@ -1,8 +1,14 @@
-// Where an explorer stands: in a notebook's cell, or in a page of its own. The last part of the module.
+// Where an explorer stands: in a notebook's cell, or in a page of its own.
+
+import { h } from '../common/elements.js';
+import { createExplorer } from './explorer.js';
+import { openPack } from './pack.js';
 
 // A box for an explorer in `parent`; the explorer's handle is kept on it for scripts.
 function makeRoot(parent) {
-  const root = h('section', { class: 'htc-lab htc-explorer', 'aria-label': 'Stage Explorer', 'data-lm-suppress-shortcuts': 'true', tabindex: '-1' });
+  const root = h('section', {
+    class: 'htc-lab htc-explorer', 'aria-label': 'Stage Explorer', 'data-lm-suppress-shortcuts': 'true', tabindex: '-1',
+  });
   parent.append(h('div', { class: 'htc-explorer-cell' }, root));
   return root;
 }
@@ -56,7 +62,8 @@ function render({ model, el }) {
   };
   const onState = () => explorer?.setState(model.get('state'));
   const onHide = () => explorer?.setHidden(model.get('hide'));
-  const heard = [['change:pack', load], ['change:status', onStatus], ['change:state', onState], ['change:hide', onHide], ['msg:custom', onMessage]];
+  const heard = [['change:pack', load], ['change:status', onStatus], ['change:state', onState], ['change:hide', onHide],
+    ['msg:custom', onMessage]];
   for (const [type, act] of heard) model.on(type, act);
   load();
   return () => {

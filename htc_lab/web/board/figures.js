@@ -1,0 +1,9 @@
+// Numbers of trainings as text.
+
+export function lasting(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+export const points = x => (x === null || x === undefined ? '–' : x.toFixed(1));
+export const shortly = x => (x >= 1000 ? `${+(x / 1000).toFixed(1)}k` : String(+x.toPrecision(3)));
+export const meanOf = values => values.reduce((a, b) => a + b, 0) / values.length;
