@@ -1,9 +1,9 @@
 """ES modules joined to the one text that a widget, or a page that opens from disk, can be given.
 
-It follows the real imports from an entry module, so the same files also run in a browser as they are. Joined, all
-modules share one scope: what native modules would keep apart is refused here. Understood are ``import { a, b } from
-'./file.js'`` and ``export`` before a declaration; each statement begins at the start of a line, and what belongs to
-it is indented.
+It follows the real imports from an entry module, so the same files also run in a browser as they are. Joined,
+all modules share one scope: what native modules would keep apart is refused here. It understands
+``import { a, b } from './file.js'`` and ``export`` before a declaration; each statement begins at the start
+of a line, and what belongs to it is indented.
 """
 
 import re
@@ -118,8 +118,8 @@ def modules_of(entry: Path) -> list[Module]:
     """The modules an entry needs and the entry itself, each after those it imports from.
 
     Raises:
-        JoinError: one is missing or can't be joined, the imports run in a circle, a name is imported that is not
-            exported, or two modules declare the same name.
+        JoinError: one is missing or can't be joined, the imports run in a circle, a name is imported that is
+            not exported, or two modules declare the same name.
     """
     ordered: dict[Path, Module] = {}
 
@@ -149,7 +149,7 @@ def modules_of(entry: Path) -> list[Module]:
 
 
 def join(entry: Path) -> str:
-    """The entry and all it imports as the text of one ES module, whose only export is the entry's default one.
+    """The entry and all it imports as the text of one ES module; it exports the entry's default alone.
 
     Raises:
         JoinError: as for :func:`modules_of`.

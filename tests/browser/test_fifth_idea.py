@@ -1,4 +1,4 @@
-"""A pack with an idea more than the paper has: the explorer shows what the pack tells it, whatever that is."""
+"""A pack with an idea more than the paper has: the explorer shows whatever the pack tells it."""
 
 import json
 import re
@@ -98,14 +98,14 @@ def test_a_state_of_before_it_was_there_leaves_it_off(opened: Opened, five: byte
 
 def test_its_wire_runs_beside_the_one_of_the_same_way(opened: Opened, five: bytes) -> None:
     page = opened(five, "B=10001")
-    nodes = page.locator(".wiring svg rect").evaluate_all(
+    nodes = page.locator(".wiring > svg rect").evaluate_all(
         "all => all.map(r => r.getBBox()).map(b => [b.x, b.width])"
     )
     columns = sorted({(x, x + width) for x, width in nodes})[1:4]
 
     def between() -> list[list[float]]:
         """For each stage, where wires run straight down from its box head to its mask head."""
-        paths = page.locator(".wiring svg path[marker-end]").evaluate_all(
+        paths = page.locator(".wiring > svg path[marker-end]").evaluate_all(
             "all => all.map(p => p.getAttribute('d'))"
         )
         xs = [float(d[1]) for d in (re.fullmatch(r"M([\d.]+) [\d.]+V[\d.]+", path) for path in paths) if d]
@@ -114,13 +114,13 @@ def test_its_wire_runs_beside_the_one_of_the_same_way(opened: Opened, five: byte
     both = between()
     assert [len(xs) for xs in both] == [2, 2, 2]
     assert all(xs[1] - xs[0] >= 10 for xs in both)
-    label = page.locator(".wiring svg").get_attribute("aria-label") or ""
+    label = page.locator(".wiring > svg").get_attribute("aria-label") or ""
     assert FIFTH["wires"][0]["words"] in label
     switch(page, FIFTH["name"]).click()
     settle(page)
     # A toggle does not move the wire of another idea.
     assert between() == [[xs[0]] for xs in both]
-    label = page.locator(".wiring svg").get_attribute("aria-label") or ""
+    label = page.locator(".wiring > svg").get_attribute("aria-label") or ""
     assert FIFTH["wires"][0]["words"] not in label
     switch(page, "Interleaved").click()
     switch(page, FIFTH["name"]).click()

@@ -1,4 +1,4 @@
-"""The browser's files as they are: Chromium loads them as ES modules with their own imports, from a server."""
+"""The browser's files as they are: Chromium loads them from a server as modules with their own imports."""
 
 import base64
 import functools
@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -20,7 +21,8 @@ _STYLE = "<link rel='stylesheet' href='/{}'>"
 class _Quiet(SimpleHTTPRequestHandler):
     """Serves the files and says nothing of it."""
 
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}
+    # Of some systems' tables JavaScript is missing.
+    extensions_map: ClassVar = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -59,7 +61,9 @@ def test_each_file_is_a_module(page: Page, address: str) -> None:
     files = [path.relative_to(WEB).as_posix() for path in browser_files() if path.suffix == ".js"]
     assert len(files) > 30
     loaded = page.evaluate(
-        "files => Promise.all(files.map(file => import('/' + file).then(() => file, error => `${file}: ${error}`)))",
+        """files => Promise.all(
+            files.map(file => import('/' + file).then(() => file, error => `${file}: ${error}`))
+        )""",
         files,
     )
     assert loaded == files
@@ -99,7 +103,9 @@ def test_the_dashboard_runs_from_its_files(page: Page, address: str) -> None:
     run = {
         "name": "htc_seed0", "state": "running", "step": 2, "steps": 4, "seconds_left": 5, "samples": [2],
         "curves": [[1, 2], [2.0, 1.0]],
-        "evaluations": [{"step": 2, "mask": 10.0, "box": 11.0, "final": False, "images": 3, "stages": [9.0, 10.0]}],
+        "evaluations": [
+            {"step": 2, "mask": 10.0, "box": 11.0, "final": False, "images": 3, "stages": [9.0, 10.0]},
+        ],
     }  # fmt: skip
     place = {"name": "htc_seed0", "state": "running", "words": "", "command": None, "stoppable": True,
              "startable": False, "begun": True}  # fmt: skip

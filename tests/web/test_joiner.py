@@ -19,7 +19,8 @@ def written(folder: Path, **modules: str) -> Path:
 def test_modules_come_after_those_they_import_from_and_each_once(tmp_path: Path) -> None:
     entry = written(
         tmp_path,
-        entry="import { two } from './two.js';\nimport {\n  one,\n} from './one.js';\nexport default { two, one };\n",
+        entry="import { two } from './two.js';\nimport {\n  one,\n} from './one.js';\n"
+        "export default { two, one };\n",
         two="// Twice.\nimport { one } from './one.js';\nexport const two = 2 * one;\n",
         one='export const one = 1;\nconst kept = "import { x } from y";\n',
     )

@@ -29,7 +29,7 @@ def code_of(text: str) -> str:
         elif in_words and here != "`":
             at += 2 if here == "\\" else 1
         else:
-            if here == "`" and in_words or here == "}":
+            if (here == "`" and in_words) or here == "}":
                 inside.pop()
             elif here in "`{":
                 inside.append(here)
