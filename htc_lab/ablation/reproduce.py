@@ -16,7 +16,6 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import empty_model
-from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind, coco_results, evaluate
@@ -24,6 +23,7 @@ from htc_lab.evaluate.inference import truth_of
 from htc_lab.evaluate.statistics import Interval, paired_bootstrap, verdict
 from htc_lab.files import plain, read_json, sha256_of, write_json
 from htc_lab.model import HybridTaskCascade
+from htc_lab.predictors import Predictor
 
 DETECTIONS = "detections.jsonl"
 SOURCE = "source.json"
@@ -36,12 +36,12 @@ class Contestant:
 
     Attributes:
         role: "cascade" or "htc"; names its folder.
-        model: in eval mode, with the score threshold it is tested at.
+        predictor: with the score threshold it is tested at.
         checkpoint: the file it came from.
     """
 
     role: str
-    model: HybridTaskCascade
+    predictor: Predictor
     checkpoint: str
 
 
@@ -96,7 +96,7 @@ def reproduce(
 
     Args:
         contestants: the cascade, then HTC.
-        dataset: its class order must be the models'.
+        dataset: its class order must be the predictors'.
         out: folder for detections and results; what is there already is not computed again.
         progress: show one bar for both models, with the time left.
         tell: is given a line where detections are there already.
@@ -154,7 +154,7 @@ def detect_rest(
             if image_id in found:
                 continue
             sample = dataset[i]
-            detections = contestant.model.predict([sample.image])[0]
+            detections = contestant.predictor.predict([sample.image])[0]
             results = coco_results(image_id, detections, categories)
             file.write(json.dumps({"image_id": image_id, "results": results}) + "\n")
             file.flush()
@@ -171,7 +171,7 @@ def _source(contestant: Contestant, dataset: CocoDataset) -> dict[str, Any]:
         "checkpoint_sha256": weights,
         "annotations": annotations.name,
         "annotations_sha256": sha256_of(annotations),
-        "config": to_dict(contestant.model.config),
+        "config": contestant.predictor.description(),
     }
     read_back: dict[str, Any] = json.loads(json.dumps(plain(source)))
     return read_back
