@@ -113,7 +113,7 @@ def test_a_trace_leaves_the_model_in_its_mode(model):
     assert torch.equal(model.backbone.bn1.running_mean, statistics)
     model.eval()
     assert_same(model.trace([picture(0)]), trace)
-    with pytest.raises(InputError, match="stages=4"):
-        model.train().trace([picture(0)], Toggles(stages=4))
-    assert model.training
-    model.eval()
+    plain = lively(with_toggles(PLAIN_CASCADE)).train()
+    with pytest.raises(InputError, match="mask_flow"):
+        plain.trace([picture(0)], HTC)
+    assert plain.training
