@@ -84,7 +84,7 @@ def _prepare(name: str) -> Callable[[], Any]:
     if name == "predict":
         return lambda: model.predict([samples[0].image])
     if name == "toggle":
-        features = model.encode([samples[0].image])
+        features = model.features_of([samples[0].image])
         proposals = model.propose(features)
         return lambda: model.cascade(features, proposals, htc_lab.HTC)
     assert name == "train_step"

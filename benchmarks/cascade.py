@@ -66,8 +66,8 @@ def time_toggles(
     model: HybridTaskCascade, image: Tensor, count: int, warm: int, device: str
 ) -> dict[str, Any]:
     """Encode and propose once, then ``count`` toggles: milliseconds of each, and what came before."""
-    features = model.encode([image])
-    encode = seconds_of(lambda: model.encode([image]), device)
+    features = model.features_of([image])
+    encode = seconds_of(lambda: model.features_of([image]), device)
     proposals = model.propose(features)
     propose = seconds_of(lambda: model.propose(features), device)
     settings = itertools.cycle(combinations(model))

@@ -26,6 +26,7 @@ from htc_lab.errors import InputError
 from htc_lab.evaluate.inference import average_precision, predict_split
 from htc_lab.files import sha256_of
 from htc_lab.measured_on import describe_machine
+from htc_lab.predictors import ModelPredictor
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
 
 SEED = 0
@@ -79,7 +80,7 @@ def ship(ladder: Ladder, name: str, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_model(trained, Path(folder) / "packed.safetensors", packed=True)
         shipped = load(Path(folder) / "packed.safetensors", ladder.device)
-    ap = average_precision(ladder.truth, predict_split(shipped, ladder.test, stages=True))
+    ap = average_precision(ladder.truth, predict_split(ModelPredictor(shipped), ladder.test, stages=True))
     refuse_loss(name, result.statistics[0], ap)
     about = {
         "seed": SEED,

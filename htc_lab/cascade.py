@@ -1,6 +1,6 @@
 """The cascade: the heads of all stages, run at test time and trained, by the four ideas of ``stages/``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -16,6 +16,8 @@ from htc_lab.layers.mask_targets import mask_targets
 from htc_lab.layers.matching import Draws
 from htc_lab.layers.roi_pooling import pool, pool_pyramid
 from htc_lab.layers.sampling import StageSamples, sample_rois
+from htc_lab.shared_work import Run, SharedWork, call
+from htc_lab.stage_results import Choice, Found, TrainingStage
 from htc_lab.stages import interleaved, mask_flow, plain_cascade, semantic
 from htc_lab.structures import Counts, Features, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
@@ -65,8 +67,8 @@ class Cascade(nn.Module):
                 "switch it off, or load a model trained with it"
             )
 
-    def _box_heads(self, toggles: Toggles) -> Sequence[BoxHead]:
-        return cast(list[BoxHead], list(self.bbox_head)[: toggles.stages])
+    def _box_heads(self, stages: int) -> Sequence[BoxHead]:
+        return cast(list[BoxHead], list(self.bbox_head)[:stages])
 
     def _mask_heads(self, stages: int) -> Sequence[MaskHead]:
         return cast(list[MaskHead], list(self.mask_head)[:stages])
@@ -90,25 +92,62 @@ class Cascade(nn.Module):
         """x^box of eq. 6 (of eq. 1 with ``semantic_box`` off)."""
         return self._pool(features, rois, self.config.cascade.box_size, toggles.semantic_box)
 
-    def mask_features(self, features: Features, rois: RoIs, toggles: Toggles) -> Float[Tensor, "N C h w"]:
+    def mask_features(
+        self, features: Features, rois: RoIs, toggles: Toggles, run: Run = call
+    ) -> Float[Tensor, "N C h w"]:
         """x^mask of eq. 6 (of eq. 2 with ``semantic_mask`` off)."""
-        return self._pool(features, rois, self.config.cascade.mask_size, toggles.semantic_mask)
+        size = self.config.cascade.mask_size
+        pooled: Tensor = run(self._pool, features, rois, size, toggles.semantic_mask)
+        return pooled
 
     def all_masks(
-        self, x_mask: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"], toggles: Toggles
+        self, x_mask: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"], toggles: Toggles, run: Run = call
     ) -> list[Float[Tensor, "N side side"]]:
         """Every stage's mask logits on the same RoI features, the channel of each RoI's class."""
-        run = mask_flow.masks_with_flow if toggles.mask_flow else plain_cascade.masks_in_parallel
-        return run(self._mask_heads(toggles.stages), x_mask, labels)
+        masks = mask_flow.masks_with_flow if toggles.mask_flow else plain_cascade.masks_in_parallel
+        return masks(self._mask_heads(toggles.stages), x_mask, labels, run)
 
     def _stage_masks(
-        self, x_mask: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"], t: int, toggles: Toggles
+        self,
+        x_mask: Float[Tensor, "N C h w"],
+        labels: Int[Tensor, " N"],
+        t: int,
+        toggles: Toggles,
+        run: Run = call,
     ) -> Float[Tensor, "N side side"]:
         """Stage t's mask logits (t from 0), the channel of each RoI's class."""
         heads = self._mask_heads(t + 1)
         if toggles.mask_flow:
-            return mask_flow.last_mask_with_flow(heads, x_mask, labels)
-        return plain_cascade.masks_in_parallel(heads[-1:], x_mask, labels)[0]
+            return mask_flow.last_mask_with_flow(heads, x_mask, labels, run)
+        return plain_cascade.masks_in_parallel(heads[-1:], x_mask, labels, run)[0]
+
+    def find(
+        self,
+        features: Features,
+        proposals: Proposals,
+        stages: int,
+        semantic_box: bool,
+        choose: Choice | None = None,
+    ) -> Found:
+        """The box half of a run: boxes refined stage by stage, and which of them are detections.
+
+        Args:
+            features: of a batch, from ``for_pooling``.
+            proposals: of the same.
+            stages, semantic_box: of the toggles, the two that boxes depend on.
+            choose: as for ``forward``.
+        """
+        c = self.config.cascade
+        outputs, boxes = plain_cascade.run_box_cascade(
+            self._box_heads(stages),
+            c.stages[:stages],
+            lambda rois: self._pool(features, rois, c.box_size, semantic_box),
+            proposals.rois,
+            features.sizes,
+        )
+        probabilities = plain_cascade.class_probabilities(outputs)
+        found = Found(outputs, boxes, *detect(boxes[-1], probabilities, len(features.sizes), c))
+        return found if choose is None else found.chosen(choose)
 
     def forward(
         self,
@@ -117,6 +156,8 @@ class Cascade(nn.Module):
         toggles: Toggles,
         per_stage_view: bool = True,
         keep_features: bool = False,
+        choose: Choice | None = None,
+        shared: SharedWork | None = None,
     ) -> StageTrace:
         """Test time: boxes refined stage by stage, then every stage's masks on the final boxes.
 
@@ -126,25 +167,21 @@ class Cascade(nn.Module):
             per_stage_view: also take each stage's masks on the boxes it had at its turn; without it, the
                 trace's ``mask_boxes`` are the final boxes.
             keep_features: keep the pooled RoI features in the trace.
+            choose: of the detections, those to be in the trace: no mask is made of another. Given the scores
+                (T + 1, D) at each stage and, last, in the result, it returns places (indices or a mask).
+            shared: what runs under other toggles have computed of these features and proposals.
 
         Raises:
             InputError: the weights can't serve the toggles.
         """
         self.check(toggles)
-        features = features.for_pooling()
-        c = self.config.cascade
-        outputs, boxes = plain_cascade.run_box_cascade(
-            self._box_heads(toggles),
-            c.stages[: toggles.stages],
-            lambda rois: self.box_features(features, rois, toggles),
-            proposals.rois,
-            features.sizes,
-        )
-        probabilities = plain_cascade.class_probabilities(outputs)
-        detected, labels, scores = detect(boxes[-1], probabilities, len(features.sizes), c)
-        final = boxes[-1].select(detected)
-        final_features = self.mask_features(features, final, toggles)
-        final_masks = self.all_masks(final_features, labels, toggles)
+        run = call if shared is None else shared.run
+        features = run(Features.for_pooling, features)
+        found: Found = run(self.find, features, proposals, toggles.stages, toggles.semantic_box, choose)
+        outputs, boxes, labels = found.outputs, found.boxes, found.labels
+        final: RoIs = run(RoIs.select, boxes[-1], found.detected)
+        final_features = self.mask_features(features, final, toggles, run)
+        final_masks = self.all_masks(final_features, labels, toggles, run)
 
         records = []
         for t, output in enumerate(outputs):
@@ -152,35 +189,63 @@ class Cascade(nn.Module):
             seen_on = interleaved.mask_rois(boxes[t], boxes[t + 1], toggles.interleaved)
             # Interleaved, the last stage's turn is on the final boxes: those masks are there already.
             if per_stage_view and seen_on is not boxes[-1]:
-                view_rois = seen_on.select(detected)
-                view_features = self.mask_features(features, view_rois, toggles)
-                view_masks = self._stage_masks(view_features, labels, t, toggles)
+                view_rois = run(RoIs.select, seen_on, found.detected)
+                view_features = self.mask_features(features, view_rois, toggles, run)
+                view_masks = self._stage_masks(view_features, labels, t, toggles, run)
             records.append(
                 StageRecord(
-                    output.rois.boxes,
-                    output.class_logits,
-                    output.deltas,
-                    boxes[t + 1].boxes,
-                    view_rois.boxes,
-                    view_masks,
-                    final_masks[t],
+                    rois=output.rois.boxes,
+                    class_logits=output.class_logits,
+                    deltas=output.deltas,
+                    boxes=boxes[t + 1].boxes,
+                    mask_boxes=view_rois.boxes,
+                    mask_logits=view_masks,
+                    final_mask_logits=final_masks[t],
                     box_features=output.features if keep_features else None,
                     mask_features=view_features if keep_features else None,
                 )
             )
         averaged = final_masks if toggles.average_masks else final_masks[-1:]
-        mean = torch.stack([m.sigmoid() for m in averaged]).mean(dim=0)
         return StageTrace(
-            toggles,
-            features.sizes,
-            proposals,
-            tuple(records),
-            detected,
-            labels,
-            scores,
-            final.boxes,
-            mean,
+            toggles=toggles,
+            sizes=features.sizes,
+            pictures=features.pictures,
+            proposals=proposals,
+            stages=tuple(records),
+            detected=found.detected,
+            labels=labels,
+            scores=found.scores,
+            boxes=final.boxes,
+            mask_probabilities=torch.stack([m.sigmoid() for m in averaged]).mean(dim=0),
         )
+
+    def training_stages(
+        self,
+        features: Features,
+        rois: RoIs,
+        targets: list[Targets],
+        toggles: Toggles,
+        generator: Draws = None,
+    ) -> Iterator[TrainingStage]:
+        """Each stage in training: the RoIs drawn for it, what its box head says, and those for its masks.
+
+        Args:
+            features: of a batch, from ``for_pooling``.
+            rois: the proposals, r_0.
+            targets, toggles, generator: as for ``losses``.
+        """
+        c, classes = self.config.cascade, self.config.classes
+        heads = self._box_heads(toggles.stages)
+        for head, stage in zip(heads, c.stages[: toggles.stages], strict=True):
+            samples = sample_rois(rois, targets, stage, c, classes, generator)
+            output = plain_cascade.look_at_boxes(
+                head, lambda r: self.box_features(features, r, toggles), samples.rois
+            )
+            rois = interleaved.refined_samples(samples, plain_cascade.refine(output, stage, features.sizes))
+            for_masks = interleaved.samples_for_masks(
+                samples, rois, targets, stage, c, classes, toggles.interleaved, generator
+            )
+            yield TrainingStage(stage, samples, output, for_masks)
 
     def losses(
         self,
@@ -198,26 +263,19 @@ class Cascade(nn.Module):
         """
         self.check(toggles)
         features = features.for_pooling()
-        c, classes = self.config.cascade, self.config.classes
+        c = self.config.cascade
         losses: dict[str, Tensor] = {}
-        for t, stage in enumerate(c.stages[: toggles.stages]):
-            samples = sample_rois(rois, targets, stage, c, classes, generator)
-            output = plain_cascade.look_at_boxes(
-                self._box_heads(toggles)[t], lambda r: self.box_features(features, r, toggles), samples.rois
-            )
-            cls_loss, box_loss = plain_cascade.box_losses(output, samples, stage, c.smooth_l1_beta)
-            refined = plain_cascade.refine(output, stage, features.sizes)
-            rois = interleaved.refined_samples(samples, refined)
-            on = interleaved.samples_for_masks(
-                samples, rois, targets, stage, c, classes, toggles.interleaved, generator
-            )
-            mask_loss = self._mask_loss(features, on, targets, t, toggles)
-            losses[f"s{t}.loss_cls"] = stage.loss_weight * c.cls_weight * cls_loss
-            losses[f"s{t}.loss_bbox"] = stage.loss_weight * c.box_weight * box_loss
-            losses[f"s{t}.loss_mask"] = stage.loss_weight * c.mask_weight * mask_loss
+        for t, seen in enumerate(self.training_stages(features, rois, targets, toggles, generator)):
+            samples, output, weight = seen.samples, seen.output, seen.stage.loss_weight
+            cls_loss, box_loss = plain_cascade.box_losses(output, samples, seen.stage, c.smooth_l1_beta)
+            mask_loss = self._mask_loss(features, seen.for_masks, targets, t, toggles)
+            losses[f"s{t}.loss_cls"] = weight * c.cls_weight * cls_loss
+            losses[f"s{t}.loss_bbox"] = weight * c.box_weight * box_loss
+            losses[f"s{t}.loss_mask"] = weight * c.mask_weight * mask_loss
             if counts is not None:
-                seen = dict.fromkeys(("loss_cls", "loss_bbox", "acc"), len(samples.rois))
-                counts.update({f"s{t}.{n}": c for n, c in {**seen, "loss_mask": len(on.rois)}.items()})
+                of = dict.fromkeys(("loss_cls", "loss_bbox", "acc"), len(samples.rois))
+                of["loss_mask"] = len(seen.for_masks.rois)
+                counts.update({f"s{t}.{name}": count for name, count in of.items()})
             right = output.class_logits.detach().argmax(dim=1) == samples.labels
             losses[f"s{t}.acc"] = 100 * right.float().mean() if len(right) else right.float().sum()
         return losses

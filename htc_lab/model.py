@@ -1,6 +1,8 @@
 """The whole network: backbone, FPN, RPN, cascade. ``build_model`` is where numbers become modules."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -14,19 +16,24 @@ from htc_lab.layers.backbone import Backbone
 from htc_lab.layers.fpn import FPN
 from htc_lab.layers.matching import Draws
 from htc_lab.layers.rpn import RPN
+from htc_lab.padded_batch import padded_batch, sizes_of
+from htc_lab.shared_work import SharedWork
+from htc_lab.stage_results import Choice
 from htc_lab.stages.semantic import IGNORED_PIXEL, counted_pixels, semantic_loss
 from htc_lab.structures import Counts, Detections, Features, Proposals, Targets
 from htc_lab.threads import share_cores
 from htc_lab.toggles import EVERY_IDEA
 from htc_lab.trace import StageTrace
-from htc_lab.transfer import fetch, send
+from htc_lab.transfer import fetch
 
 
 class HybridTaskCascade(nn.Module):
     """Images in, boxes and masks out; with the toggles off, a Cascade Mask R-CNN.
 
-    ``encode`` is heavy and done once an image, ``propose`` is light, ``cascade`` is run once a toggle.
-    Images are uint8 or float RGB tensors (3, H, W) on the scale 0..255; a batch may mix sizes.
+    ``encode`` is heavy and done once an image, ``propose`` is light, ``cascade`` is run once a toggle; the
+    three in a row are what ``predict`` does. Images are uint8 or float RGB tensors (3, H, W) on the scale
+    0..255, of any size: what tests takes them to the config's test size. Only ``losses`` and ``features_of``
+    use images at the size they have; a batch may mix sizes.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -45,44 +52,53 @@ class HybridTaskCascade(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def encode(self, images: list[Tensor], canvas: tuple[int, int] = (0, 0)) -> Features:
-        """Backbone, FPN and semantic branch.
+    @torch.no_grad()
+    def encode(self, images: list[Tensor]) -> Features:
+        """Backbone, FPN and semantic branch, of pictures as they were read.
+
+        Each picture is brought to the config's test size, keeping its aspect; one that has it already is
+        used as it is. What is found comes in the network's pixels (``StageTrace.detections``) or in those of
+        the picture (``StageTrace.in_pictures``). No gradient is kept: ``features_of`` does that.
 
         Args:
-            images: (3, H, W) each, used at the size they have; see ``predict`` for resizing.
+            images: (3, H, W) each, of any size.
+
+        Returns:
+            The features of the batch, padded at the right and bottom with zeros to a common size.
+
+        Raises:
+            InputError: no image, or one that is no RGB image.
+        """
+        from htc_lab.data.transforms import resize_image
+
+        given = sizes_of(images)
+        short, long = self.config.image.short, self.config.image.long
+        fitted = [resize_image(image, short, long)[0] for image in images]
+        return dataclasses.replace(self.features_of(fitted), pictures=given)
+
+    def features_of(self, images: list[Tensor], canvas: tuple[int, int] = (0, 0)) -> Features:
+        """Backbone, FPN and semantic branch, of images at the size they have: what ``encode`` is built on.
+
+        For training, where the images' size is the data's affair, and for comparisons at a given size.
+
+        Args:
+            images: (3, H, W) each.
             canvas: (height, width) px the batch is padded to at least.
 
         Returns:
             The features of the batch, padded at the right and bottom with zeros to a common size.
+
+        Raises:
+            InputError: no image, or one that is no RGB image.
         """
-        sizes, batch = self._batch(images, canvas)
-        levels = self.neck(self.backbone(batch))
+        sizes = sizes_of(images)
+        levels = self.neck(self.backbone(padded_batch(images, self.config.image, canvas, self.device)))
         logits = feature = None
         if self.roi_head.semantic_head is not None:
             logits, feature = self.roi_head.semantic_head(levels)
-        return Features(levels, logits, feature, sizes)
+        return Features(levels, logits, feature, sizes, pictures=sizes)
 
-    def _batch(self, images: list[Tensor], canvas: tuple[int, int]) -> tuple[list[tuple[int, int]], Tensor]:
-        if not images:
-            raise InputError("encode: the list of images is empty; give at least one (3, H, W) tensor")
-        for i, image in enumerate(images):
-            if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
-                raise InputError(
-                    f"encode: image {i} has shape {tuple(image.shape)}; give RGB tensors (3, H, W), not empty"
-                )
-        pad = self.config.image.pad
-        sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
-        height = -(-max(canvas[0], *(h for h, _ in sizes)) // pad) * pad
-        width = -(-max(canvas[1], *(w for _, w in sizes)) // pad) * pad
-        mean = send(torch.tensor(self.config.image.mean), self.device).view(3, 1, 1)
-        std = send(torch.tensor(self.config.image.std), self.device).view(3, 1, 1)
-        # Channels last: convolutions and RoI pooling read long rows in it. The layout spreads from here.
-        batch = mean.new_zeros((len(images), height, width, 3)).permute(0, 3, 1, 2)
-        for i, image in enumerate(images):
-            h, w = sizes[i]
-            batch[i, :, :h, :w] = (send(image, self.device).float() - mean) / std
-        return sizes, batch
-
+    @torch.no_grad()
     def propose(self, features: Features) -> Proposals:
         """The RPN's boxes at test time, at most ``config.rpn.test_after_nms`` an image."""
         return self.rpn_head.propose(self.rpn_head(features.levels), features.sizes)
@@ -95,6 +111,9 @@ class HybridTaskCascade(nn.Module):
         toggles: Toggles | None = None,
         per_stage_view: bool = True,
         keep_features: bool = False,
+        *,
+        choose: Choice | None = None,
+        shared: SharedWork | None = None,
     ) -> StageTrace:
         """Run the stages and say everything they saw and said.
 
@@ -103,46 +122,72 @@ class HybridTaskCascade(nn.Module):
             toggles: default: what the model was trained with.
             per_stage_view: also take each stage's masks on the boxes it had at its turn.
             keep_features: keep the pooled RoI features in the trace.
+            choose: of the detections, those to be in the trace, by their scores; see ``Cascade.forward``.
+            shared: given to several calls with the same features and proposals, it makes them share what
+                their toggles have in common; the traces are those of calls without it.
 
         Raises:
             InputError: the weights can't serve the toggles.
         """
+        toggles = toggles or self.config.toggles
         trace: StageTrace = self.roi_head(
-            features, proposals, toggles or self.config.toggles, per_stage_view, keep_features
+            features, proposals, toggles, per_stage_view, keep_features, choose, shared
         )
         return trace
+
+    @contextmanager
+    def at_test_time(self, bf16: bool = False) -> Iterator[None]:
+        """While inside, batch norm uses its stored statistics; afterwards the model is in its old mode.
+
+        Args:
+            bf16: convolutions and linear layers in bfloat16, which has 8 bits of precision and, where the
+                processor has units for it, a multiple of the speed.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                yield
+        finally:
+            self.train(was_training)
+
+    @torch.no_grad()
+    def trace(
+        self,
+        images: list[Tensor],
+        toggles: Toggles | None = None,
+        per_stage_view: bool = True,
+        bf16: bool = False,
+    ) -> StageTrace:
+        """``encode``, ``propose`` and ``cascade`` in one, whatever mode the model is in.
+
+        Args:
+            images: (3, H, W) each, of any size.
+            toggles: default: what the model was trained with.
+            per_stage_view: also take each stage's masks on the boxes it had at its turn.
+            bf16: as for ``at_test_time``.
+
+        Raises:
+            InputError: no image, one that is no RGB image, or toggles the weights can't serve.
+        """
+        with self.at_test_time(bf16):
+            features = self.encode(images)
+            return self.cascade(features, self.propose(features), toggles, per_stage_view)
 
     @torch.no_grad()
     def predict(
         self, images: list[Tensor], toggles: Toggles | None = None, bf16: bool = False
     ) -> list[Detections]:
-        """Detections for images of any size.
-
-        Each image is brought to the config's test size (keeping its aspect), and boxes and masks come
-        back in the pixels of the image that was given. Batch norm uses its stored statistics whatever
-        mode the model is in.
+        """Detections for images of any size, in the pixels of the image that was given.
 
         Args:
-            images: (3, H, W) each.
-            toggles: default: what the model was trained with.
-            bf16: convolutions and linear layers in bfloat16, which has 8 bits of precision and, where the
-                processor has units for it, a multiple of the speed.
-        """
-        from htc_lab.data.transforms import resize_image
+            images, toggles, bf16: as for ``trace``.
 
-        was_training = self.training
-        self.eval()
-        try:
-            size = self.config.image
-            resized = [resize_image(image, size.short, size.long) for image in images]
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-                features = self.encode([image for image, _, _ in resized])
-                trace = self.cascade(features, self.propose(features), toggles, per_stage_view=False)
-        finally:
-            self.train(was_training)
-        sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
-        scales = [(x, y) for _, x, y in resized]
-        return list(trace.in_pictures(sizes, scales, self.config.cascade.mask_threshold))
+        Raises:
+            InputError: as by ``trace``.
+        """
+        trace = self.trace(images, toggles, per_stage_view=False, bf16=bf16)
+        return list(trace.in_pictures(self.config.cascade.mask_threshold))
 
     def losses(
         self,
@@ -161,7 +206,7 @@ class HybridTaskCascade(nn.Module):
             toggles: default: the config's.
             generator: draws the samples (on the CPU): one for all images, or one for each; the global one
                 where None.
-            canvas: as for ``encode``.
+            canvas: as for ``features_of``.
             counts: where given, is told of how many samples each loss and accuracy is the mean.
 
         Returns:
@@ -174,7 +219,7 @@ class HybridTaskCascade(nn.Module):
                 the branch needs one.
         """
         toggles = toggles or self.config.toggles
-        features = self.encode(images, canvas)
+        features = self.features_of(images, canvas)
         # Before the targets go to the device: there the answer would have to be waited for.
         for i, target in enumerate(targets):
             if len(target.boxes) and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):

@@ -139,13 +139,15 @@ class Features:
         levels: FPN maps (B, C, H/4, W/4), (B, C, H/8, W/8), ... of the padded batch.
         semantic_logits: (B, S, h, w) at the branch's stride; None without the branch.
         semantic_feature: (B, C, h, w), what is fused into the RoI features (S(x) of eq. 6).
-        sizes: (height, width) in px of each image before padding.
+        sizes: (height, width) in px of each image as the network sees it, before padding.
+        pictures: (height, width) in px of each picture as it was given, before it was resized.
     """
 
     levels: list[Tensor]
     semantic_logits: Tensor | None
     semantic_feature: Tensor | None
     sizes: list[tuple[int, int]]
+    pictures: list[tuple[int, int]]
 
     def for_pooling(self) -> "Features":
         """The same, with the maps from which RoIs are pooled converted to float32 on a CPU.

@@ -1,4 +1,9 @@
-"""StageTrace: everything the stages saw and predicted."""
+"""StageTrace: everything the stages saw and said. The only thing widgets, plots and lessons read.
+
+A trace speaks of the image as the network saw it: its boxes are in pixels of the network's input. What it
+says of the picture that was given, which may have another size, come from ``in_pictures`` (the detections)
+and ``at_picture_size`` (the whole trace).
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -65,11 +70,12 @@ class StageTrace:
     survived NMS, each with the class it was found as.
 
     Attributes:
-        toggles: which ideas were on.
-        sizes: (height, width) px of each image.
-        proposals: where the cascade started.
-        stages: one record per stage.
-        detected: (D,) int64: the index of each detection's RoI.
+        toggles: what was on.
+        sizes: (height, width) px of each image as the network saw it: what all boxes are in.
+        pictures: (height, width) px of each picture as it was given to ``encode``.
+        proposals: where the cascade began.
+        stages: one record a stage.
+        detected: (D,) int64: the RoI each detection is.
         labels: (D,) int64 classes.
         scores: (D,) float32, from the mean of the stages' class logits.
         boxes: (D, 4) xyxy px: the last stage's boxes of the detected RoIs.
@@ -79,6 +85,7 @@ class StageTrace:
 
     toggles: Toggles
     sizes: list[tuple[int, int]]
+    pictures: list[tuple[int, int]]
     proposals: Proposals
     stages: tuple[StageRecord, ...]
     detected: Int[Tensor, " D"]
@@ -91,6 +98,18 @@ class StageTrace:
     def image(self) -> Int[Tensor, " D"]:
         """(D,) the image each detection is in."""
         return self.proposals.rois.image[self.detected]
+
+    @property
+    def scales(self) -> list[tuple[float, float]]:
+        """By how much (x, y) each picture was resized for the network."""
+        return [
+            (width / given_width, height / given_height)
+            for (height, width), (given_height, given_width) in zip(self.sizes, self.pictures, strict=True)
+        ]
+
+    def _box_scales(self) -> Float[Tensor, "B 4"]:
+        """What a box in pixels of the network's input is divided by, for each image."""
+        return send(torch.tensor([(x, y, x, y) for x, y in self.scales]), self.boxes.device)
 
     def stage_scores(self, stage: int) -> Float[Tensor, " D"]:
         """(D,) the softmax score that stage ``stage`` (from 0) alone gives each detection's class."""
@@ -105,28 +124,57 @@ class StageTrace:
         records = tuple(_select(record, n, d) for record in self.stages)
         one = RoIs(rois.boxes[n], torch.zeros_like(rois.image[n]))
         return StageTrace(
-            self.toggles,
-            [self.sizes[i]],
-            Proposals(one, self.proposals.scores[n]),
-            records,
-            new_place[self.detected[d]],
-            self.labels[d],
-            self.scores[d],
-            self.boxes[d],
-            self.mask_probabilities[d],
+            toggles=self.toggles,
+            sizes=[self.sizes[i]],
+            pictures=[self.pictures[i]],
+            proposals=Proposals(one, self.proposals.scores[n]),
+            stages=records,
+            detected=new_place[self.detected[d]],
+            labels=self.labels[d],
+            scores=self.scores[d],
+            boxes=self.boxes[d],
+            mask_probabilities=self.mask_probabilities[d],
+        )
+
+    def at_picture_size(self) -> "StageTrace":
+        """The same trace in the pixels of the pictures that were given: boxes scaled, ``sizes`` theirs."""
+        if self.sizes == self.pictures:
+            return self
+        scale = self._box_scales()
+        rois = self.proposals.rois
+        of_rois, of_detections = scale[rois.image], scale[self.image]
+        records = tuple(
+            dataclasses.replace(
+                record,
+                rois=record.rois / of_rois,
+                boxes=record.boxes / of_rois,
+                mask_boxes=record.mask_boxes / of_detections,
+            )
+            for record in self.stages
+        )
+        return dataclasses.replace(
+            self,
+            sizes=self.pictures,
+            proposals=Proposals(rois.with_boxes(rois.boxes / of_rois), self.proposals.scores),
+            stages=records,
+            boxes=self.boxes / of_detections,
         )
 
     def with_truth(self, targets: list[Targets]) -> "StageTrace":
-        """The same trace with each stage's boxes compared to the ground truth, one target per image."""
+        """The same trace with each stage's boxes compared to the ground truth.
+
+        Args:
+            targets: one a picture, in the pixels of the picture that was given to ``encode``.
+        """
         image = self.proposals.rois.image
         records = []
-        for record in self.stages:
+        for record, placed in zip(self.stages, self.at_picture_size().stages, strict=True):
             index = torch.full_like(image, -1)
             iou = record.boxes.new_zeros(len(image))
             for i, target in enumerate(targets):
                 here = torch.nonzero(image == i).squeeze(1)
                 if len(target.boxes) and len(here):
-                    best, which = pairwise_iou(record.boxes[here], target.boxes).max(dim=1)
+                    best, which = pairwise_iou(placed.boxes[here], target.boxes).max(dim=1)
                     iou[here] = best
                     index[here] = torch.where(best > 0, which, -1)
             records.append(dataclasses.replace(record, truth=Truth(index, iou)))
@@ -135,7 +183,7 @@ class StageTrace:
     def detections(
         self, i: int = 0, stage: int | None = None, mask_threshold: float = 0.5, final_boxes: bool = True
     ) -> Detections:
-        """The detections of image ``i``, with their masks pasted into the image's pixels.
+        """Pixels of the network's input: the detections of image ``i`` with pasted masks.
 
         Args:
             i: which image of the batch.
@@ -155,28 +203,20 @@ class StageTrace:
         masks = paste(probabilities[here], boxes[here], height, width, mask_threshold)
         return Detections(boxes[here], scores[here], self.labels[here], masks)
 
-    def in_pictures(
-        self,
-        sizes: list[tuple[int, int]],
-        scales: list[tuple[float, float]],
-        mask_threshold: float = 0.5,
-        stage: int | None = None,
-    ) -> Iterator[Detections]:
-        """The detections, image by image, in the pixels of the pictures before resizing.
+    def in_pictures(self, mask_threshold: float = 0.5, stage: int | None = None) -> Iterator[Detections]:
+        """The detections of one image after the other, in the pixels of the picture that was given.
 
         Args:
-            sizes: (height, width) px of the pictures.
-            scales: the factors (x, y) by which each was resized for the network.
             mask_threshold: as for ``detections``.
             stage: None: the result. 0, 1, 2: with that stage's masks on the final boxes.
         """
-        scale = send(torch.tensor([(x, y, x, y) for x, y in scales]), self.boxes.device)
-        boxes = self.boxes / scale[self.image]
-        # The places of the masks are fetched with a single wait for the whole batch.
-        places, counts = fetch(boxes), torch.bincount(fetch(self.image), minlength=len(sizes)).tolist()
+        boxes = self.boxes / self._box_scales()[self.image]
+        # Where masks go, in one wait for the whole batch.
+        places = fetch(boxes)
+        counts = torch.bincount(fetch(self.image), minlength=len(self.pictures)).tolist()
         soft = self.mask_probabilities if stage is None else self.stages[stage].final_mask_logits
         parts = (each.split(counts) for each in (boxes, self.scores, self.labels, soft, places))
-        for (height, width), box, score, label, mask, place in zip(sizes, *parts, strict=True):
+        for (height, width), box, score, label, mask, place in zip(self.pictures, *parts, strict=True):
             probability = mask if stage is None else mask.sigmoid()
             yield Detections(box, score, label, paste(probability, place, height, width, mask_threshold))
 
@@ -184,14 +224,14 @@ class StageTrace:
 def _select(record: StageRecord, n: Tensor, d: Tensor) -> StageRecord:
     truth = record.truth and Truth(record.truth.index[n], record.truth.iou[n])
     return StageRecord(
-        record.rois[n],
-        record.class_logits[n],
-        record.deltas[n],
-        record.boxes[n],
-        record.mask_boxes[d],
-        record.mask_logits[d],
-        record.final_mask_logits[d],
-        truth,
-        None if record.box_features is None else record.box_features[n],
-        None if record.mask_features is None else record.mask_features[d],
+        rois=record.rois[n],
+        class_logits=record.class_logits[n],
+        deltas=record.deltas[n],
+        boxes=record.boxes[n],
+        mask_boxes=record.mask_boxes[d],
+        mask_logits=record.mask_logits[d],
+        final_mask_logits=record.final_mask_logits[d],
+        truth=truth,
+        box_features=None if record.box_features is None else record.box_features[n],
+        mask_features=None if record.mask_features is None else record.mask_features[d],
     )

@@ -26,6 +26,7 @@ from htc_lab.data.layout import DataFolder
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.evaluate.inference import predict_split
 from htc_lab.measured_on import describe_machine, peak_memory
+from htc_lab.predictors import ModelPredictor
 from htc_lab.train.loop import TrainOptions, train
 
 # The first steps of a process also pay for memory and kernels that are used for the first time.
@@ -102,8 +103,8 @@ def _cost(job: _Job) -> dict[str, float]:
     peak = peak_memory(job.device)
     test = CocoDataset(job.data.test, cache=True)
     test.images = test.images[: job.images]
-    predict_split(model, test, progress=False)
+    predict_split(ModelPredictor(model), test, progress=False)
     began = time.perf_counter()
-    predict_split(model, test, progress=False)
+    predict_split(ModelPredictor(model), test, progress=False)
     image = (time.perf_counter() - began) / len(test)
     return {"step_seconds": statistics.median(seconds[_WARM_STEPS:]), "image_seconds": image, "peak_gb": peak}

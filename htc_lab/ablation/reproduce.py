@@ -16,7 +16,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import empty_model
-from htc_lab.config_json import model_config_in_full, to_dict
+from htc_lab.config_json import model_config_in_full
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind, coco_results, evaluate
@@ -24,6 +24,7 @@ from htc_lab.evaluate.inference import truth_of
 from htc_lab.evaluate.statistics import Interval, paired_bootstrap, verdict
 from htc_lab.files import plain, read_json, sha256_of, write_json
 from htc_lab.model import HybridTaskCascade
+from htc_lab.predictors import Predictor
 
 DETECTIONS = "detections.jsonl"
 SOURCE = "source.json"
@@ -35,13 +36,13 @@ class Contestant:
     """A model that takes part in the comparison.
 
     Attributes:
-        role: "cascade" or "htc"; also the name of its folder.
-        model: in eval mode, with the score threshold for the test.
+        role: "cascade" or "htc"; names its folder.
+        predictor: with the score threshold it is tested at.
         checkpoint: the file it came from.
     """
 
     role: str
-    model: HybridTaskCascade
+    predictor: Predictor
     checkpoint: str
 
 
@@ -96,10 +97,10 @@ def reproduce(
 
     Args:
         contestants: the cascade, then HTC.
-        dataset: its class order must be the models'.
-        out: folder for detections and results; what is already there is not computed again.
-        progress: show one progress bar for both models, with the time left.
-        tell: called with a line of text if there are detections already.
+        dataset: its class order must be the predictors'.
+        out: folder for detections and results; what is there already is not computed again.
+        progress: show one bar for both models, with the time left.
+        tell: is given a line where detections are there already.
 
     Raises:
         InputError: the folder contains detections from other checkpoints, data or settings.
@@ -154,7 +155,7 @@ def detect_rest(
             if image_id in found:
                 continue
             sample = dataset[i]
-            detections = contestant.model.predict([sample.image])[0]
+            detections = contestant.predictor.predict([sample.image])[0]
             results = coco_results(image_id, detections, categories)
             file.write(json.dumps({"image_id": image_id, "results": results}) + "\n")
             file.flush()
@@ -171,7 +172,7 @@ def _source(contestant: Contestant, dataset: CocoDataset) -> dict[str, Any]:
         "checkpoint_sha256": weights,
         "annotations": annotations.name,
         "annotations_sha256": sha256_of(annotations),
-        "config": to_dict(contestant.model.config),
+        "config": contestant.predictor.description(),
     }
     read_back: dict[str, Any] = json.loads(json.dumps(plain(source)))
     return read_back

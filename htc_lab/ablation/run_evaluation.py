@@ -17,6 +17,7 @@ from htc_lab.evaluate.inference import SplitResults, average_precision, predict_
 from htc_lab.files import plain, read_json, remove_leftovers, write_json, write_text
 from htc_lab.measured_on import describe_machine
 from htc_lab.model import HybridTaskCascade
+from htc_lab.predictors import ModelPredictor
 from htc_lab.train.lock import only_here
 
 EVALUATION = "evaluation.json"
@@ -56,7 +57,7 @@ def evaluation_of(
     if kept is not None:
         return kept
     with only_here(folder):
-        found = predict_split(model, test, stages=True, progress=progress)
+        found = predict_split(ModelPredictor(model), test, stages=True, progress=progress)
         card: dict[str, Any] = plain(
             {
                 "ap": average_precision(truth, found),

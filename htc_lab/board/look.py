@@ -15,6 +15,7 @@ from htc_lab.evaluate.inference import average_precision, predict_split, truth_o
 from htc_lab.files import plain, write_atomically
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_detections
+from htc_lab.predictors import ModelPredictor, Predictor
 
 SAMPLES = "samples"
 _SAMPLE_PICTURES = 3
@@ -47,12 +48,13 @@ class Look:
             AP in points (None if there is no object to find); empty in all processes but the first.
         """
         began = time.perf_counter()
-        found = predict_split(model, self.dataset, stages=True, progress=False, team=team)
+        predictor = ModelPredictor(model)
+        found = predict_split(predictor, self.dataset, stages=True, progress=False, team=team)
         if not team.first:
             return {}
         ap = average_precision(truth_of(self.dataset), found)
         name = f"{SAMPLES}/step_{step:06d}.png"
-        self._draw(model, self.run / name)
+        self._draw(predictor, self.run / name)
         figures = {
             "mask_ap": ap["segm"]["AP"],  # type: ignore[call-overload]
             "box_ap": ap["bbox"]["AP"],  # type: ignore[call-overload]
@@ -62,14 +64,14 @@ class Look:
         }
         return {"evaluation": plain(figures), "samples": name}
 
-    def _draw(self, model: HybridTaskCascade, path: Path) -> None:
-        """The first pictures side by side: masks, boxes and labels, the true outlines in white dashes."""
+    def _draw(self, predictor: Predictor, path: Path) -> None:
+        """The first pictures side by side: masks, boxes and labels, the truth's outlines in white dashes."""
         drawn = []
         for i in range(min(_SAMPLE_PICTURES, len(self.dataset))):
             sample = self.dataset[i]
-            found = model.predict([sample.image])[0].above(_SAMPLE_SCORE)
+            found = predictor.predict([sample.image])[0].above(_SAMPLE_SCORE)
             pixels = draw_detections(
-                sample.image, found, model.class_names, truth=sample.targets, side=_SAMPLE_SIDE
+                sample.image, found, predictor.class_names, truth=sample.targets, side=_SAMPLE_SIDE
             )
             picture = Image.fromarray(pixels)
             drawn.append(picture.resize((round(picture.width * _SAMPLE_SIDE / picture.height), _SAMPLE_SIDE)))

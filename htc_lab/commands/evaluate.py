@@ -41,16 +41,17 @@ def evaluate(
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.distributed import processes
     from htc_lab.evaluate.inference import average_precision, predict_split, require_objects, truth_of
+    from htc_lab.predictors import ModelPredictor
 
     with processes(device, timeout) as (team, own_device):
         with team.together():
             chosen = toggles_of(toggles)
-            model = load(checkpoint, usable_device(own_device))
-            folder = layout.find(data)
-            if folder.class_names != model.class_names:
+            predictor = ModelPredictor(load(checkpoint, usable_device(own_device)), chosen, bf16)
+            folder, known = layout.find(data), predictor.class_names
+            if folder.class_names != known:
                 raise InputError(
-                    f"{checkpoint}: knows the classes {', '.join(model.class_names)}; the data's categories "
-                    f"are {', '.join(folder.class_names)}; give data and a checkpoint that agree"
+                    f"{checkpoint}: knows the classes {', '.join(known)}; the data's categories are "
+                    f"{', '.join(folder.class_names)}; give data or a checkpoint that agree"
                 )
             dataset = CocoDataset(getattr(folder, split))
             truth = truth_of(dataset)
@@ -58,7 +59,7 @@ def evaluate(
         if team.first:
             say(folder.describe(), json)
         began = time.perf_counter()
-        found = predict_split(model, dataset, chosen, stages=True, team=team, bf16=bf16)
+        found = predict_split(predictor, dataset, stages=True, team=team)
     if not team.first:
         return None
     ap = average_precision(truth, found)

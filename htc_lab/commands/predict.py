@@ -48,20 +48,21 @@ def predict(
     from htc_lab.data.dataset import read_image
     from htc_lab.files import write_atomically
     from htc_lab.plots.drawing import draw_detections
+    from htc_lab.predictors import ModelPredictor
 
-    model = load(checkpoint, usable_device(device))
+    predictor = ModelPredictor(load(checkpoint, usable_device(device)), chosen, bf16)
     found = []
     for path, target in zip(images, targets, strict=True):
         image = read_image(path)
         began = time.perf_counter()
-        detections = model.predict([image], chosen, bf16)[0]
+        detections = predictor.predict([image])[0]
         seconds = time.perf_counter() - began
         detections = detections.above(score)
-        picture = Image.fromarray(draw_detections(image, detections, model.class_names))
+        picture = Image.fromarray(draw_detections(image, detections, predictor.class_names))
         write_atomically(target, functools.partial(picture.save, format="PNG"))
         say(f"{path}: {len(detections)} objects in {seconds:.2f} s -> {target}", json)
         objects = [
-            {"class": model.class_names[label], "score": value, "box": box}
+            {"class": predictor.class_names[label], "score": value, "box": box}
             for label, value, box in zip(
                 detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True
             )

@@ -65,6 +65,7 @@ def reproduce(
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.data.layout import Split, image_folder, require_images
     from htc_lab.evaluate.inference import require_objects, truth_of
+    from htc_lab.predictors import ModelPredictor
 
     place = usable_device(device)
     truth = read_coco(chosen)
@@ -74,14 +75,15 @@ def reproduce(
     require_images(folder, truth)
     contestants = []
     for role, path in (("cascade", cascade), ("htc", htc)):
-        model = at_score_threshold(load(str(path), place), score)
-        if model.class_names != truth.class_names:
+        predictor = ModelPredictor(at_score_threshold(load(str(path), place), score))
+        known = predictor.class_names
+        if known != truth.class_names:
             raise InputError(
-                f"{path}: knows {len(model.class_names)} classes, {', '.join(model.class_names[:3])}, ...; "
+                f"{path}: knows {len(known)} classes, {', '.join(known[:3])}, ...; "
                 f"{chosen} has {len(truth.class_names)}, {', '.join(truth.class_names[:3])}, ...; give a "
                 "checkpoint trained on the same data"
             )
-        contestants.append(Contestant(role, model, str(path)))
+        contestants.append(Contestant(role, predictor, str(path)))
     dataset = CocoDataset(Split("val", truth, folder, None))
     require_objects(truth_of(dataset), chosen)
     say(f"{chosen}: {len(dataset)} images, both models at score > {score}", json)

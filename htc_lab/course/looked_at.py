@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from htc_lab.data.dataset import Sample
-from htc_lab.data.transforms import TrainTransform
+from htc_lab.data.transforms import resize_sample
 from htc_lab.model import HybridTaskCascade
 from htc_lab.structures import Features, Proposals, Targets
 
@@ -32,9 +32,8 @@ class Seen:
 def look_at(model: HybridTaskCascade, samples: Sequence[Sample]) -> list[Seen]:
     """Resize, encode and propose; scenes without objects are left out."""
     size = model.config.image
-    fit = TrainTransform((size.short,), size.long, flip=0.0)
     seen = []
-    for sample in (fit(sample, torch.Generator()) for sample in samples):
+    for sample in (resize_sample(sample, size.short, size.long) for sample in samples):
         if len(sample.targets.boxes):
             features = model.encode([sample.image])
             seen.append(Seen(sample.image, sample.targets, features, model.propose(features)))

@@ -43,7 +43,9 @@ class Sample:
 Transform = Callable[[Sample, torch.Generator], Sample]
 
 
-def read_image(path: Path, height: int | None = None, width: int | None = None) -> UInt8[Tensor, "3 H W"]:
+def read_image(
+    path: Path | str, height: int | None = None, width: int | None = None
+) -> UInt8[Tensor, "3 H W"]:
     """Read a picture file as (3, H, W) uint8 RGB.
 
     If a size is given, the file's pixels are used as stored if they have that size (COCO's convention); if
@@ -53,7 +55,7 @@ def read_image(path: Path, height: int | None = None, width: int | None = None) 
     Raises:
         InputError: the file is missing, unreadable or of another size.
     """
-    return torch.from_numpy(read_pixels(path, height, width)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(read_pixels(Path(path), height, width)).permute(2, 0, 1).contiguous()
 
 
 class CocoDataset(Dataset[Sample]):

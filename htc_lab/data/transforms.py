@@ -5,7 +5,7 @@ sample depends on nothing but its seed.
 """
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
@@ -22,9 +22,11 @@ def _fit(height: int, width: int, short: int, long: int) -> tuple[int, int]:
 
 
 def resize_image(
-    image: UInt8[Tensor, "3 H W"], short: int, long: int
-) -> tuple[UInt8[Tensor, "3 h w"], float, float]:
-    """Resize the shorter side to ``short`` px, or less if the longer one would exceed ``long``; ratio kept.
+    image: Shaped[Tensor, "3 H W"], short: int, long: int
+) -> tuple[Shaped[Tensor, "3 h w"], float, float]:
+    """Bring the shorter side to ``short`` px unless the longer one would exceed ``long``; ratio kept.
+
+    What has that size already stays as it is, so doing it twice is doing it once.
 
     Returns:
         The image (the same tensor if its size doesn't change), and the factors scale_x and scale_y.
@@ -44,7 +46,11 @@ def _nearest(maps: UInt8[Tensor, "n H W"], size: tuple[int, int]) -> UInt8[Tenso
     return v2.resize(maps, list(size), InterpolationMode.NEAREST_EXACT)
 
 
-def _resized(sample: Sample, short: int, long: int) -> Sample:
+def resize_sample(sample: Sample, short: int, long: int) -> Sample:
+    """:func:`resize_image` of a sample, its truth along with it.
+
+    Objects that vanish (no pixel left, or a box under 1 px) are dropped.
+    """
     image, scale_x, scale_y = resize_image(sample.image, short, long)
     if image is sample.image:
         return sample
@@ -94,5 +100,5 @@ class TrainTransform:
         """The transformed sample; the draws depend only on ``generator``."""
         pick = int(torch.randint(len(self.short), (1,), generator=generator))
         turn = float(torch.rand((), generator=generator)) < self.flip
-        sample = _resized(sample, self.short[pick], self.long)
+        sample = resize_sample(sample, self.short[pick], self.long)
         return _flipped(sample) if turn else sample

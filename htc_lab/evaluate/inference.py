@@ -1,18 +1,15 @@
-"""A model on a whole split: COCO results for the final masks and for those of each stage, and their AP."""
+"""A predictor over a whole split: COCO results for the final masks and for each stage's, and their AP."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from tqdm.auto import tqdm
 
-from htc_lab.config import Toggles
 from htc_lab.data.dataset import CocoDataset
-from htc_lab.data.transforms import resize_image
 from htc_lab.distributed import ALONE, Team
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import coco_results, evaluate
-from htc_lab.model import HybridTaskCascade
+from htc_lab.predictors import Predictor
 
 
 @dataclass(frozen=True)
@@ -28,17 +25,14 @@ class SplitResults:
     by_stage: list[list[dict]]
 
 
-@torch.no_grad()
 def predict_split(
-    model: HybridTaskCascade,
+    predictor: Predictor,
     dataset: CocoDataset,
-    toggles: Toggles | None = None,
     *,
     stages: bool = False,
     batch: int = 8,
     progress: bool = True,
     team: Team = ALONE,
-    bf16: bool = False,
 ) -> SplitResults:
     """Detect in every image of a dataset.
 
@@ -46,22 +40,19 @@ def predict_split(
     single process would make, so the results are the same.
 
     Args:
-        model: in eval mode.
-        dataset: its class order must be the model's.
-        toggles: default: the model's own.
-        stages: also return each stage's masks on the final boxes.
+        predictor: of one model, for example :class:`~htc_lab.predictors.ModelPredictor`.
+        dataset: its class order must be the predictor's.
+        stages: also take each stage's masks on the final boxes.
         batch: images at a time.
         progress: show a progress bar.
         team: the processes that share the images.
-        bf16: as for ``HybridTaskCascade.predict``.
 
     Returns:
         The results of all images, in order, in a single or the first process; empty in the others.
 
     Raises:
-        InputError: an image can't be read, or the weights can't serve the toggles.
+        InputError: an image can't be read.
     """
-    toggles = toggles or model.config.toggles
     mine: dict[int, SplitResults] = {}
     starts = range(0, len(dataset), batch)
     own = [range(start, min(start + batch, len(dataset))) for start in starts[team.rank :: team.size]]
@@ -70,40 +61,25 @@ def predict_split(
         team.together(),
         tqdm(total=sum(map(len, own)), desc="evaluate", disable=not shown, leave=False) as bar,
     ):
-        model.roi_head.check(toggles)
         for indices in own:
-            mine[indices.start] = _predict_batch(model, dataset, indices, toggles, stages, bf16)
+            mine[indices.start] = _predict_batch(predictor, dataset, indices, stages)
             bar.update(len(indices))
     found: dict[int, SplitResults] = {}
     for share in team.collect(mine):
         found |= share
-    return _joined([found[start] for start in starts] if team.first else [], toggles.stages if stages else 0)
+    parts = [found[start] for start in starts] if team.first else []
+    return _joined(parts, predictor.stages if stages else 0)
 
 
-def _predict_batch(
-    model: HybridTaskCascade,
-    dataset: CocoDataset,
-    indices: range,
-    toggles: Toggles,
-    stages: bool,
-    bf16: bool,
-) -> SplitResults:
-    config = model.config
+def _predict_batch(predictor: Predictor, dataset: CocoDataset, indices: range, stages: bool) -> SplitResults:
     category_ids = dataset.split.coco.category_ids
     final: list[dict] = []
-    by_stage: list[list[dict]] = [[] for _ in range(toggles.stages if stages else 0)]
+    by_stage: list[list[dict]] = [[] for _ in range(predictor.stages if stages else 0)]
     samples = [dataset[i] for i in indices]
-    resized = [resize_image(s.image, config.image.short, config.image.long) for s in samples]
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-        features = model.encode([image for image, _, _ in resized])
-        trace = model.cascade(features, model.propose(features), toggles, per_stage_view=False)
-    into = [sample.original_size for sample in samples], [(x, y) for _, x, y in resized]
-    threshold = config.cascade.mask_threshold
-    for sample, found in zip(samples, trace.in_pictures(*into, threshold), strict=True):
-        final += coco_results(sample.image_id, found, category_ids)
-    for t, entries in enumerate(by_stage):
-        for sample, found in zip(samples, trace.in_pictures(*into, threshold, stage=t), strict=True):
-            entries += coco_results(sample.image_id, found, category_ids)
+    found = predictor.detect([sample.image for sample in samples], by_stage=stages)
+    for sample, detections in zip(samples, found, strict=True):
+        for entries, one in zip((final, *by_stage), detections, strict=True):
+            entries += coco_results(sample.image_id, one, category_ids)
     return SplitResults(final, by_stage)
 
 

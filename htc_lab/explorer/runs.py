@@ -20,9 +20,10 @@ from htc_lab.data.dataset import Sample, read_image
 from htc_lab.data.transforms import resize_image
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import answers, bits_of, toggles_of_bits
-from htc_lab.explorer.settings import Choice, count_steps, run_settings
 from htc_lab.explorer.stage_session import Picture, StageSession
 from htc_lab.model import HybridTaskCascade
+from htc_lab.predictors import ModelPredictor
+from htc_lab.stage_results import Choice
 from htc_lab.structures import Features, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
 
@@ -131,13 +132,17 @@ def run_models(
     settings = [
         {bits: toggles_of_bits(bits, own) for bits in sorted(wanted[i])} for i, own in enumerate(trained)
     ]
-    total = sum(1 + count_steps(mine.values()) for mine in settings)
+    total = sum(1 + len(mine) for mine in settings)
     done = itertools.count(1)
     progress(0, total)
+
+    def step() -> None:
+        progress(next(done), total)
+
     # Without a truth there is no AP, and what is not shown needs no mask.
     choose = worth_showing if targets is None else None
     runs = [
-        _run(name, session.models[name], image, mine, choose, lambda: progress(next(done), total))
+        _run(name, ModelPredictor(session.models[name]), image, mine, choose, step)
         for name, mine in zip(names, settings, strict=True)
     ]
     class_names = session.models[names[0]].class_names
@@ -173,20 +178,19 @@ def _check_alike(models: Mapping[str, HybridTaskCascade]) -> None:
 
 def _run(
     name: str,
-    model: HybridTaskCascade,
+    predictor: ModelPredictor,
     image: Tensor,
     settings: Mapping[str, Toggles],
     choose: Choice | None,
     step: Callable[[], None],
 ) -> ModelRun:
-    """Args: see ``run_settings``; settings by their bits."""
+    """Args: see ``ModelPredictor.under``; settings by their bits."""
     with torch.inference_mode():
-        features = model.encode([image])
-        proposals = model.propose(features)
-        step()
-        found = run_settings(model, features, proposals, settings.values(), choose, step)
-        traces = {bits: _on_cpu(found[toggles]) for bits, toggles in settings.items()}
-    return ModelRun(name, model.config.toggles, traces, _semantic_map(features), model.config.cascade)
+        found = predictor.under(settings.values(), image, choose, step)
+        traces = {bits: _on_cpu(found.traces[toggles]) for bits, toggles in settings.items()}
+        semantic = _semantic_map(found.features)
+    config = predictor.model.config
+    return ModelRun(name, config.toggles, traces, semantic, config.cascade)
 
 
 def _on_cpu(value: Any) -> Any:

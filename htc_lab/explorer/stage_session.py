@@ -15,7 +15,7 @@ from torch import Tensor
 
 from htc_lab.config import Toggles
 from htc_lab.data.dataset import CocoDataset, Sample, read_image
-from htc_lab.data.transforms import TrainTransform, resize_image
+from htc_lab.data.transforms import resize_image, resize_sample
 from htc_lab.errors import InputError
 from htc_lab.ideas import IDEAS
 from htc_lab.model import HybridTaskCascade
@@ -225,5 +225,5 @@ def _fitted(picture: Picture, short: int, long: int) -> tuple[Tensor, Targets | 
         picture = read_image(Path(picture))
     if isinstance(picture, Tensor):
         return resize_image(picture, short, long)[0], None
-    sample = TrainTransform((short,), long, flip=0.0)(picture, torch.Generator())
+    sample = resize_sample(picture, short, long)
     return sample.image, sample.targets

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from htc_lab.config import Toggles
 from htc_lab.data.dataset import Sample
-from htc_lab.data.transforms import TrainTransform
+from htc_lab.data.transforms import resize_sample
 from htc_lab.errors import InputError
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_boxes, draw_detections, draw_semantic, draw_truth
@@ -63,21 +63,25 @@ def result_words(trace: StageTrace) -> str:
     return f"Result: stage {len(trace.stages)} alone"
 
 
-def check_size(image: Tensor, trace: StageTrace) -> None:
-    """Refuse a picture that can't be the one the trace was made from.
+def at_size_of(image: Tensor, trace: StageTrace) -> StageTrace:
+    """The trace in the pixels of its picture, as that was given or at the network's size.
 
     Raises:
-        InputError: their sizes differ, or the trace covers several pictures.
+        InputError: the picture has neither size, or the trace is of several pictures.
     """
     if len(trace.sizes) != 1:
         raise InputError(
             f"trace: covers {len(trace.sizes)} pictures; give trace.of_image(i) of the one to show"
         )
-    if tuple(image.shape[-2:]) != tuple(trace.sizes[0]):
-        raise InputError(
-            f"image: is {tuple(image.shape[-2:])} (H, W), but the trace's was {trace.sizes[0]}; "
-            "give the picture that was encoded"
-        )
+    size = tuple(image.shape[-2:])
+    if size == trace.sizes[0]:
+        return trace
+    if size == trace.pictures[0]:
+        return trace.at_picture_size()
+    raise InputError(
+        f"image: is {size} (H, W), but the trace was made of one of {trace.pictures[0]}; give the picture "
+        "that was encoded"
+    )
 
 
 def _caption(comparison: Comparison, with_masks: bool = True) -> str:
@@ -103,17 +107,17 @@ def show_stages(
     numbers in a row are about the same objects.
 
     Args:
-        image: (3, H, W) uint8, the picture that was encoded.
+        image: (3, H, W) uint8, the picture that was encoded, as it was given or at the network's size.
         trace: of this one picture.
         class_names: of the labels 0..K-1.
-        targets: its truth at the same size; without it there are no captions.
-        threshold: objects with a lower final score are left out.
+        targets: its truth at the size of ``image``; without it there are no figures.
+        threshold: objects whose final score is below are left out.
         headline: above the row; default: how many objects were found.
 
     Raises:
         InputError: trace and image don't belong together.
     """
-    check_size(image, trace)
+    trace = at_size_of(image, trace)
     chosen = trace.scores >= threshold
     result = select(trace.detections(), chosen)
     numbers = ObjectNumbers(targets).of(result)
@@ -162,7 +166,7 @@ def show_model(
         InputError: the weights can't serve the toggles.
     """
     size = model.config.image
-    fitted = TrainTransform((size.short,), size.long, flip=0.0)(sample, torch.Generator())
+    fitted = resize_sample(sample, size.short, size.long)
     with torch.inference_mode():
         features = model.encode([fitted.image])
         trace = model.cascade(features, model.propose(features), toggles)

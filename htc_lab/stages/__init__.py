@@ -4,4 +4,7 @@
 2. ``interleaved``: masks on the boxes this stage has just refined (eq. 2).
 3. ``mask_flow``: each mask head also sees the mask feature of the previous one (eqs. 3-5).
 4. ``semantic``: scene context for boxes and masks (eq. 6).
+
+Where a function takes ``run``, it calls the parts of the network through it. By default that is a plain call;
+``htc_lab.shared_work`` has a ``run`` that makes no call twice.
 """

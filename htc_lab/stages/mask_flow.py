@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from htc_lab.layers.mask_head import MaskHead
+from htc_lab.shared_work import Run, call
 
 
 def fuse(
@@ -34,7 +35,7 @@ def fuse(
 
 
 def trunk_features(
-    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"]
+    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], run: Run = call
 ) -> list[Float[Tensor, "N D h w"]]:
     """m-_1, ..., m-_t: each trunk runs once on the same RoI features (eq. 5).
 
@@ -42,26 +43,34 @@ def trunk_features(
     """
     chain: list[Tensor] = []
     for head in heads:
-        chain.append(head.trunk(fuse(head, features, chain[-1] if chain else None)))
+        seen = run(fuse, head, features, chain[-1] if chain else None)
+        chain.append(run(head.trunk, seen))
     return chain
 
 
 def masks_with_flow(
-    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
+    heads: Sequence[MaskHead],
+    features: Float[Tensor, "N C h w"],
+    labels: Int[Tensor, " N"],
+    run: Run = call,
 ) -> list[Float[Tensor, "N hh ww"]]:
     """m_1, ..., m_T on the same RoIs: the form for test time, where one pass serves all stages.
 
     Only the channel of each RoI's class (``labels``) is returned.
     """
-    chain = trunk_features(heads, features)
-    return [head.class_logits(trunk, labels) for head, trunk in zip(heads, chain, strict=True)]
+    chain = trunk_features(heads, features, run)
+    return [run(head.class_logits, trunk, labels) for head, trunk in zip(heads, chain, strict=True)]
 
 
 def last_mask_with_flow(
-    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
+    heads: Sequence[MaskHead],
+    features: Float[Tensor, "N C h w"],
+    labels: Int[Tensor, " N"],
+    run: Run = call,
 ) -> Float[Tensor, "N hh ww"]:
     """Only m_t, for the loss of stage t (``heads`` are those of stages 1..t).
 
     In training each stage has its own RoIs, so stage 3 runs three trunks, stage 2 two, stage 1 one.
     """
-    return heads[-1].class_logits(trunk_features(heads, features)[-1], labels)
+    mask: Tensor = run(heads[-1].class_logits, trunk_features(heads, features, run)[-1], labels)
+    return mask

@@ -24,6 +24,7 @@ from htc_lab.layers.box_head import BoxHead
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.layers.sampling import StageSamples
+from htc_lab.shared_work import Run, call
 from htc_lab.structures import RoIs
 
 # P(x, .): from RoIs to features (N, C, size, size).
@@ -96,13 +97,16 @@ def class_probabilities(outputs: Sequence[BoxOutput]) -> Float[Tensor, "N K"]:
 
 
 def masks_in_parallel(
-    heads: Sequence[MaskHead], features: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"]
+    heads: Sequence[MaskHead],
+    features: Float[Tensor, "N C h w"],
+    labels: Int[Tensor, " N"],
+    run: Run = call,
 ) -> list[Float[Tensor, "N hh ww"]]:
     """m_t = M_t(x_t^mask) for each stage: every head sees the RoI feature and nothing from the others.
 
     Only the channel of each RoI's class (``labels``) is returned.
     """
-    return [head.class_logits(head.trunk(features), labels) for head in heads]
+    return [run(head.class_logits, run(head.trunk, features), labels) for head in heads]
 
 
 def box_losses(

@@ -18,7 +18,7 @@ from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.evaluate.coco_ap import evaluate
 from htc_lab.evaluate.inference import truth_of
-from htc_lab.model import HybridTaskCascade
+from htc_lab.predictors import ModelPredictor
 from tests.unit.tiny import lively
 
 
@@ -37,7 +37,8 @@ def pair(tmp_path_factory, config, data):
         model.class_names = data.class_names
         path = folder / f"{role}.safetensors"
         save_model(model, path)
-        contestants.append(Contestant(role, at_score_threshold(load(path), 0.001), str(path)))
+        predictor = ModelPredictor(at_score_threshold(load(path), 0.001))
+        contestants.append(Contestant(role, predictor, str(path)))
     return contestants
 
 
@@ -73,9 +74,9 @@ def test_a_stopped_run_goes_on_and_ends_alike(pair, dataset, tmp_path, monkeypat
     path.write_bytes(b"".join(lines[:2]) + lines[2][:cut])
 
     seen = []
-    predict = HybridTaskCascade.predict
+    predict = ModelPredictor.predict
     monkeypatch.setattr(
-        HybridTaskCascade, "predict", lambda self, images: seen.append(1) or predict(self, images)
+        ModelPredictor, "predict", lambda self, images: seen.append(1) or predict(self, images)
     )
     again = run(pair, dataset, out)
     assert len(seen) == len(dataset) - 2
@@ -87,7 +88,8 @@ def test_a_folder_of_other_detections_is_refused(pair, dataset, tmp_path):
     run(pair, dataset, tmp_path)
     before = (tmp_path / "htc" / DETECTIONS).read_bytes()
     cascade, htc = pair
-    other = dataclasses.replace(htc, model=at_score_threshold(htc.model, 0.3))
+    predictor = ModelPredictor(at_score_threshold(htc.predictor.model, 0.3))
+    other = dataclasses.replace(htc, predictor=predictor)
     with pytest.raises(InputError, match=rf"{SOURCE}: config differ.*--out"):
         run([cascade, other], dataset, tmp_path)
     swapped = dataclasses.replace(htc, checkpoint=cascade.checkpoint)
@@ -109,7 +111,7 @@ def test_a_broken_line_is_named(pair, dataset, tmp_path):
 
 
 def test_the_threshold_changes_nothing_else(pair):
-    model = pair[1].model
+    model = pair[1].predictor.model
     twin = at_score_threshold(model, 0.25)
     ours, theirs = to_dict(model.config), to_dict(twin.config)
     assert theirs["cascade"].pop("score_threshold") == 0.25

@@ -67,6 +67,7 @@ def test_switches_picture_and_scrubber_are_on_screen_together(
         assert after["height"] == picture["height"]
         assert unseen(page, "html") == []
 
+
 @pytest.mark.parametrize("width", [1300, 1480, 1488, 1600, 1601, 1920])
 def test_the_names_of_the_layers_stand_in_one_line(opened: Opened, made: bytes, width: int) -> None:
     page = opened(made, "B=1111&show=masks.boxes.labels.truth.semantic.difference", width=width)
@@ -75,7 +76,6 @@ def test_the_names_of_the_layers_stand_in_one_line(opened: Opened, made: bytes, 
     tops = page.locator(".chip").evaluate_all("all => all.map(e => e.getBoundingClientRect().top)")
     assert len(tops) == 6
     assert len(set(tops)) == 1
-
 
 
 def test_a_dark_page_is_dark_and_told_to_be_light_is_light(opened: Opened, made: bytes) -> None:

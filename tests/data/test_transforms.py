@@ -98,6 +98,8 @@ def test_resize_keeps_the_ratio_and_the_limits(height: int, width: int, short: i
     assert min(new_height, new_width) <= max(short, 1)
     assert max(new_height, new_width) == long or min(new_height, new_width) == short
     assert abs(new_height / height * width - new_width) <= 0.5 * (1 + width / height) + 1e-6
+    # Done twice, it is done once: a picture at the network's size is that picture.
+    assert resize_image(resized, short, long)[0] is resized
 
 
 def test_resize_gives_the_same_tensor_if_nothing_changes() -> None:

@@ -15,7 +15,7 @@ def test_the_semantic_loss_reads_every_eighth_pixel_of_odd_pictures() -> None:
     images = [picture(i, *size) for i, size in enumerate(sizes)]
     targets = [truth(i, 2, *size) for i, size in enumerate(sizes)]
     with torch.no_grad():
-        logits = model.encode(images).semantic_logits
+        logits = model.features_of(images).semantic_logits
         loss = model.losses(images, targets, generator=generator())["loss_semantic_seg"]
     assert logits is not None
     assert logits.shape[-2:] == (448 // 8, 672 // 8)

@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 import htc_lab
 from htc_lab.cli import main
 from htc_lab.config import INTERLEAVED, MASK_FLOW
-from htc_lab.data.transforms import resize_image
+from htc_lab.course.scenes import classroom_samples
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import toggles_of_bits
 from htc_lab.explorer.blob import read_pack
@@ -22,7 +23,7 @@ from htc_lab.explorer.widget import StageExplorer
 from htc_lab.web.export import WEB, browser_files, script, to_html
 from tests.explorer.made_pack import made_runs, tiny_models, tiny_sample
 from tests.interop.files import write
-from tests.unit.tiny import lively, picture, with_toggles
+from tests.unit.tiny import assert_same, lively, picture, with_toggles
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +104,39 @@ def test_checkpoints_of_mmdet_are_explored_under_their_own_names(tmp_path: Path)
     assert index["answers"]["trained_without"]["0000"] != index["answers"]["switched_off"]["0000"]
     for name, on in bits.items():
         model = htc_lab.load(paths[name])
-        size = model.config.image
-        features = model.encode([resize_image(image, size.short, size.long)[0]])
+        features = model.encode([image])
         trace = model.cascade(features, model.propose(features), model.config.toggles)
         run = index["runs"][index["answers"]["trained_without"][on][0]]
         assert run["count"] == len(kept(trace))
         np.testing.assert_array_equal(opened.blocks[run["boxes"][-1]], trace.boxes[kept(trace)].detach())
     explorer.show(image, "again")
     assert read_pack(explorer.pack).index["title"] == "again"
+
+
+def test_the_readmes_calls_give_the_scores_of_the_explorer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the picture has not the size that the network sees."""
+    readme = (STATIC.parents[2] / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    pixels = classroom_samples(1, first=1)[0].image.permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    monkeypatch.chdir(tmp_path)
+    said: dict[str, Any] = {}
+    exec(snippet, said)
+    trace, found = said["trace"], said["found"]
+    assert trace.sizes != trace.pictures == [pixels.shape[:2]]
+    opened = read_pack(htc_lab.explore("picture.png", "classroom/htc").pack)
+    for bits, mine in (("1111", trace), ("0000", said["plain"])):
+        run = opened.index["runs"][opened.index["answers"]["switched_off"][bits][0]]
+        assert run["count"] == len(kept(mine)) > 0
+        for stage in range(3):
+            ours = mine.stage_scores(stage)[kept(mine)]
+            np.testing.assert_array_equal(opened.blocks[run["scores"][stage + 1]], ours)
+        np.testing.assert_array_equal(opened.blocks[run["scores"][4]], mine.scores[kept(mine)])
+        np.testing.assert_array_equal(opened.blocks[run["boxes"][-1]], mine.boxes[kept(mine)])
+    assert_same(found, said["model"].predict([said["image"]])[0])
+    assert float(found.scores.max()) > 0.8
 
 
 def test_an_explorer_without_models_takes_no_pictures(explorer: StageExplorer) -> None:

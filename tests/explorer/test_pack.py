@@ -14,11 +14,10 @@ from htc_lab.explorer.blob import BlockWriter, OpenPack, read_pack
 from htc_lab.explorer.identity import Identities
 from htc_lab.explorer.pack import LEAST_SCORE, kept, make_pack, quantise
 from htc_lab.explorer.runs import ModelRun, PictureRuns, run_models
-from htc_lab.explorer.settings import count_steps, run_settings
 from htc_lab.structures import Targets
 from tests.explorer.made_pack import grown, made_runs, tiny_models, tiny_runs, tiny_sample
 from tests.plots.made_trace import CLASS_NAMES, made_sample, made_trace
-from tests.unit.tiny import assert_same, lively, picture
+from tests.unit.tiny import lively, picture
 
 
 @pytest.fixture(scope="module")
@@ -149,40 +148,6 @@ def test_equal_runs_give_equal_bytes(runs: PictureRuns) -> None:
 # ---- which model answers
 
 
-def test_settings_run_together_are_those_run_one_by_one() -> None:
-    model = lively()
-    features = model.encode([picture(3)])
-    proposals = model.propose(features)
-    settings = [Toggles(*bits) for bits in product((True, False), repeat=5)]
-    together = run_settings(model, features, proposals, settings)
-    for toggles in settings:
-        assert_same(together[toggles], model.cascade(features, proposals, toggles))
-
-
-def test_a_mask_is_made_of_the_chosen_detections_alone() -> None:
-    model = lively()
-    features = model.encode([picture(3)])
-    proposals = model.propose(features)
-    seen: list[int] = []
-    for head in model.roi_head.mask_head:
-        head.convs[0].register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    done: list[None] = []
-    settings = [toggles_of_bits(bits) for bits in ALL_BITS]
-    few = run_settings(
-        model, features, proposals, settings, lambda s: s[-1].argsort()[:2], lambda: done.append(None)
-    )
-    assert set(seen) == {2}
-    # Two box cascades, each with masks on four sets of boxes, with and without the semantic feature.
-    assert len(done) == count_steps(settings) == 2 * (1 + 4 * 2)
-    # Trunks, with the flow and without: on the proposals stage 1; on its boxes 1, 2 and 2; then all five.
-    assert len(seen) == 2 * 2 * (1 + 3 + 5 + 5)
-    for toggles in settings:
-        whole = model.cascade(features, proposals, toggles)
-        least = whole.scores.argsort()[:2]
-        torch.testing.assert_close(few[toggles].scores, whole.scores[least])
-        torch.testing.assert_close(few[toggles].mask_probabilities, whole.mask_probabilities[least])
-
-
 def test_without_a_truth_the_pack_is_the_same_from_fewer_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("htc_lab.explorer.runs.MOST_DETECTIONS", 4)
     sample, models = tiny_sample(), tiny_models(("htc",))
@@ -195,13 +160,6 @@ def test_without_a_truth_the_pack_is_the_same_from_fewer_masks(monkeypatch: pyte
         for number, other in zip(run["masks"], same["masks"], strict=True):
             # Sums over another number of RoIs may round otherwise.
             assert np.abs(ours.blocks[number].astype(int) - theirs.blocks[other].astype(int)).max() <= 1
-
-
-def test_settings_the_weights_cannot_serve_are_refused() -> None:
-    model = tiny_models(("plain",))["plain"]
-    features = model.encode([picture(3)])
-    with pytest.raises(InputError, match="mask_flow"):
-        run_settings(model, features, model.propose(features), [PLAIN_CASCADE, HTC])
 
 
 def test_with_eight_models_every_combination_of_three_ideas_is_one_trained_so() -> None:

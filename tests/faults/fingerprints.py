@@ -16,6 +16,7 @@ from htc_lab.data.layout import find_data
 from htc_lab.evaluate.inference import average_precision, predict_split, truth_of
 from htc_lab.explorer.pack import make_pack
 from htc_lab.explorer.runs import run_models
+from htc_lab.predictors import ModelPredictor
 from htc_lab.train.batches import BatchOfStep, batches
 from tests.faults.killing import curve
 from tests.faults.small import of_steps, small
@@ -69,7 +70,7 @@ def main(folder: Path) -> dict[str, str]:
     setup.train(run, of_steps(STEPS))
     weights, optimizer, _ = read_run(run / CHECKPOINT)
     test = CocoDataset(find_data(folder / "scenes").test)
-    found = predict_split(load(run), test, stages=True, progress=False)
+    found = predict_split(ModelPredictor(load(run)), test, stages=True, progress=False)
     truth = truth_of(test)
     models = {name: load(name) for name in shipped_models()[:2]}
     return {

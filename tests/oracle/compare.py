@@ -152,7 +152,7 @@ class Comparison:
     def test_time(self) -> None:
         """Features, RPN, the cascade from the fixed proposals, and image to detections."""
         model, toggles = self.model, self.config.toggles
-        features = model.encode([self.image])
+        features = model.features_of([self.image])
         for i, level in enumerate(features.levels):
             self.sampled(f"fpn{i}", level)
         if features.semantic_logits is not None and features.semantic_feature is not None:
@@ -187,7 +187,7 @@ class Comparison:
     def training(self) -> None:
         """The losses, with the fixed proposals and every anchor sampled."""
         model, toggles = self.model, self.config.toggles
-        features = model.encode([self.image])
+        features = model.features_of([self.image])
         rpn = model.rpn_head
         usual: RPNConfig = rpn.config
         rpn.config = dataclasses.replace(usual, samples=10**9)

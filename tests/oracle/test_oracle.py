@@ -30,7 +30,7 @@ def test_our_outputs_are_those_of_the_reference(name):
 @torch.no_grad()
 def test_a_weight_that_is_off_by_a_little_is_noticed():
     comparison = Comparison(CASES / "cascade_mask_rcnn_r50.npz")
-    features = comparison.model.encode([comparison.image])
+    features = comparison.model.features_of([comparison.image])
     for factor, holds in ((1.0, True), (1.01, False)):
         comparison.model.roi_head.mask_head[1].conv_logits.weight.mul_(factor)
         comparison.lines.clear()

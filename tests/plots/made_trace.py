@@ -55,24 +55,26 @@ def made_trace(sample: Sample, toggles: Toggles = HTC, extra: int = 20, seed: in
         view = boxes[t + 1 if toggles.interleaved else t][:n]
         records.append(
             StageRecord(
-                boxes[t],
-                logits,
-                torch.zeros(n + extra, 4),
-                boxes[t + 1],
-                view,
-                _logits(targets, view, 4.0 + 4 * t),
-                _logits(targets, boxes[-1][:n], 4.0 + 4 * t),
+                rois=boxes[t],
+                class_logits=logits,
+                deltas=torch.zeros(n + extra, 4),
+                boxes=boxes[t + 1],
+                mask_boxes=view,
+                mask_logits=_logits(targets, view, 4.0 + 4 * t),
+                final_mask_logits=_logits(targets, boxes[-1][:n], 4.0 + 4 * t),
             )
         )
     final = torch.stack([record.final_mask_logits.sigmoid() for record in records]).mean(dim=0)
+    rois = RoIs(boxes[0], torch.zeros(n + extra, dtype=torch.int64))
     return StageTrace(
-        toggles,
-        [(height, width)],
-        Proposals(RoIs(boxes[0], torch.zeros(n + extra, dtype=torch.int64)), torch.linspace(1, 0, n + extra)),
-        tuple(records),
-        torch.arange(n),
-        targets.labels,
-        torch.linspace(0.95, 0.35, n),
-        boxes[-1][:n],
-        final,
+        toggles=toggles,
+        sizes=[(height, width)],
+        pictures=[(height, width)],
+        proposals=Proposals(rois, torch.linspace(1, 0, n + extra)),
+        stages=tuple(records),
+        detected=torch.arange(n),
+        labels=targets.labels,
+        scores=torch.linspace(0.95, 0.35, n),
+        boxes=boxes[-1][:n],
+        mask_probabilities=final,
     )

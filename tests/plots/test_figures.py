@@ -16,6 +16,7 @@ from htc_lab.course.lesson05.figures import show_prediction
 from htc_lab.course.looked_at import look_at
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS
+from htc_lab.data.transforms import resize_sample
 from htc_lab.errors import InputError
 from htc_lab.model import build_model
 from htc_lab.plots import (
@@ -115,6 +116,23 @@ def test_a_picture_of_another_size_is_refused() -> None:
     sample = made_sample()
     with pytest.raises(InputError, match="give the picture that was encoded"):
         show_stages(sample.image[:, :-1], made_trace(sample), CLASS_NAMES)
+
+
+def test_the_picture_may_be_the_one_that_was_resized() -> None:
+    """A trace of the picture at twice its size is shown on either of the two, with the same figures."""
+    sample = made_sample()
+    height, width = sample.image.shape[1:]
+    trace = dataclasses.replace(made_trace(sample), pictures=[(2 * height, 2 * width)])
+    large = resize_sample(sample, 2 * height, 2 * width)
+    assert large.image.shape[1:] == (2 * height, 2 * width)
+    n = len(sample.targets.boxes)
+    told = []
+    for shown in (sample, large):
+        words = texts(show_stages(shown.image, trace, CLASS_NAMES, shown.targets))
+        assert any(text.startswith(f"{n} of {n} objects found, 0 false.") for text in words)
+        told.append([text.split(" · ")[0] for text in words if text.startswith("box IoU")])
+    assert told[0] == told[1]
+    assert len(told[0]) == 5
 
 
 def test_show_sample_with_and_without_a_map() -> None:

@@ -23,6 +23,7 @@ from htc_lab.distributed import ALONE, Team, processes
 from htc_lab.errors import InputError
 from htc_lab.evaluate.inference import SplitResults, predict_split
 from htc_lab.model import HybridTaskCascade, build_model
+from htc_lab.predictors import ModelPredictor
 from htc_lab.train.loop import OnStep, TrainOptions, train
 from tests.unit.tiny import TINY
 
@@ -60,7 +61,8 @@ def detect(data: Path, team: Team = ALONE) -> SplitResults:
     """A fresh tiny model over the train split, three images at a time."""
     model = build_model(tiny(data), seed=3).eval()
     dataset = CocoDataset(find_data(data).train)
-    return predict_split(model, dataset, stages=True, batch=3, progress=False, team=team)
+    predictor = ModelPredictor(model)
+    return predict_split(predictor, dataset, stages=True, batch=3, progress=False, team=team)
 
 
 def refusals(data: Path, out: Path, team: Team) -> dict[str, str]:

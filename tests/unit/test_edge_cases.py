@@ -82,7 +82,7 @@ def test_no_proposals(model, toggles, boxes):
 @rungs
 @pytest.mark.parametrize("targets", [truth(0), nothing()], ids=["objects", "none"])
 def test_losses_without_proposals(model, toggles, targets):
-    features = model.encode([picture(0)])
+    features = model.features_of([picture(0)])
     losses = model.roi_head.losses(features, RoIs.of([torch.zeros(0, 4)]), [targets], toggles, generator())
     _all_finite(model, losses)
     # The objects' own boxes are there all the same, in the first stage.
@@ -106,7 +106,7 @@ def test_an_object_of_one_pixel(model, toggles):
 @rungs
 def test_rois_without_size(model, toggles):
     flat = [[10, 10, 10, 10], [5, 8, 5, 30], [64, 64, 64, 64], [3, 3, 40, 40]]
-    features = model.encode([picture(0)])
+    features = model.features_of([picture(0)])
     trace = model.cascade(features, _proposals(flat), toggles)
     for record in trace.stages:
         assert record.boxes.isfinite().all()
@@ -156,11 +156,11 @@ SAME_PADDING = [(64, 64), (50, 61), (64, 40), (33, 64)]
 @torch.no_grad()
 def test_a_batch_of_sizes_gives_what_each_picture_gives_alone(model, toggles):
     images = [picture(i, *size) for i, size in enumerate(SAME_PADDING)]
-    features = model.encode(images)
+    features = model.features_of(images)
     assert features.sizes == SAME_PADDING
     trace = model.cascade(features, model.propose(features), toggles)
     for i, image in enumerate(images):
-        features = model.encode([image])
+        features = model.features_of([image])
         alone = model.cascade(features, model.propose(features), toggles)
         ours, theirs = trace.detections(i), alone.detections()
         assert ours.labels.tolist() == theirs.labels.tolist()
@@ -174,7 +174,7 @@ def test_a_batch_of_very_different_sizes(model, toggles):
     """Padding differs, so values may; shapes, sizes and places hold."""
     sizes = [(32, 32), (64, 97), (70, 40), (1, 1)]
     images = [picture(i, *size) for i, size in enumerate(sizes)]
-    features = model.encode(images)
+    features = model.features_of(images)
     assert features.levels[0].shape[-2:] == (96 // 4, 128 // 4)
     trace = model.cascade(features, model.propose(features), toggles)
     for i, (height, width) in enumerate(sizes):
@@ -219,8 +219,9 @@ def test_predict_leaves_the_mode_and_the_statistics_alone(model):
     ],
 )
 def test_what_is_no_picture_is_refused(model, images, message):
-    with pytest.raises(InputError, match=message):
-        model.encode(images)
+    for take in (model.encode, model.features_of, model.predict):
+        with pytest.raises(InputError, match=message):
+            take(images)
 
 
 def test_a_missing_semantic_map_is_refused_only_where_it_is_needed(model):

@@ -35,7 +35,7 @@ def compute(model, toggles):
     images, targets = batch()
     losses = model.losses(images, targets, toggles, generator())
     rois = near_truth(targets)
-    return losses | model.roi_head.losses(model.encode(images), rois, targets, toggles, generator())
+    return losses | model.roi_head.losses(model.features_of(images), rois, targets, toggles, generator())
 
 
 @pytest.fixture(scope="module", autouse=True)

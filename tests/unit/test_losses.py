@@ -116,7 +116,7 @@ def test_the_padding_of_a_batch_is_ignored():
     images, targets = batch()
     t = targets[1]
     small = Targets(t.boxes, t.labels, t.masks[:, :40, :50], t.semantic[:40, :50])
-    features = model.encode(images)
+    features = model.features_of(images)
     padded = F.pad(small.semantic, (0, 14, 0, 24), value=255)
     stacked = torch.stack([targets[0].semantic, padded])
     wanted = semantic_loss(features.semantic_logits, stacked, 4, TINY.semantic)
@@ -203,7 +203,7 @@ def snapshot(model, toggles):
     images, targets = batch()
     losses = model.losses(images, targets, toggles, generator())
     rois = near_truth(targets)
-    losses |= model.roi_head.losses(model.encode(images), rois, targets, toggles, generator())
+    losses |= model.roi_head.losses(model.features_of(images), rois, targets, toggles, generator())
     return {name: float(value.detach()) for name, value in losses.items()}
 
 

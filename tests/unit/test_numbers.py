@@ -137,7 +137,7 @@ def _with(part: str, **values: float) -> dict[str, float]:
     config = dataclasses.replace(TINY, **{part: dataclasses.replace(getattr(TINY, part), **values)})
     model = lively(config, moves=10.0)
     losses = model.losses(images, targets, HTC, generator())
-    losses |= model.roi_head.losses(model.encode(images), near_truth(targets), targets, HTC, generator())
+    losses |= model.roi_head.losses(model.features_of(images), near_truth(targets), targets, HTC, generator())
     return {name: float(value.detach()) for name, value in losses.items()}
 
 

@@ -1,5 +1,7 @@
 """StageTrace: what it holds, one image of it, and the pixels made from it."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -143,16 +145,48 @@ def test_the_detections_of_a_stage(seen, toggles):
 
 @pytest.mark.parametrize("stage", [None, 0, 2])
 def test_all_pictures_are_those_of_one_at_a_time(trace, stage):
-    as_they_are = trace.in_pictures(trace.sizes, [(1.0, 1.0)] * 3, 0.4, stage)
-    for i, found in enumerate(as_they_are):
+    assert trace.pictures == trace.sizes
+    for i, found in enumerate(trace.in_pictures(0.4, stage)):
         assert_same(found, trace.detections(i, stage, 0.4))
     # Of pictures that were brought to half their height and twice their width.
     sizes = [(2 * height, width // 2) for height, width in trace.sizes]
-    for i, found in enumerate(trace.in_pictures(sizes, [(2.0, 0.5)] * 3, stage=stage)):
+    resized = dataclasses.replace(trace, pictures=sizes)
+    assert resized.scales == [(2.0, 0.5)] * 3
+    for i, found in enumerate(resized.in_pictures(stage=stage)):
         one = trace.detections(i)
         assert torch.equal(found.boxes, one.boxes * torch.tensor([0.5, 2, 0.5, 2]))
         assert torch.equal(found.scores, one.scores)
         assert found.masks.shape == (len(one), *sizes[i])
+        # The whole trace in the pictures' pixels gives the same pixels.
+        assert_same(found, resized.at_picture_size().detections(i, stage))
+        assert_same(found, next(resized.of_image(i).in_pictures(stage=stage)))
+
+
+def test_a_trace_at_the_size_of_its_pictures(trace):
+    """Every box is scaled, nothing else; and the truth is told in the pictures' pixels."""
+    assert trace.at_picture_size() is trace
+    resized = dataclasses.replace(trace, pictures=[(32, 128), (64, 64), (128, 16)])
+    placed = resized.at_picture_size()
+    assert placed.sizes == placed.pictures == resized.pictures
+    factors = torch.tensor([[2.0, 0.5, 2.0, 0.5], [1.0, 1.0, 1.0, 1.0], [0.25, 2.0, 0.25, 2.0]])
+    of_rois, of_found = factors[trace.proposals.rois.image], factors[trace.image]
+    assert torch.equal(placed.boxes, trace.boxes * of_found)
+    assert torch.equal(placed.proposals.rois.boxes, trace.proposals.rois.boxes * of_rois)
+    for ours, theirs in zip(placed.stages, trace.stages, strict=True):
+        assert torch.equal(ours.rois, theirs.rois * of_rois)
+        assert torch.equal(ours.boxes, theirs.boxes * of_rois)
+        assert torch.equal(ours.mask_boxes, theirs.mask_boxes * of_found)
+        assert torch.equal(ours.mask_logits, theirs.mask_logits)
+        assert torch.equal(ours.deltas, theirs.deltas)
+    targets = [truth(i) for i in range(3)]
+    told = trace.with_truth(targets)
+    given = [
+        dataclasses.replace(target, boxes=target.boxes * factor)
+        for target, factor in zip(targets, factors, strict=True)
+    ]
+    for ours, theirs in zip(resized.with_truth(given).stages, told.stages, strict=True):
+        torch.testing.assert_close(ours.truth.iou, theirs.truth.iou)
+        assert torch.equal(ours.boxes, theirs.boxes)
 
 
 def test_a_higher_threshold_gives_smaller_masks(trace):

@@ -1,5 +1,6 @@
 """03 and 04: mask heads on boxes other than their own, and mask features from other boxes."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -13,10 +14,9 @@ from htc_lab.course.looked_at import Seen
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.layers.pasting import paste
-from htc_lab.layers.sampling import sample_rois
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.objects import compare_with_truth
-from htc_lab.stages import interleaved, mask_flow, plain_cascade
+from htc_lab.stages import mask_flow, plain_cascade
 from htc_lab.structures import RoIs, Targets
 from htc_lab.trace import StageTrace
 
@@ -86,29 +86,20 @@ def mask_training_boxes(model: HybridTaskCascade, scenes: Sequence[Seen], seed: 
     As in training: sampled at each stage's IoU with the ground truth added, refined, and for eq. 2 matched
     and sampled again.
     """
-    config, classes = model.config.cascade, model.config.classes
-    toggles = model.config.toggles
+    cascade, stages = model.roi_head, range(model.config.toggles.stages)
+    toggles = dataclasses.replace(model.config.toggles, interleaved=True)
     generator = torch.Generator().manual_seed(seed)
-    plain: list[list[Tensor]] = [[] for _ in config.stages]
-    inter: list[list[Tensor]] = [[] for _ in config.stages]
+    plain: list[list[Tensor]] = [[] for _ in stages]
+    inter: list[list[Tensor]] = [[] for _ in stages]
     test = []
     for scene in scenes:
-        targets, rois = [scene.targets], scene.proposals.rois
-        for t, stage in enumerate(config.stages):
-            samples = sample_rois(rois, targets, stage, config, classes, generator)
-            features = scene.features
-            output = plain_cascade.look_at_boxes(
-                model.roi_head.bbox_head[t],  # type: ignore[arg-type]
-                lambda r, f=features: model.roi_head.box_features(f, r, toggles),  # type: ignore[misc]
-                samples.rois,
-            )
-            refined = plain_cascade.refine(output, stage, features.sizes)
-            rois = interleaved.refined_samples(samples, refined)
-            for on, store in ((False, plain), (True, inter)):
-                chosen = interleaved.samples_for_masks(
-                    samples, rois, targets, stage, config, classes, on, generator
-                )
-                # Ground-truth boxes are added by both equations and would only show as a spike at 1.
+        features, rois = scene.features.for_pooling(), scene.proposals.rois
+        training = cascade.training_stages(features, rois, [scene.targets], toggles, generator)
+        for t, seen in enumerate(training):
+            # By eq. 1 the mask head gets the positives of the box head.
+            by_eq_1 = seen.samples.select(seen.samples.positive)
+            for chosen, store in ((by_eq_1, plain), (seen.for_masks, inter)):
+                # Ground-truth boxes are added in both ways and would only make a spike at 1.
                 own = chosen.select(~chosen.from_truth)
                 iou = pairwise_iou(own.rois.boxes, scene.targets.boxes)
                 store[t].append(iou[torch.arange(len(own.rois)), own.truth])

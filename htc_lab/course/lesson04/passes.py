@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from IPython.display import Markdown
@@ -12,7 +12,7 @@ from torch import Tensor
 from htc_lab.course.looked_at import Seen
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.model import HybridTaskCascade
-from htc_lab.structures import RoIs
+from htc_lab.structures import Features, RoIs
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ def watch_masks(model: HybridTaskCascade) -> Iterator[MaskPasses]:
     hooks = [head.convs[0].register_forward_hook(lambda *_, t=t: count(t)) for t, head in enumerate(heads)]
     pooled = cascade.mask_features
 
-    def pooling(features: object, rois: RoIs, toggles: object) -> Tensor:
+    def pooling(features: Features, rois: RoIs, *rest: Any) -> Tensor:
         seen.boxes.append(rois.boxes.clone())
-        return pooled(features, rois, toggles)  # type: ignore[arg-type]
+        return pooled(features, rois, *rest)
 
     cascade.mask_features = pooling  # type: ignore[method-assign]
     try:

@@ -8,6 +8,7 @@ from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder
 from htc_lab.evaluate.inference import average_precision, predict_split, truth_of
 from htc_lab.model import HybridTaskCascade
+from htc_lab.predictors import ModelPredictor
 
 
 def stage_ap_table(model: HybridTaskCascade, data: DataFolder, images: int) -> Markdown:
@@ -28,7 +29,7 @@ def stage_ap_table(model: HybridTaskCascade, data: DataFolder, images: int) -> M
     ]
     for words, flow in (("flow on", True), ("flow cut", False)):
         toggles = dataclasses.replace(model.config.toggles, mask_flow=flow)
-        results = predict_split(model, dataset, toggles, stages=True, progress=False)
+        results = predict_split(ModelPredictor(model, toggles), dataset, stages=True, progress=False)
         by_stage = average_precision(truth, results)["stage_mask_ap"]
         assert isinstance(by_stage, list)
         lines.append(f"| {words} | " + " | ".join(f"{ap:.1f}" for ap in by_stage) + " |")

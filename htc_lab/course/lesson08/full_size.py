@@ -13,6 +13,7 @@ from htc_lab.data.coco import read_coco
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import Split, find_data, image_folder, require_images
 from htc_lab.model import build_model
+from htc_lab.predictors import ModelPredictor
 from htc_lab.presets import PRESETS
 
 PAPER_TABLE = (
@@ -55,7 +56,7 @@ def seconds_a_part(preset: str, height: int, width: int) -> dict[str, float]:
     model = build_model(PRESETS[preset], seed=0).eval()
     image = torch.randint(256, (3, height, width), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     began = time.perf_counter()
-    features = model.encode([image])
+    features = model.features_of([image])
     encoded = time.perf_counter()
     proposals = model.propose(features)
     proposed = time.perf_counter()
@@ -100,7 +101,8 @@ def rehearse(dataset: CocoDataset, out: Path, images: int = 4, short: int = 200)
         config = dataclasses.replace(config, classes=len(few.class_names), image=small)
         model = build_model(config, seed=0)
         model.class_names = few.class_names
-        contestants.append(Contestant(role, at_score_threshold(model, 0.001), "random"))
+        predictor = ModelPredictor(at_score_threshold(model, 0.001))
+        contestants.append(Contestant(role, predictor, "random"))
     return reproduce(contestants, part, out, progress=False, tell=lambda _: None)
 
 

@@ -16,6 +16,7 @@ from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder
 from htc_lab.evaluate.inference import predict_split, truth_of
 from htc_lab.model import HybridTaskCascade
+from htc_lab.predictors import ModelPredictor
 
 COCO_LIMITS = (32.0, 96.0)
 """Sides, px, of the squares that separate small, medium and large objects on COCO's photos."""
@@ -65,7 +66,7 @@ def size_ap_table(
     test = data.test
     ids = [image["id"] for image in test.coco.images[:images]]
     dataset = CocoDataset(dataclasses.replace(test, coco=test.coco.subset(ids)))
-    results = predict_split(model, dataset, progress=False).final
+    results = predict_split(ModelPredictor(model), dataset, progress=False).final
     lines = [
         f"| {len(dataset)} pictures, mask AP; a detection's size is | AP | APs | APm | APl |",
         "|---|---|---|---|---|",

@@ -1,0 +1,48 @@
+"""Images of several sizes as one batch: normalised, and padded to a common size."""
+
+from jaxtyping import Float
+from torch import Tensor, device, tensor
+
+from htc_lab.config import ImageConfig
+from htc_lab.errors import InputError
+from htc_lab.transfer import send
+
+
+def sizes_of(images: list[Tensor]) -> list[tuple[int, int]]:
+    """(height, width) px of each image, which is looked at before anything is done with it.
+
+    Raises:
+        InputError: no image, or one that is no RGB image.
+    """
+    if not images:
+        raise InputError("encode: the list of images is empty; give at least one (3, H, W) tensor")
+    for i, image in enumerate(images):
+        if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+            raise InputError(
+                f"encode: image {i} has shape {tuple(image.shape)}; give RGB tensors (3, H, W), not empty"
+            )
+    return [(int(image.shape[1]), int(image.shape[2])) for image in images]
+
+
+def padded_batch(
+    images: list[Tensor], config: ImageConfig, canvas: tuple[int, int], place: device
+) -> Float[Tensor, "B 3 H W"]:
+    """Images with the mean subtracted and divided by the standard deviation, zeros at the right and bottom.
+
+    Args:
+        images: RGB (3, H, W) each, on the scale 0..255.
+        config: mean, standard deviation, and the number of px that both sides are multiples of.
+        canvas: (height, width) px the batch is padded to at least.
+        place: where the batch goes.
+    """
+    sizes, pad = sizes_of(images), config.pad
+    height = -(-max(canvas[0], *(h for h, _ in sizes)) // pad) * pad
+    width = -(-max(canvas[1], *(w for _, w in sizes)) // pad) * pad
+    mean = send(tensor(config.mean), place).view(3, 1, 1)
+    std = send(tensor(config.std), place).view(3, 1, 1)
+    # Channels last: convolutions and RoI pooling read long rows in it. The layout spreads from here.
+    batch = mean.new_zeros((len(images), height, width, 3)).permute(0, 3, 1, 2)
+    for i, image in enumerate(images):
+        h, w = sizes[i]
+        batch[i, :, :h, :w] = (send(image, place).float() - mean) / std
+    return batch

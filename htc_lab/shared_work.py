@@ -1,0 +1,64 @@
+"""What several runs of the cascade over one picture have in common is computed once.
+
+The cascade calls the parts that cost something through a *runner*: :func:`call`, which simply calls them, or
+:meth:`SharedWork.run`, which keeps the results and doesn't make a call with the same arguments twice. So a
+result is known by what it was made from, and by nothing else:
+
+- boxes and detections by the features, the proposals, ``stages`` and ``semantic_box``;
+- the features of a mask by the boxes they are pooled from and ``semantic_mask``;
+- the output of a mask head's trunk by those features and, with ``mask_flow``, the trunk before it.
+
+Sixteen settings of the four switches thus take two box cascades instead of sixteen, and no trunk runs twice
+on the same boxes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from htc_lab.config import Toggles
+
+Run = Callable[..., Any]
+"""``run(function, *arguments)``: the result of ``function(*arguments)``."""
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The runner that keeps nothing."""
+    return function(*arguments)
+
+
+def sharing_order(toggles: Toggles) -> tuple[bool, int, bool]:
+    """Sort key that puts settings side by side that have boxes and mask features in common."""
+    return toggles.semantic_box, toggles.stages, toggles.semantic_mask
+
+
+class SharedWork:
+    """A runner that keeps the latest results, for runs of one model whose weights don't change meanwhile.
+
+    Settings in any order give the right traces; in :func:`sharing_order` they take the least work.
+    """
+
+    def __init__(self, most: int = 64) -> None:
+        """See the class.
+
+        Args:
+            most: results that are kept. Four settings that differ in ``interleaved`` and ``mask_flow`` need
+                46 with three stages; the results of settings that came before may go.
+        """
+        self._most = most
+        self._kept: OrderedDict[Hashable, tuple[tuple[Any, ...], Any]] = OrderedDict()
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of ``function(*arguments)``, which must depend on its arguments alone.
+
+        Numbers and switches are the same argument if they are equal, everything else if it is the same
+        object: tensors are never compared by their values.
+        """
+        key = (function, *(a if isinstance(a, bool | int | None) else id(a) for a in arguments))
+        if key not in self._kept:
+            # The arguments are kept too: an object that is gone leaves its id to another.
+            self._kept[key] = arguments, function(*arguments)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key][1]
