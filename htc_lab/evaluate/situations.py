@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 
 from htc_lab.evaluate.coco_ap import match_images
+from htc_lab.evaluate.matching import NEAR, SAME
 from htc_lab.evaluate.measure import Measure, precision, rows_of, share
 from htc_lab.evaluate.overlaps import overlaps
 
-NEAR = 0.1
-"""Mask IoU from which on a detection is of an object (TIDE's limit to the background)."""
-
-MATCH = 0.5
+MATCH = SAME
 """Mask IoU from which on a detection finds its object, for recall; box IoU from which on it is of a decoy."""
 
 SCORE = 0.5

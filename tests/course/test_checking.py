@@ -72,7 +72,23 @@ def test_an_error_without_words_is_its_name_alone() -> None:
     assert "  MemoryError. Your line: `raise MemoryError`." in str(check("04.2", unfinished))
 
 
-def test_a_crash_inside_a_library_names_the_line_that_called_it() -> None:
+def test_every_sentence_of_a_verdict_ends_once() -> None:
+    def none(x, previous, flow):
+        return None
+
+    def refuses(x, previous, flow):
+        raise ValueError("give a size.")
+
+    def chooses(x, previous, flow):
+        raise RuntimeError("expected one of:\n  cpu, cuda\n  and more")
+
+    assert "is the `return` missing?\n" in str(check("04.2", none)) + "\n"
+    assert "ValueError: give a size. Your line" in str(check("04.2", refuses))
+    assert "RuntimeError: expected one of: cpu, cuda. Your line" in str(check("04.2", chooses))
+
+
+def test_a_crash_inside_a_library
+_names_the_line_that_called_it() -> None:
     def careless(x, previous, flow):
         return json.loads("no json")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from htc_lab.plots.drawing import draw_truth
 from htc_lab.plots.figure import Picture, bare, new_figure
 from htc_lab.train.stopped_batch import read_batch
+from htc_lab.wording import counted
 
 
 def show_batch(path: Path | str) -> Picture:
@@ -25,7 +26,7 @@ def show_batch(path: Path | str) -> Picture:
             axes,
             drawn,
             f"image {sample.image_id}",
-            f"{width}x{height} px, {len(sample.targets.boxes)} objects",
+            f"{width}x{height} px, {counted(len(sample.targets.boxes), 'object')}",
         )
     figure.suptitle(f"Step {batch.step}: no number in {', '.join(wrong) or 'the weights'}", fontsize=13)
     return figure
