@@ -181,7 +181,7 @@ class StageTrace:
     def said_by(self, stage: int, i: int = 0) -> Detections:
         """What stage ``stage`` (from 0) said of image ``i``: the boxes it hands on, its masks, its scores.
 
-        The masks lie where the stage took them: on those boxes if interleaved, on the ones it received if not.
+        The masks lie where the stage took them: on those boxes if interleaved, on those it received if not.
         """
         boxes = self.stages[stage].boxes[self.detected[self.image == i]]
         return dataclasses.replace(self.detections(i, stage, final_boxes=False), boxes=boxes)

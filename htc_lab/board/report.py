@@ -1,5 +1,6 @@
 """All that the dashboard shows, as plain JSON values."""
 
+import itertools
 import math
 from pathlib import Path
 from statistics import median
@@ -77,7 +78,7 @@ def _state(place: Place, finished: bool) -> tuple[str, str]:
 def _eval_every(command: list[str] | None) -> int | None:
     """Steps between evaluations on the way, as the command says; None: there are none, or it isn't known."""
     words = [part for word in command or [] for part in word.split("=", 1)]
-    after = dict(zip(words, words[1:], strict=False)).get("--eval-every", "")
+    after = dict(itertools.pairwise(words)).get("--eval-every", "")
     return int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None
 
 

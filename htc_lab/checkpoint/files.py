@@ -193,7 +193,8 @@ def load(
         raise InputError(f"{path}: metadata field 'class_names' is no list of names; save it anew")
     if len(names) != config.classes:
         raise InputError(
-            f"{path}: class_names has {counted(len(names), 'name')} for {counted(config.classes, 'class', 'classes')}; save it anew"
+            f"{path}: class_names has {counted(len(names), 'name')} for "
+            f"{counted(config.classes, 'class', 'classes')}; save it anew"
         )
     model.class_names = tuple(names)
     return model.to(device).eval()

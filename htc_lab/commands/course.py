@@ -96,13 +96,17 @@ def _grade(action: Grade) -> dict[str, Any] | None:
         write_feedback(grades, action.feedback)
     points = {grade.student: sum(map(grade.points, numbers)) for grade in grades}
     for grade in grades:
-        say(f"{grade.student}: {counted(points[grade.student], 'point')}  {grade.remark}".rstrip(), action.json)
+        say(
+            f"{grade.student}: {counted(points[grade.student], 'point')}  {grade.remark}".rstrip(),
+            action.json,
+        )
     # Who handed in nothing had no answer that could run.
     ran = [grade for grade in grades if grade.verdicts]
     cut = all(grade.network_cut for grade in ran)
     fenced = all(grade.fenced for grade in ran)
     say(
-        f"{action.out}: {counted(len(grades), 'student')}. Network for the answers: {'cut' if cut else 'NOT cut'}; "
+        f"{action.out}: {counted(len(grades), 'student')}. "
+        f"Network for the answers: {'cut' if cut else 'NOT cut'}; "
         f"files of others and other processes: {'out of reach' if fenced else 'NOT out of reach'}.",
         action.json,
     )

@@ -126,7 +126,8 @@ def train(
     if not team.first:
         return None
     say(
-        f"{run}: {counted(steps_of(schedule, len(dataset)), 'step')} done; htc-lab eval --checkpoint {run} evaluates it",
+        f"{run}: {counted(steps_of(schedule, len(dataset)), 'step')} done; "
+        f"htc-lab eval --checkpoint {run} evaluates it",
         json,
     )
     return {"run": str(run), "seconds": seconds, "last_step": last} if json else None

@@ -154,7 +154,9 @@ def judge(exercise: Exercise, answer: Answer, seeds: Sequence[int]) -> Verdict:
     if failed is None:
         return _verdict(exercise, "passed")
     case, problem = failed
-    return _verdict(exercise, "wrong", sentence(f"On {case.words}: {problem}"), _diagnosis(exercise, returned))
+    return _verdict(
+        exercise, "wrong", sentence(f"On {case.words}: {problem}"), _diagnosis(exercise, returned)
+    )
 
 
 def _verdict(exercise: Exercise, status: Status, message: str = "", hint: str = "") -> Verdict:

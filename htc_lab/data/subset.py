@@ -28,7 +28,9 @@ def choose_images(coco: CocoData, count: int, seed: int) -> list[int]:
         InputError: fewer images than asked for, or none asked for.
     """
     if not 1 <= count <= len(coco.images):
-        raise InputError(f"{coco.path}: has {counted(len(coco.images), 'image')}; ask for 1 to that many, not {count}")
+        raise InputError(
+            f"{coco.path}: has {counted(len(coco.images), 'image')}; ask for 1 to that many, not {count}"
+        )
     ids = [image["id"] for image in coco.images]
     order = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
     classes = {

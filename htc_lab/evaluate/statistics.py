@@ -23,7 +23,7 @@ from scipy import stats
 
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind, match_images
-from htc_lab.wording import counted, signed
+from htc_lab.wording import signed
 
 LEVEL = 0.95
 FEW_IMAGES = 30
@@ -162,7 +162,7 @@ def verdict(name_a: str, name_b: str, interval: Interval) -> str:
     """One plain sentence on whether b is better than a; "not significant" when the interval holds zero."""
     if math.isnan(interval.value):
         return f"{name_a} and {name_b} cannot be compared: the images hold no objects to be found."
-    basis = counted(interval.samples, interval.unit)
+    basis = f"{interval.samples} {interval.unit}" + ("s" if interval.samples != 1 else "")
     limits = f"95 % interval {signed(interval.low)} to {signed(interval.high)}, {basis}"
     if interval.significant:
         side = "better" if interval.value > 0 else "worse"

@@ -1,4 +1,7 @@
-"""What is on the picture for one setting of the switches: from a pack (lookup.py) or live (stage_session.py)."""
+"""What is on the picture for one setting of the switches.
+
+A side is made from a pack (:mod:`htc_lab.explorer.lookup`) or live (:mod:`htc_lab.explorer.stage_session`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

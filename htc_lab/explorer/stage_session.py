@@ -214,10 +214,8 @@ class StageSession:
             near = pairwise_iou(found.boxes, targets.boxes) > 0
             iou = mask_ious(found.masks, targets.masks, near)
             match = match_classes(iou, found.scores.numpy(), labels, true_labels)
-            errors, missed = (
-                errors_of(match, iou, labels, true_labels),
-                missed_by(match.tolist(), len(true_labels)),
-            )
+            errors = errors_of(match, iou, labels, true_labels)
+            missed = missed_by(match.tolist(), len(true_labels))
             if len(true_labels):
                 mean_iou = float(iou[match >= 0, match[match >= 0]].sum()) / len(true_labels)
         objects = [

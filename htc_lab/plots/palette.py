@@ -43,7 +43,7 @@ def colour_number(thing: int, true: int) -> int:
     """The number whose colour an object of a picture has: grey is for what the truth does not know.
 
     Args:
-        thing: the object's number, as :class:`htc_lab.evaluate.identity.Identities` gives it: true ones first.
+        thing: the object's number, as ``htc_lab.evaluate.identity`` gives it: true ones first.
         true: how many objects the truth knows; 0 where there is none, and grey is a colour as any other.
     """
     if not true:

@@ -38,7 +38,11 @@ def show_sample(sample: Sample, class_names: Sequence[str]) -> Picture:
     if targets.semantic is not None:
         kinds = len(torch.unique(targets.semantic[targets.semantic != 255]))
         pictures.append(
-            (draw_semantic(targets.semantic, _SIDE), "Semantic map", counted(kinds, "class", "classes") + " of things and stuff")
+            (
+                draw_semantic(targets.semantic, _SIDE),
+                "Semantic map",
+                counted(kinds, "class", "classes") + " of things and stuff",
+            )
         )
     return row_of_pictures(pictures)
 

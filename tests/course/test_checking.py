@@ -87,8 +87,7 @@ def test_every_sentence_of_a_verdict_ends_once() -> None:
     assert "RuntimeError: expected one of: cpu, cuda. Your line" in str(check("04.2", chooses))
 
 
-def test_a_crash_inside_a_library
-_names_the_line_that_called_it() -> None:
+def test_a_crash_inside_a_library_names_the_line_that_called_it() -> None:
     def careless(x, previous, flow):
         return json.loads("no json")
 

@@ -126,8 +126,10 @@ def test_one_lesson_handed_in_is_the_one_that_counts(tmp_path: Path, capsys) -> 
     write(tmp_path / "in" / "ada.ipynb", RIGHT)
     write(tmp_path / "in" / "bob.ipynb", "x = 1")
     main(
-        ["course", "grade", str(tmp_path / "in"), "--out", str(tmp_path / "g.csv")]
-        + ["--feedback", str(tmp_path / "feedback")]
+        [
+            *("course", "grade", str(tmp_path / "in"), "--out", str(tmp_path / "g.csv")),
+            *("--feedback", str(tmp_path / "feedback")),
+        ]
     )
     with (tmp_path / "g.csv").open(newline="", encoding="utf-8") as file:
         ada, bob = csv.DictReader(file)
@@ -149,8 +151,7 @@ def test_where_no_lesson_is_recognised_all_are_listed(tmp_path: Path) -> None:
     assert handed_out([grade], chosen_exercises(())) == chosen_exercises(())
 
 
-def test_bad_calls_are_refused(
-tmp_path: Path) -> None:
+def test_bad_calls_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         submissions(tmp_path / "nowhere")
     with pytest.raises(InputError, match="holds neither"):

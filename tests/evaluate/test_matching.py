@@ -149,7 +149,9 @@ def test_matching_is_that_of_the_reports(seed: int) -> None:
         "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
         "annotations": [
             {"id": k + 1, "image_id": 1, "category_id": int(label) + 1, "segmentation": code, "iscrowd": 0}
-            for k, (label, code) in enumerate(zip(truth.labels, encode_masks(truth.masks.bool()), strict=True))
+            for k, (label, code) in enumerate(
+                zip(truth.labels, encode_masks(truth.masks.bool()), strict=True)
+            )
         ],
     }
     counted = error_types(coco, coco_results(1, found, [1, 2])).count

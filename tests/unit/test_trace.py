@@ -199,9 +199,13 @@ def test_printed_it_is_a_few_lines(seen, trace):
 
 def test_a_stage_printed_is_one_line(trace):
     text = repr(trace.stages[0])
-    assert text == str(trace.stages[0]) == (
-        f"StageRecord: {len(trace.stages[0].boxes)} RoIs, {len(trace.labels)} masks of 28 × 28, "
-        "with the features looked at"
+    assert (
+        text
+        == str(trace.stages[0])
+        == (
+            f"StageRecord: {len(trace.stages[0].boxes)} RoIs, {len(trace.labels)} masks of 28 × 28, "
+            "with the features looked at"
+        )
     )
     alone = trace.of_image(0).with_truth([truth(0)]).stages[0]
     assert "compared with the truth" in repr(alone)

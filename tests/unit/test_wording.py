@@ -12,7 +12,14 @@ def test_one_is_no_plural() -> None:
 
 @pytest.mark.parametrize(
     ("value", "decimals", "text"),
-    [(0.04, 1, "0.0"), (-0.04, 1, "0.0"), (0.0, 2, "0.00"), (-0.004, 2, "0.00"), (1.25, 1, "+1.2"), (-3, 1, "-3.0")],
+    [
+        (0.04, 1, "0.0"),
+        (-0.04, 1, "0.0"),
+        (0.0, 2, "0.00"),
+        (-0.004, 2, "0.00"),
+        (1.25, 1, "+1.2"),
+        (-3.0, 1, "-3.0"),
+    ],
 )
 def test_a_difference_that_rounds_to_zero_has_no_sign(value: float, decimals: int, text: str) -> None:
     assert signed(value, decimals) == text

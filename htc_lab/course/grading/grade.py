@@ -3,9 +3,10 @@
 What the isolation is. Each student has a process with a home, a working directory and an environment of its
 own, and a time limit. On Linux each answer runs in a further child, with a time limit, a bound on memory
 and on the size of files; no student's code runs in the grader itself. Where the kernel has seccomp and
-Landlock (:mod:`htc_lab.course.grading.sandbox`), that child has no network, starts no processes, signals none, reads
-nothing but Python and the libraries, and writes into its own folder alone. What it is not: a proof against
-cheating. The answer runs in the process that judges it, so code that is written to forge a verdict can.
+Landlock (:mod:`htc_lab.course.grading.sandbox`), that child has no network, starts no processes, signals
+none, reads nothing but Python and the libraries, and writes into its own folder alone. What it is not: a
+proof against cheating. The answer runs in the process that judges it, so code that is written to forge a
+verdict can.
 """
 
 import csv
