@@ -11,6 +11,7 @@ import pytest
 
 from htc_lab.cli import main
 from htc_lab.course.copies import STUB
+from htc_lab.course.exercises import EXERCISES
 from htc_lab.course.grading.answers import read_answers
 from htc_lab.course.grading.given_up import cut_network
 from htc_lab.course.grading.grade import (
@@ -135,7 +136,11 @@ def test_one_lesson_handed_in_is_the_one_that_counts(tmp_path: Path, capsys) -> 
         ada, bob = csv.DictReader(file)
     lesson = [number for number in chosen_exercises(()) if number.startswith("04.")]
     assert list(ada) == ["student", *lesson, "points", "of", "remark"]
-    assert (ada["04.2"], ada["points"], ada["of"]) == ("2", "2", str(2 * len(lesson)))
+    assert (ada["04.2"], ada["points"], ada["of"]) == (
+        "2",
+        "2",
+        str(sum(EXERCISES[number].points for number in lesson)),
+    )
     # A part of a lesson that is missing is named; the other lessons are not.
     assert ada["remark"] == "missing: " + " ".join(number for number in lesson if number != "04.2")
     assert bob["remark"] == "missing: " + " ".join(lesson)
