@@ -73,8 +73,20 @@ class Detections:
 
     def above(self, score: float) -> "Detections":
         """Those that score at least ``score``."""
-        keep = self.scores >= score
-        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.masks[keep])
+        return self.select(self.scores >= score)
+
+    def to(self, device: torch.device | str) -> "Detections":
+        """The same detections on another device."""
+        return Detections(
+            send(self.boxes, device),
+            send(self.scores, device),
+            send(self.labels, device),
+            send(self.masks, device),
+        )
+
+    def select(self, which: Tensor) -> "Detections":
+        """Those at ``which`` (indices or a boolean mask)."""
+        return Detections(self.boxes[which], self.scores[which], self.labels[which], self.masks[which])
 
 
 @dataclass(frozen=True)

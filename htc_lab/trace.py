@@ -18,6 +18,7 @@ from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.layers.pasting import paste
 from htc_lab.structures import Detections, Proposals, RoIs, Targets
 from htc_lab.transfer import fetch, send
+from htc_lab.wording import counted, listed
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Truth:
     iou: Float[Tensor, " N"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StageRecord:
     """One stage: N RoIs through the box head, D detections through the mask head.
 
@@ -61,8 +62,18 @@ class StageRecord:
     box_features: Tensor | None = None
     mask_features: Tensor | None = None
 
+    def __repr__(self) -> str:
+        """One line instead of all the tensors."""
+        count, side = len(self.mask_logits), self.mask_logits.shape[-1]
+        parts = [counted(len(self.boxes), "RoI"), f"{counted(count, 'mask')} of {side} × {side}"]
+        if self.truth is not None:
+            parts.append("compared with the truth")
+        if self.box_features is not None:
+            parts.append("with the features looked at")
+        return f"StageRecord: {', '.join(parts)}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class StageTrace:
     """The cascade's run over a batch under one set of toggles.
 
@@ -93,6 +104,18 @@ class StageTrace:
     scores: Float[Tensor, " D"]
     boxes: Float[Tensor, "D 4"]
     mask_probabilities: Float[Tensor, "D side side"]
+
+    def __repr__(self) -> str:
+        """A few lines instead of all the tensors."""
+        sizes = list(dict.fromkeys(f"{height} × {width}" for height, width in self.sizes))
+        pixels = f"{listed(sizes[:3])}{', …' if len(sizes) > 3 else ''} px (H × W)" if sizes else "no size"
+        on = [name for name, value in dataclasses.asdict(self.toggles).items() if value is True]
+        found = [counted(len(self.proposals.scores), "proposal"), counted(len(self.stages), "stage")]
+        found.append(counted(len(self.scores), "detection"))
+        if len(self.scores):
+            found[-1] += f" scoring {float(self.scores.min()):.2f} to {float(self.scores.max()):.2f}"
+        head = f"StageTrace: {counted(len(self.sizes), 'image')} of {pixels}"
+        return f"{head}\n  on: {', '.join(on) or 'nothing'}\n  {', '.join(found)}"
 
     @property
     def image(self) -> Int[Tensor, " D"]:
@@ -202,6 +225,14 @@ class StageTrace:
         height, width = self.sizes[i]
         masks = paste(probabilities[here], boxes[here], height, width, mask_threshold)
         return Detections(boxes[here], scores[here], self.labels[here], masks)
+
+    def said_by(self, stage: int, i: int = 0) -> Detections:
+        """What stage ``stage`` (from 0) said of image ``i``: the boxes it hands on, its masks, its scores.
+
+        The masks lie where the stage took them: on those boxes if interleaved, on those it received if not.
+        """
+        boxes = self.stages[stage].boxes[self.detected[self.image == i]]
+        return dataclasses.replace(self.detections(i, stage, final_boxes=False), boxes=boxes)
 
     def in_pictures(self, mask_threshold: float = 0.5, stage: int | None = None) -> Iterator[Detections]:
         """The detections of one image after the other, in the pixels of the picture that was given.

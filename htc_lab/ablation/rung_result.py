@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.config import Toggles
+from htc_lab.wording import signed
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,6 @@ def spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.1f}"
     return f"{mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-
-
-def signed(value: float) -> str:
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
 
 
 def gain_words(gain: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Everything the dashboard shows, as plain JSON values."""
 
+import itertools
 import math
 from pathlib import Path
 from statistics import median
@@ -39,7 +40,7 @@ class Place:
         self.trainer = trainer(self.folder, [reader.folder for reader in self.readers])
 
     def report(self) -> dict[str, Any]:
-        """The folder's state as the buttons need it."""
+        """The place as the buttons need it, and whether curves on the way are to come (``eval_every``)."""
         finished = bool(self.readers) and all(_is_finished(reader) for reader in self.readers)
         state, words = _state(self, finished)
         return {
@@ -50,6 +51,7 @@ class Place:
             "startable": self.trainer is None and self.command is not None,
             "command": None if self.command is None else " ".join(["htc-lab", *self.command]),
             "begun": bool(self.readers),
+            "eval_every": _eval_every(self.command),
         }
 
 
@@ -71,6 +73,13 @@ def _state(place: Place, finished: bool) -> tuple[str, str]:
     if not place.readers:
         return "waiting", "Nothing trained yet."
     return "stopped", "No process is training; the last checkpoint stays."
+
+
+def _eval_every(command: list[str] | None) -> int | None:
+    """Steps between evaluations on the way, as the command says; None: there are none, or it isn't known."""
+    words = [part for word in command or [] for part in word.split("=", 1)]
+    after = dict(itertools.pairwise(words)).get("--eval-every", "")
+    return int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None
 
 
 def _is_ladder(place: Place) -> bool:

@@ -20,6 +20,7 @@ from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import write_atomically, write_json
 from htc_lab.interop.mmdet_checkpoint import read_mmdet
 from htc_lab.model import HybridTaskCascade
+from htc_lab.wording import counted
 
 CHECKPOINT = "checkpoint.safetensors"
 _WEIGHTS = "model."
@@ -192,7 +193,8 @@ def load(
         raise InputError(f"{path}: metadata field 'class_names' is not a list of names; save it again")
     if len(names) != config.classes:
         raise InputError(
-            f"{path}: class_names has {len(names)} names for {config.classes} classes; save it again"
+            f"{path}: class_names has {counted(len(names), 'name')} for "
+            f"{counted(config.classes, 'class', 'classes')}; save it anew"
         )
     model.class_names = tuple(names)
     return model.to(device).eval()

@@ -10,6 +10,7 @@ from htc_lab.commands.flags import say
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range
 from htc_lab.errors import InputError
 from htc_lab.files import require_room_for
+from htc_lab.wording import counted
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Grade:
     feedback: Path | None = None
     """Folder for one text per student, with every message and hint."""
     exercises: tuple[str, ...] = ()
-    """Lessons (02) or exercises (02.1) that count; default: all."""
+    """Lessons (02) or exercises (02.1) that count; default: all of the lessons that anybody handed in."""
     seconds: float = 10.0
     """Time limit for one exercise."""
     submission_seconds: float = 120.0
@@ -67,7 +68,14 @@ def _build(action: Build) -> dict[str, Any] | None:
 
 
 def _grade(action: Grade) -> dict[str, Any] | None:
-    from htc_lab.course.grading.grade import Limits, chosen_exercises, grade_folder, write_csv, write_feedback
+    from htc_lab.course.grading.grade import (
+        Limits,
+        chosen_exercises,
+        grade_folder,
+        handed_out,
+        write_csv,
+        write_feedback,
+    )
 
     in_range("seconds", action.seconds, 1e-3, LONGEST_WAIT)
     in_range("submission-seconds", action.submission_seconds, 1e-3, LONGEST_WAIT)
@@ -81,18 +89,24 @@ def _grade(action: Grade) -> dict[str, Any] | None:
     numbers = chosen_exercises(action.exercises)
     limits = Limits(action.seconds, action.submission_seconds, action.memory_mib)
     grades = grade_folder(action.folder, action.exercises, limits)
+    if not action.exercises:
+        numbers = handed_out(grades, numbers)
     write_csv(grades, numbers, action.out)
     if action.feedback is not None:
         write_feedback(grades, action.feedback)
     points = {grade.student: sum(map(grade.points, numbers)) for grade in grades}
     for grade in grades:
-        say(f"{grade.student}: {points[grade.student]} points  {grade.remark}".rstrip(), action.json)
-    # Students who handed in nothing had no answer that could run.
+        say(
+            f"{grade.student}: {counted(points[grade.student], 'point')}  {grade.remark}".rstrip(),
+            action.json,
+        )
+    # Who handed in nothing had no answer that could run.
     ran = [grade for grade in grades if grade.verdicts]
     cut = all(grade.network_cut for grade in ran)
     fenced = all(grade.fenced for grade in ran)
     say(
-        f"{action.out}: {len(grades)} students. Network for the answers: {'cut' if cut else 'NOT cut'}; "
+        f"{action.out}: {counted(len(grades), 'student')}. "
+        f"Network for the answers: {'cut' if cut else 'NOT cut'}; "
         f"files of others and other processes: {'out of reach' if fenced else 'NOT out of reach'}.",
         action.json,
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range
 from htc_lab.errors import InputError
+from htc_lab.wording import counted
 
 
 def evaluate(
@@ -73,5 +74,5 @@ def evaluate(
     *stages, mean = ap["stage_mask_ap"]
     parts = [f"stage {t + 1} {value:.1f}" for t, value in enumerate(stages)] + [f"result {mean:.1f}"]
     print("mask AP on the final boxes: " + "  ".join(parts))
-    print(f"{len(dataset)} images in {seconds:.0f} s")
+    print(f"{counted(len(dataset), 'image')} in {seconds:.0f} s")
     return None

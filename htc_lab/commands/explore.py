@@ -10,6 +10,7 @@ from htc_lab.commands.flags import say
 from htc_lab.commands.numbers import in_range
 from htc_lab.errors import InputError
 from htc_lab.files import require_room_for
+from htc_lab.wording import counted
 
 
 def explore(
@@ -62,7 +63,7 @@ def explore(
     seconds = time.perf_counter() - began
     page = to_html(pack, start, hide, f"{shown.title}: Stage Explorer")
     write_text(html, page)
-    say(f"{shown.title}: {len(shown.models)} models in {seconds:.1f} s -> {html}", json)
+    say(f"{shown.title}: {counted(len(shown.models), 'model')} in {seconds:.1f} s -> {html}", json)
     figures = {
         "picture": shown.title,
         "models": list(shown.models),

@@ -11,6 +11,7 @@ import tyro
 
 from htc_lab.commands.flags import say, toggles_of, usable_device
 from htc_lab.errors import InputError
+from htc_lab.wording import counted
 
 
 def predict(
@@ -60,7 +61,7 @@ def predict(
         detections = detections.above(score)
         picture = Image.fromarray(draw_detections(image, detections, predictor.class_names))
         write_atomically(target, functools.partial(picture.save, format="PNG"))
-        say(f"{path}: {len(detections)} objects in {seconds:.2f} s -> {target}", json)
+        say(f"{path}: {counted(len(detections), 'object')} in {seconds:.2f} s -> {target}", json)
         objects = [
             {"class": predictor.class_names[label], "score": value, "box": box}
             for label, value, box in zip(

@@ -9,6 +9,7 @@ from htc_lab.commands.flags import say, usable_device
 from htc_lab.commands.numbers import in_range
 from htc_lab.errors import InputError
 from htc_lab.preset_table import RELEASED_FIGURES, Released
+from htc_lab.wording import counted, signed
 
 if TYPE_CHECKING:
     from htc_lab.ablation.reproduce import Contestant, Reproduction
@@ -86,7 +87,7 @@ def reproduce(
         contestants.append(Contestant(role, predictor, str(path)))
     dataset = CocoDataset(Split("val", truth, folder, None))
     require_objects(truth_of(dataset), chosen)
-    say(f"{chosen}: {len(dataset)} images, both models at score > {score}", json)
+    say(f"{chosen}: {counted(len(dataset), 'image')}, both models at score > {score}", json)
     outcome = run(contestants, dataset, out, tell=lambda line: say(line, json))
     say(f"\n{_table(outcome, contestants)}\n\n{outcome.verdict()}\n{out}/results.json", json)
     if not json:
@@ -127,7 +128,7 @@ def _table(outcome: "Reproduction", contestants: list["Contestant"]) -> str:
         lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
     gains = []
     for i, gain in enumerate((outcome.gains["bbox"], outcome.gains["segm"])):
-        ours = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+        ours = f"{signed(gain.value)} [{signed(gain.low)}, {signed(gain.high)}]"
         public_gain = ""
         first, second = known
         if first and second:

@@ -14,6 +14,7 @@ from htc_lab.config import ModelConfig, Schedule
 from htc_lab.config_check import schedule_fault
 from htc_lab.errors import InputError
 from htc_lab.presets import preset, schedule_of
+from htc_lab.wording import counted
 
 
 def train(
@@ -125,7 +126,8 @@ def train(
     if not team.first:
         return None
     say(
-        f"{run}: {steps_of(schedule, len(dataset))} steps done; htc-lab eval --checkpoint {run} evaluates it",
+        f"{run}: {counted(steps_of(schedule, len(dataset)), 'step')} done; "
+        f"htc-lab eval --checkpoint {run} evaluates it",
         json,
     )
     return {"run": str(run), "seconds": seconds, "last_step": last} if json else None

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from htc_lab.course.compare import changed, first_difference
+from htc_lab.wording import sentence
 
 Status = Literal["passed", "wrong", "crashed", "too slow", "not answered", "missing"]
 
@@ -155,7 +156,9 @@ def judge(exercise: Exercise, answer: Answer, seeds: Sequence[int]) -> Verdict:
     if failed is None:
         return _verdict(exercise, "passed")
     case, problem = failed
-    return _verdict(exercise, "wrong", f"On {case.words}: {problem}.", _diagnosis(exercise, returned))
+    return _verdict(
+        exercise, "wrong", sentence(f"On {case.words}: {problem}"), _diagnosis(exercise, returned)
+    )
 
 
 def _verdict(exercise: Exercise, status: Status, message: str = "", hint: str = "") -> Verdict:
@@ -179,10 +182,11 @@ def _same(answer: Answer, case: Case, got: Any) -> bool:
 
 
 def _raised(error: Exception) -> str:
-    """The error, and the line of the student's own code that caused it."""
-    words = str(error).splitlines()[:1]
-    # Many messages end with a stop of their own, or with the colon before a list.
-    text = ": ".join([type(error).__name__, *words]).rstrip(" .:") + "."
+    """The error, and the line of the student's own code it came from."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Where the first line announces something, the next one is it.
+    said = said[: 2 if said and said[0].endswith(":") else 1]
+    text = sentence(": ".join([type(error).__name__, *([" ".join(said)] if said else [])]))
     line = _line_of_answer(error.__traceback__)
     return f"{text} Your line: `{line}`." if line else text
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from htc_lab.data.coco import CocoData, read_coco
 from htc_lab.data.split import split_images
 from htc_lab.errors import InputError
+from htc_lab.wording import counted
 
 FLAGS = "--train-json --val-json --images --semantic"
 _NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -54,14 +55,14 @@ class DataFolder:
     def describe(self) -> str:
         """What was found: files, counts, classes, where semantic maps come from. Several lines."""
         shown = ", ".join(self.class_names[:12]) + (", ..." if len(self.class_names) > 12 else "")
-        lines = [f"{self.root}: {len(self.class_names)} classes ({shown})"]
+        lines = [f"{self.root}: {counted(len(self.class_names), 'class', 'classes')} ({shown})"]
         own = [self.train, self.val, *([] if self.test is self.val else [self.test])]
         for split in own:
             objects = sum(len(rows) for rows in split.coco.annotations_by_image.values())
             maps = (
                 f"semantic maps {split.semantic}" if split.semantic else "no semantic maps (made from masks)"
             )
-            counts = f"{len(split.coco.images)} images, {objects} objects"
+            counts = f"{counted(len(split.coco.images), 'image')}, {counted(objects, 'object')}"
             lines.append(f"  {split.name}: {counts}; {split.coco.path}; images {split.images}; {maps}")
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 

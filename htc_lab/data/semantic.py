@@ -14,6 +14,7 @@ from htc_lab.data.layout import DataFolder, Split, map_name
 from htc_lab.data.pictures import opened
 from htc_lab.errors import InputError
 from htc_lab.files import read_json
+from htc_lab.wording import counted
 
 IGNORED = 255
 UNKNOWN = 254
@@ -135,7 +136,10 @@ def _named_classes(root: Path, maps: Path) -> SemanticClasses | None:
                 f"{path}: field 'semantic_classes' must be a list of 1 to 254 names, one for each value"
             )
         return SemanticClasses(
-            len(names), _identity(len(names)), f"{len(names)} classes from {path}", tuple(names)
+            len(names),
+            _identity(len(names)),
+            f"{counted(len(names), 'class', 'classes')} of {path}",
+            tuple(names),
         )
     return None
 
@@ -172,7 +176,9 @@ def _scan(split: Split, folder: Path) -> SemanticClasses:
         )
     lookup = np.full(256, IGNORED, dtype=np.uint8)
     lookup[values] = np.arange(len(values))
-    return SemanticClasses(len(values), lookup, f"{len(values)} values present in the training maps {folder}")
+    return SemanticClasses(
+        len(values), lookup, f"{counted(len(values), 'value')} present in the training maps {folder}"
+    )
 
 
 def semantic_classes(data: DataFolder) -> SemanticClasses:

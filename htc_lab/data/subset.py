@@ -14,6 +14,7 @@ from htc_lab.data.coco import CocoData, read_coco, read_tree
 from htc_lab.data.layout import Split, choose_jsons, image_folder, map_folder, map_name
 from htc_lab.errors import InputError
 from htc_lab.files import write_text
+from htc_lab.wording import counted
 
 
 def choose_images(coco: CocoData, count: int, seed: int) -> list[int]:
@@ -27,7 +28,9 @@ def choose_images(coco: CocoData, count: int, seed: int) -> list[int]:
         InputError: there are fewer images than asked for, or none were asked for.
     """
     if not 1 <= count <= len(coco.images):
-        raise InputError(f"{coco.path}: has {len(coco.images)} images; ask for 1 to that many, not {count}")
+        raise InputError(
+            f"{coco.path}: has {counted(len(coco.images), 'image')}; ask for 1 to that many, not {count}"
+        )
     ids = [image["id"] for image in coco.images]
     order = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
     classes = {

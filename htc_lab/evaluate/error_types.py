@@ -5,7 +5,9 @@ Bolya, Foley, Hays and Hoffman, "TIDE: A General Toolbox for Identifying Object 
 a type costs the AP50 that would be gained by fixing its errors alone (dAP). The six costs don't add up to the
 gap to 100: fixing one error changes what the next one costs.
 
-``own`` and ``other`` are the highest mask IoU with objects of the detection's class and of other classes:
+The same types, less finely, are the explorer's verdicts on one picture (:mod:`htc_lab.explorer.judge`).
+
+With ``own`` and ``other`` the highest mask IoU with objects of the detection's class and of other classes:
 
 * duplicate: own >= 0.5, so a better detection has found the object. Fix: remove it.
 * classification: other >= 0.5. Fix: give it the object's class.
@@ -24,11 +26,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from htc_lab.evaluate.matching import NEAR, SAME, best_overlap, match
 from htc_lab.evaluate.measure import Measure, difference, of_categories, rows_of
 from htc_lab.evaluate.overlaps import ImageOverlaps, overlaps
 from htc_lab.evaluate.statistics import Category
-
-FOREGROUND, BACKGROUND = 0.5, 0.1
 
 ErrorType = Literal["classification", "localisation", "both", "duplicate", "background", "missed"]
 ERROR_TYPES: tuple[ErrorType, ...] = (
@@ -116,51 +117,47 @@ def _judge(
     annotations = [truth["annotations"][place] for place in image.objects]
     classes = np.asarray([a["category_id"] for a in annotations], dtype=int)
     crowd = np.asarray([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool)
-    free = ~crowd
     used: dict[int, int] = {}
-    judged = []
-    for place, iou in zip(image.found, image.iou, strict=True):
+    lines = []
+    for line, place in enumerate(image.found):
         category = results[place]["category_id"]
         used[category] = used.get(category, 0) + 1
-        if used[category] > _MOST:
-            continue
-        here = _Found(row, category, results[place]["score"])
-        own = classes == category
-        target, reach = _best(iou, own & free)
-        if reach >= FOREGROUND:
-            free[target] = False
+        if used[category] <= _MOST:
+            lines.append(line)
+    places, ious = image.found[lines], image.iou[lines]
+    categories = np.asarray([results[place]["category_id"] for place in places], dtype=int)
+    own = categories[:, None] == classes[None]
+    judged = []
+    for place, iou, mine, target in zip(places, ious, own, match(ious, own & ~crowd), strict=True):
+        here = _Found(row, results[place]["category_id"], results[place]["score"])
+        if target >= 0:
             here = replace(here, hit=True, object=int(image.objects[target]))
-        elif _best(iou, own & crowd)[1] >= FOREGROUND:
+        elif best_overlap(iou, mine & crowd)[1] >= SAME:
             here = replace(here, counted=False)
         else:
-            error, target = _error(iou, own & ~crowd, ~own & ~crowd)
+            error, target = error_of(iou, mine & ~crowd, ~mine & ~crowd)
             here = replace(here, error=error, object=int(image.objects[target]) if target >= 0 else -1)
         judged.append(here)
     return judged
 
 
-def _best(iou: np.ndarray, among: np.ndarray) -> tuple[int, float]:
-    """The index and value of the highest IoU among some objects; -1 and 0 if there are none.
+def error_of(iou: np.ndarray, own: np.ndarray, other: np.ndarray) -> tuple[ErrorType, int]:
+    """The type of a false positive and the object it is about, -1 for none.
 
-    Among equal values the last one, as in COCO.
+    Args:
+        iou: (g,) mask IoU of the detection with all objects.
+        own: (g,) bool: those of its class.
+        other: (g,) bool: those of other classes.
     """
-    if not among.any():
-        return -1, 0.0
-    place = len(iou) - 1 - int(np.argmax(np.where(among, iou, -1.0)[::-1]))
-    return place, float(iou[place])
-
-
-def _error(iou: np.ndarray, own: np.ndarray, other: np.ndarray) -> tuple[ErrorType, int]:
-    """The type of a false positive and the index of the object it is about, -1 for none."""
-    nearest, same = _best(iou, own)
-    stranger, different = _best(iou, other)
-    if same >= FOREGROUND:
+    nearest, same = best_overlap(iou, own)
+    stranger, different = best_overlap(iou, other)
+    if same >= SAME:
         return "duplicate", nearest
-    if different >= FOREGROUND:
+    if different >= SAME:
         return "classification", stranger
-    if same >= BACKGROUND:
+    if same >= NEAR:
         return "localisation", nearest
-    if different >= BACKGROUND:
+    if different >= NEAR:
         return "both", stranger
     return "background", -1
 

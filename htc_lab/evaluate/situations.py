@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 
 from htc_lab.evaluate.coco_ap import match_images
+from htc_lab.evaluate.matching import NEAR, SAME
 from htc_lab.evaluate.measure import Measure, precision, rows_of, share
 from htc_lab.evaluate.overlaps import overlaps
 
-NEAR = 0.1
-"""Mask IoU from which a detection is assigned to an object (TIDE's limit to the background)."""
-
-MATCH = 0.5
-"""Mask IoU from which a detection finds its object, for recall; box IoU from which it takes a decoy."""
+MATCH = SAME
+"""Mask IoU from which on a detection finds its object, for recall; box IoU from which on it is of a decoy."""
 
 SCORE = 0.5
 """Detections with at least this score count for recall and for decoys."""

@@ -22,6 +22,7 @@ from scipy import stats
 
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind, match_images
+from htc_lab.wording import signed
 
 LEVEL = 0.95
 FEW_IMAGES = 30
@@ -161,11 +162,11 @@ def verdict(name_a: str, name_b: str, interval: Interval) -> str:
     if math.isnan(interval.value):
         return f"{name_a} and {name_b} cannot be compared: the images contain no objects to find."
     basis = f"{interval.samples} {interval.unit}" + ("s" if interval.samples != 1 else "")
-    limits = f"95 % interval {interval.low:+.1f} to {interval.high:+.1f}, {basis}"
+    limits = f"95 % interval {signed(interval.low)} to {signed(interval.high)}, {basis}"
     if interval.significant:
         side = "better" if interval.value > 0 else "worse"
         return f"{name_b} is {side} than {name_a} by {abs(interval.value):.1f} AP points ({limits})."
-    difference = f"The difference of {interval.value:+.1f} AP points between {name_b} and {name_a}"
+    difference = f"The difference of {signed(interval.value)} AP points between {name_b} and {name_a}"
     return f"{difference} is not significant ({limits})."
 
 

@@ -11,25 +11,18 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 from htc_lab.explorer.blob import OpenPack, read_pack
-from htc_lab.explorer.shown import (
-    Difference,
-    ShownObject,
-    ShownSide,
-    difference_of,
-    last_view,
-    sides_of,
-    true_masks,
-)
+from htc_lab.explorer.lookup import PackSide, difference_of, last_view, sides_of, true_masks
+from htc_lab.explorer.side import Difference, ShownObject
 from htc_lab.explorer.state import ExplorerState
+from htc_lab.explorer.words import counts, difference_words, stage_words
+from htc_lab.plots.drawing import MOST_LABELS, detection_words, missed_words
 from htc_lab.plots.figure import Picture, bare, new_figure, plain
-from htc_lab.plots.palette import FILL, INK, OBJECT_COLOURS, QUIET
+from htc_lab.plots.palette import FILL, INK, OBJECT_COLOURS, QUIET, colour_number, colour_of
 
 # Inches that a side and the bars are given.
 _ACROSS, _BARS = 6.0, 3.4
-_MOST_LABELS = 12
 # About what a label takes: its height, and the width of a letter.
 _LABEL_POINTS, _LETTER_POINTS = 15.0, 6.2
-_GREY = 7
 _TINT = 0.5
 # The difference, on the photo as the browser greys and dims it.
 _STRONG = 0.85
@@ -72,9 +65,9 @@ def state_figure(pack: bytes, state: ExplorerState | str = "") -> Picture:
         _draw_ap(grid[-1], sides, stage, _top_ap(opened))
         # As tall as the picture beside it.
         grid[-1].set_box_aspect(height / width * _ACROSS / _BARS)
-    views = ["proposals", *(f"stage {t}" for t in range(1, last_view(opened))), "mean of the stages' masks"]
+    words = stage_words(stage, last_view(opened))
     figure.suptitle(
-        f"{opened.index['title']}: {views[stage]}, score from {state.threshold:.2f}",
+        f"{opened.index['title']}: {words}, score from {state.threshold:.2f}",
         fontsize=12,
         color=QUIET,
         x=0.005,
@@ -87,7 +80,7 @@ def _draw_side(
     axes: Axes,
     pack: OpenPack,
     state: ExplorerState,
-    side: ShownSide,
+    side: PackSide,
     letter: str,
     difference: Difference | None,
 ) -> None:
@@ -99,14 +92,15 @@ def _draw_side(
     if difference is not None:
         grey = photo.mean(axis=2, keepdims=True)
         photo = ((grey + _COLOUR_LEFT * (photo - grey)) * _DIMMED).astype(np.uint8)
-    bare(axes, photo, f"{letter}{side.title}", _caption(pack, side, difference))
+    caption = counts(side) if difference is None else difference_words(difference)
+    bare(axes, photo, f"{letter}{side.title}", caption)
     axes.images[0].set_extent(extent)
     if "semantic" in state.show:
         _draw_map(axes, pack, side, extent)
     known = pack.index["truth"] is not None
     # Best last, so that it lies on top.
     for each in reversed(side.objects):
-        colour = np.asarray(OBJECT_COLOURS[_colour(pack, each.thing)]) / 255
+        colour = _colour(pack, each.thing)
         line = "--" if each.error else "-"
         if each.mask is not None and "masks" in state.show:
             fill = 0.0 if difference is not None else FILL
@@ -142,12 +136,9 @@ def _tint(
     axes.imshow(tint, extent=extent, interpolation="nearest").set_label(label)
 
 
-def _colour(pack: OpenPack, thing: int) -> int:
-    """As in the browser: grey is for what the truth does not know."""
-    things = pack.index["things"]
-    if not things["true"]:
-        return thing % len(OBJECT_COLOURS)
-    return thing % _GREY if thing < things["true"] else _GREY
+def _colour(pack: OpenPack, thing: int) -> np.ndarray:
+    """(3,) RGB, 0 to 1."""
+    return np.asarray(colour_of(colour_number(thing, pack.index["things"]["true"]))) / 255
 
 
 def _outline(axes: Axes, mask: np.ndarray, colour: str | tuple[float, ...], line: str) -> None:
@@ -167,19 +158,19 @@ def _outline(axes: Axes, mask: np.ndarray, colour: str | tuple[float, ...], line
 
 def _words(pack: OpenPack, each: ShownObject) -> str:
     name = "RoI" if each.mask is None else pack.index["classes"][each.label]
-    return f"{name} {each.score:.2f}" + (" false" if each.error else "")
+    return detection_words(name, each.score, each.error > 0)
 
 
-def _draw_labels(axes: Axes, pack: OpenPack, side: ShownSide, with_missed: bool) -> None:
+def _draw_labels(axes: Axes, pack: OpenPack, side: PackSide, with_missed: bool) -> None:
     """Names and scores, black on the objects' colours; what was missed is named in white on ink."""
     wanted: list[tuple[np.ndarray, str, str | np.ndarray, str]] = [
-        (each.box, _words(pack, each), np.asarray(OBJECT_COLOURS[_colour(pack, each.thing)]) / 255, "black")
-        for each in side.objects[:_MOST_LABELS]
+        (each.box, _words(pack, each), _colour(pack, each.thing), "black")
+        for each in side.objects[:MOST_LABELS]
     ]
     if with_missed:
         boxes, labels = pack.blocks[pack.index["truth"]["boxes"]], pack.index["things"]["labels"]
         wanted += [
-            (boxes[k], f"missed: {pack.index['classes'][labels[k]]}", INK, "white") for k in side.missed
+            (boxes[k], missed_words(pack.index["classes"][labels[k]]), INK, "white") for k in side.missed
         ]
     point = pack.index["size"][1] / (_ACROSS * 72)
     tall = _LABEL_POINTS * point
@@ -223,7 +214,7 @@ def _spot(
     return min(inside, key=covered)
 
 
-def _draw_map(axes: Axes, pack: OpenPack, side: ShownSide, extent: tuple[float, float, float, float]) -> None:
+def _draw_map(axes: Axes, pack: OpenPack, side: PackSide, extent: tuple[float, float, float, float]) -> None:
     block = pack.index["models"][side.run["model"]]["semantic"]
     if block is None:
         return
@@ -232,29 +223,13 @@ def _draw_map(axes: Axes, pack: OpenPack, side: ShownSide, extent: tuple[float, 
     axes.imshow(tint, extent=extent, alpha=_TINT, interpolation="nearest").set_label("semantic")
 
 
-def _caption(pack: OpenPack, side: ShownSide, difference: Difference | None) -> str:
-    if difference is not None:
-        return (
-            f"blue: gained {difference.gained_pixels:,} px, orange: lost {difference.lost_pixels:,} px, "
-            f"against {difference.against}"
-        )
-    shown = len(side.objects)
-    if shown and side.objects[0].mask is None:
-        return f"the RoIs of {shown} shown object{'' if shown == 1 else 's'}; no class yet, no masks"
-    words = f"{shown} object{'' if shown == 1 else 's'} shown"
-    if pack.index["truth"] is None:
-        return f"{words}; no truth for this picture"
-    false = sum(each.error > 0 for each in side.objects)
-    return f"{words}, {false} of them false" + (f"; {len(side.missed)} missed" if side.missed else "")
-
-
 def _top_ap(pack: OpenPack) -> int:
     """One scale for all settings of the picture, so that figures can be compared; as in the browser."""
     most = max(max(run["truth"]["ap"]) for run in pack.index["runs"])
     return next((top for top in (25, 50, 75) if most <= 0.98 * top), 100)
 
 
-def _draw_ap(axes: Axes, sides: Sequence[ShownSide], stage: int, top: int) -> None:
+def _draw_ap(axes: Axes, sides: Sequence[PackSide], stage: int, top: int) -> None:
     """Mask AP on this picture by stage; what the picture shows is the stronger bar."""
     colours = ["#c3c8cc", INK][-len(sides) :]
     for number, (side, colour) in enumerate(zip(sides, colours, strict=True)):

@@ -1,4 +1,8 @@
-"""What the truth says of a trace: match, error and IoU of every detection at every stage, and their AP."""
+"""What the truth says of a trace: match, error and IoU of every detection at every stage, and their AP.
+
+The verdicts on a picture are TIDE's error types (:mod:`htc_lab.evaluate.error_types`), by the same function;
+only its "both", a poor mask of another class, is of the background here.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,16 +13,22 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from htc_lab.evaluate.coco_ap import coco_results, encode_masks, evaluate
+from htc_lab.evaluate.error_types import ErrorType, error_of
+from htc_lab.evaluate.matching import NEAR, match_classes
 from htc_lab.layers.boxes import pairwise_iou
-from htc_lab.plots.objects import SAME, compare_with_truth, select
 from htc_lab.structures import Detections, Targets
 from htc_lab.trace import StageTrace
 
 FOUND, DUPLICATE, WRONG_CLASS, POOR_MASK, BACKGROUND = range(5)
 """Error types: what is wrong with a detection that found no object of its class."""
 
-NEAR = 0.1
-"""Mask IoU under which a detection is of nothing in the truth."""
+_CODES: dict[ErrorType, int] = {
+    "duplicate": DUPLICATE,
+    "classification": WRONG_CLASS,
+    "localisation": POOR_MASK,
+    "both": BACKGROUND,
+    "background": BACKGROUND,
+}
 
 
 @dataclass(frozen=True)
@@ -49,9 +59,7 @@ def view(trace: StageTrace, stage: int) -> Detections:
     """
     if stage > len(trace.stages):
         return trace.detections()
-    found = trace.detections(0, stage - 1, final_boxes=False)
-    boxes = trace.stages[stage - 1].boxes[trace.detected]
-    return Detections(boxes, found.scores, found.labels, found.masks)
+    return trace.said_by(stage - 1)
 
 
 def judge(trace: StageTrace, keep: Tensor, targets: Targets, truth_codes: list[dict]) -> Verdict:
@@ -66,10 +74,13 @@ def judge(trace: StageTrace, keep: Tensor, targets: Targets, truth_codes: list[d
     stages, n = len(trace.stages), len(targets.boxes)
     views = [view(trace, stage) for stage in range(1, stages + 2)]
     codes = [encode_masks(found.masks) for found in views]
-    kept = [select(found, keep) for found in views]
+    kept = [found.select(keep) for found in views]
     overlaps = [_overlaps([code[i] for i in keep.tolist()], truth_codes) for code in codes]
-    matches = [compare_with_truth(found, targets).truth.numpy() for found in kept]
-    labels = kept[-1].labels.numpy()
+    labels, true_labels = kept[-1].labels.numpy(), targets.labels.numpy()
+    matches = [
+        match_classes(overlap, found.scores.numpy(), labels, true_labels)
+        for overlap, found in zip(overlaps, kept, strict=True)
+    ]
 
     reference = matches[-1].astype(np.int16)
     if n and len(keep):
@@ -80,7 +91,7 @@ def judge(trace: StageTrace, keep: Tensor, targets: Targets, truth_codes: list[d
     return Verdict(
         match=np.stack(matches).astype(np.int16),
         error=np.stack(
-            [_errors(m, o, labels, targets.labels.numpy()) for m, o in zip(matches, overlaps, strict=True)]
+            [errors_of(m, o, labels, true_labels) for m, o in zip(matches, overlaps, strict=True)]
         ),
         reference=reference,
         mask_iou=np.stack([_with_reference(o, reference) for o in overlaps]),
@@ -103,18 +114,20 @@ def _with_reference(overlap: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return out
 
 
-def _errors(
-    match: np.ndarray, overlap: np.ndarray, labels: np.ndarray, true_labels: np.ndarray
-) -> np.ndarray:
-    """(d,) uint8: the first of these that holds."""
-    same = labels[:, None] == true_labels[None, :]
-    mine = np.where(same, overlap, 0.0).max(axis=1, initial=0.0)
-    others = np.where(same, 0.0, overlap).max(axis=1, initial=0.0)
-    return np.select(
-        [match >= 0, mine >= SAME, others >= SAME, mine >= NEAR],
-        [FOUND, DUPLICATE, WRONG_CLASS, POOR_MASK],
-        BACKGROUND,
-    ).astype(np.uint8)
+def errors_of(match: np.ndarray, iou: np.ndarray, labels: np.ndarray, true_labels: np.ndarray) -> np.ndarray:
+    """(d,) uint8: FOUND or what is wrong with each detection.
+
+    Args:
+        match: (d,) the object each found, -1 for none.
+        iou: (d, n) mask IoU.
+        labels, true_labels: (d,) and (n,).
+    """
+    own = labels[:, None] == true_labels[None]
+    codes = [
+        FOUND if found >= 0 else _CODES[error_of(row, mine, ~mine)[0]]
+        for found, row, mine in zip(match, iou, own, strict=True)
+    ]
+    return np.asarray(codes, dtype=np.uint8)
 
 
 def _ap(views: list[Detections], targets: Targets, truth_codes: list[dict]) -> list[float | None]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from htc_lab.config import CascadeConfig
+from htc_lab.evaluate.matching import SAME
 from htc_lab.layers.boxes import pairwise_iou
-from htc_lab.plots.objects import SAME
 from htc_lab.structures import Targets
 from htc_lab.trace import StageTrace
 

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from htc_lab.config import Toggles
+from htc_lab.evaluate.identity import Identities
 from htc_lab.explorer.bits import LADDER_RUNGS, answers, bits_of, richest, title_of
 from htc_lab.explorer.blob import BlockWriter
-from htc_lab.explorer.identity import Identities
 from htc_lab.explorer.judge import Verdict, judge, masks_of
 from htc_lab.explorer.lost import Lost, find_lost
 from htc_lab.explorer.runs import LEAST_SCORE, PictureRuns, worth_showing

@@ -3,35 +3,37 @@
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from htc_lab.config import Toggles
 from htc_lab.data.dataset import CocoDataset, Sample, read_image
 from htc_lab.data.transforms import resize_image, resize_sample
 from htc_lab.errors import InputError
-from htc_lab.ideas import IDEAS
+from htc_lab.evaluate.identity import Identities
+from htc_lab.evaluate.matching import compare_with_truth, mask_ious, match_classes
+from htc_lab.explorer.bits import bits_of, toggles_of_bits
+from htc_lab.explorer.judge import FOUND, errors_of, view
+from htc_lab.explorer.side import EDGE, ShownObject, Side, missed_by
+from htc_lab.explorer.state import MOST_STAGES, ExplorerState
+from htc_lab.explorer.words import side_title
+from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_boxes, draw_detections
-from htc_lab.plots.objects import ObjectNumbers, compare_with_truth, select, stage_view
+from htc_lab.plots.palette import colour_number
+from htc_lab.stages import mask_flow, plain_cascade, semantic
 from htc_lab.structures import Detections, Features, Proposals, Targets
 from htc_lab.toggles import EVERY_IDEA
 from htc_lab.trace import StageTrace
 
-PROPOSALS, RESULT = 0, 4
-"""Values of ``ViewState.stage`` besides 1, 2 and 3."""
-
 _KEPT_FEATURES, _KEPT_TRACES = 4, 32
 _JPEG_QUALITY = 90
-
-SWITCH_WORDS: dict[str, str] = {idea.field: idea.name for idea in IDEAS} | {"average_masks": "Average masks"}
 
 Picture = Sample | Tensor | Path | str
 Pictures = Picture | Sequence[Picture] | CocoDataset
@@ -39,27 +41,61 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class ViewState:
+class LiveState:
     """All that a person has set.
 
     Attributes:
         model: name of the model.
         picture: place in the list of pictures, from 0.
-        toggles: what is on.
-        stage: 0 the proposals, 1 to 3 a stage, 4 the result.
-        threshold: detections scoring below are not shown.
-        truth, masks, boxes, labels: what is drawn.
+        average_masks: whether the result is the mean of the stages' masks.
+        stages: how many stages run.
+        shown: the ideas that are on and what is drawn, as in the explorer; a stage beyond those that run is
+            the result.
     """
 
     model: str
-    toggles: Toggles
     picture: int = 0
-    stage: int = RESULT
-    threshold: float = 0.3
-    truth: bool = False
-    masks: bool = True
-    boxes: bool = True
-    labels: bool = True
+    average_masks: bool = True
+    stages: int = MOST_STAGES
+    shown: ExplorerState = field(default_factory=ExplorerState)
+
+    @property
+    def toggles(self) -> Toggles:
+        """What is on."""
+        like = Toggles(average_masks=self.average_masks, stages=self.stages)
+        return toggles_of_bits(self.shown.bits, like)
+
+    @property
+    def last(self) -> int:
+        """The number of the result's view: one more than the last stage."""
+        return self.stages + 1
+
+    @property
+    def stage(self) -> int:
+        """What is looked at: 0 the proposals, 1 to ``stages`` a stage, ``last`` the result."""
+        return min(self.shown.stage, self.last)
+
+    def with_toggles(self, toggles: Toggles) -> "LiveState":
+        """The same under other toggles."""
+        return dataclasses.replace(
+            self,
+            average_masks=toggles.average_masks,
+            stages=toggles.stages,
+            shown=dataclasses.replace(self.shown, bits=bits_of(toggles)),
+        )
+
+
+@dataclass(frozen=True)
+class LiveSide(Side):
+    """What is on the picture, from a trace.
+
+    Attributes:
+        detections: the shown objects, in their order; at the proposals with the boxes they started from.
+        mean_iou: mean mask IoU over the true objects, a missed one counting 0; None without truth or objects.
+    """
+
+    detections: Detections
+    mean_iou: float | None
 
 
 class _Kept:
@@ -76,6 +112,14 @@ class _Kept:
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key]  # type: ignore[return-value]
+
+
+def _at_work() -> tuple[Callable[..., Any], ...]:
+    """The functions that a lesson may put a student's own in the place of.
+
+    A trace that was made with others says nothing of the model as it is now.
+    """
+    return plain_cascade.decode_deltas, mask_flow.fuse, semantic.fuse
 
 
 class StageSession:
@@ -102,7 +146,9 @@ class StageSession:
         self._features = _Kept(_KEPT_FEATURES)
         self._traces = _Kept(_KEPT_TRACES)
         self._pasted = _Kept(_KEPT_TRACES)
-        self._numbers: dict[int, ObjectNumbers] = {}
+        self._numbers = _Kept(_KEPT_TRACES)
+        self._sides = _Kept(_KEPT_TRACES)
+        self._things: dict[tuple[int, int, int], Identities] = {}
 
     def picture(self, model: str, i: int) -> tuple[Tensor, Targets | None]:
         """Picture ``i`` at the test size of the model, (3, H, W) uint8, and its truth where it has one."""
@@ -111,7 +157,7 @@ class StageSession:
             (i, size.short, size.long), lambda: _fitted(self.pictures[i], size.short, size.long)
         )
 
-    def trace(self, state: ViewState) -> StageTrace:
+    def trace(self, state: LiveState) -> StageTrace:
         """The cascade's run for this state.
 
         Raises:
@@ -125,13 +171,13 @@ class StageSession:
                 return features, model.propose(features)
 
         # The per-stage view costs as much again as the result: it is computed where a stage is looked at.
-        per_stage_view = state.stage not in (PROPOSALS, RESULT)
+        per_stage_view = 0 < state.stage < state.last
 
         def cascade() -> StageTrace:
             with torch.inference_mode():
                 return model.cascade(*self._features.get(key, encode), state.toggles, per_stage_view)
 
-        return self._traces.get((*key, state.toggles, per_stage_view), cascade)
+        return self._traces.get((*_run(state), per_stage_view), cascade)
 
     def refusals(self, model: str) -> dict[str, str]:
         """The switches this model's weights can't serve, with the reason."""
@@ -141,69 +187,91 @@ class StageSession:
             for idea, part in lacking.items()
         }
 
-    def _chosen(self, state: ViewState) -> Int[Tensor, " n"]:
-        """Places in the trace of the detections this state shows, best first."""
-        trace = self.trace(state)
-        scores = trace.scores if state.stage in (PROPOSALS, RESULT) else trace.stage_scores(state.stage - 1)
-        order = torch.argsort(scores, descending=True, stable=True)
-        return order[scores[order] >= state.threshold]
+    def _everything(self, state: LiveState, stage: int) -> Detections:
+        """All detections at a stage or in the result, with pasted masks, on the CPU."""
+        return self._pasted.get((*_run(state), stage), lambda: view(self.trace(state), stage).to("cpu"))
 
-    def _everything(self, state: ViewState) -> Detections:
-        """All detections at this stage, with pasted masks."""
-        key = (state.model, state.picture, state.toggles, state.stage)
+    def side(self, state: LiveState) -> LiveSide:
+        """What this state shows: the detections that reach the threshold, and what the truth says of them."""
+        key = (*_run(state), state.stage, state.shown.threshold)
+        return self._sides.get(key, lambda: self._side(state))
 
-        def paste() -> Detections:
-            trace = self.trace(state)
-            if state.stage in (PROPOSALS, RESULT):
-                return trace.detections()
-            return stage_view(trace, state.stage - 1)
+    def _side(self, state: LiveState) -> LiveSide:
+        stage, trace, (_, targets) = state.stage, self.trace(state), self.picture(state.model, state.picture)
+        found = self._everything(state, stage or state.last)
+        chosen = torch.nonzero(found.scores >= state.shown.threshold - EDGE).squeeze(1)
+        numbers = self._numbers_of(state)
+        found = found.select(chosen)
+        if stage == 0:
+            start = trace.proposals
+            boxes, scores = (each[trace.detected].cpu()[chosen] for each in (start.rois.boxes, start.scores))
+            found = dataclasses.replace(found, boxes=boxes, scores=scores)
+        errors, missed, mean_iou = np.full(len(chosen), FOUND), [], None
+        if targets is not None and stage:
+            labels, true_labels = found.labels.numpy(), targets.labels.numpy()
+            near = pairwise_iou(found.boxes, targets.boxes) > 0
+            iou = mask_ious(found.masks, targets.masks, near)
+            match = match_classes(iou, found.scores.numpy(), labels, true_labels)
+            errors = errors_of(match, iou, labels, true_labels)
+            missed = missed_by(match.tolist(), len(true_labels))
+            if len(true_labels):
+                mean_iou = float(iou[match >= 0, match[match >= 0]].sum()) / len(true_labels)
+        objects = [
+            ShownObject(
+                numbers[place],
+                int(found.labels[i]),
+                float(found.scores[i]),
+                found.boxes[i].numpy(),
+                found.masks[i].numpy() if stage else None,
+                int(errors[i]),
+            )
+            for i, place in enumerate(chosen.tolist())
+        ]
+        trained = self.models[state.model].config.toggles
+        title = side_title(state.shown.bits, state.shown.bits == bits_of(trained), bits_of(trained))
+        true = None if targets is None else len(targets.boxes)
+        return LiveSide(title, stage, objects, true, missed, found, mean_iou)
 
-        return self._pasted.get(key, paste)
+    def _numbers_of(self, state: LiveState) -> list[int]:
+        """The number of each detection: an object keeps its own under every model and toggle."""
 
-    def shown(self, state: ViewState) -> Detections:
-        """The detections this state shows, best first; at the proposals, with the boxes they started from."""
-        found = self._everything(state)
-        if state.stage == PROPOSALS:
-            trace = self.trace(state)
-            found = dataclasses.replace(found, boxes=trace.proposals.rois.boxes[trace.detected])
-        return select(found, self._chosen(state))
+        def number() -> list[int]:
+            _, targets = self.picture(state.model, state.picture)
+            rois, result = self.trace(state).detected.cpu(), self._everything(state, state.last)
+            match = None if targets is None else compare_with_truth(result, targets).truth.numpy()
+            size = self.models[state.model].config.image
+            things = self._things.setdefault((state.picture, size.short, size.long), Identities(targets))
+            # The proposals, and so the RoIs, are the same under all toggles.
+            return things.of(state.model, rois, result.labels, result.boxes, result.scores, match)
 
-    def numbers(self, state: ViewState) -> list[int]:
-        """The number of each object of ``shown``: an object keeps its number under every model and toggle."""
-        _, targets = self.picture(state.model, state.picture)
-        known = self._numbers.setdefault(state.picture, ObjectNumbers(targets))
-        numbers = known.of(self._everything(dataclasses.replace(state, stage=RESULT)))
-        return [numbers[i] for i in self._chosen(state).tolist()]
+        return self._numbers.get(_run(state), number)
 
-    def draw(self, state: ViewState, side: int = 512) -> np.ndarray:
+    def draw(self, state: LiveState, side: int = 512) -> np.ndarray:
         """The picture of this state: (h, w, 3) uint8 RGB."""
         image, targets = self.picture(state.model, state.picture)
-        found, numbers = self.shown(state), self.numbers(state)
-        model = self.models[state.model]
-        truth = targets if state.truth else None
-        if state.stage == PROPOSALS:
+        shown, layers = self.side(state), state.shown.show
+        numbers = [colour_number(each.thing, shown.true or 0) for each in shown.objects]
+        truth = targets if "truth" in layers else None
+        if shown.stage == 0:
             proposals = self.trace(state).proposals.rois.boxes
-            return draw_boxes(image, proposals, found.boxes, numbers=numbers, truth=truth, side=side)
-        false: list[bool] | None = None
-        missed: tuple[int, ...] = ()
-        if truth is not None:
-            comparison = compare_with_truth(found, truth)
-            false, missed = (comparison.truth < 0).tolist(), comparison.missed
+            return draw_boxes(
+                image, proposals, shown.detections.boxes, numbers=numbers, truth=truth, side=side
+            )
         return draw_detections(
             image,
-            found,
-            model.class_names,
+            shown.detections,
+            self.models[state.model].class_names,
             numbers=numbers,
-            false=false,
+            false=[each.error != FOUND for each in shown.objects],
             truth=truth,
-            missed=missed,
-            masks=state.masks,
-            boxes=state.boxes,
-            labels=state.labels,
+            missed=shown.missed,
+            masks="masks" in layers,
+            boxes="boxes" in layers,
+            labels="labels" in layers,
             side=side,
         )
 
-    def jpeg(self, state: ViewState, side: int = 512) -> bytes:
+    def jpeg(self, state: LiveState, side: int = 512) -> bytes:
         """The picture of this state as a JPEG file."""
         ok, data = cv2.imencode(
             ".jpg", self.draw(state, side)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
@@ -211,13 +279,10 @@ class StageSession:
         assert ok, "JPEG holds any picture of at least one pixel"
         return data.tobytes()
 
-    def mean_iou(self, state: ViewState) -> float | None:
-        """Mean mask IoU over the true objects, a missed one counting 0; None without truth or objects."""
-        _, targets = self.picture(state.model, state.picture)
-        if targets is None or len(targets.boxes) == 0:
-            return None
-        comparison = compare_with_truth(self.shown(state), targets)
-        return comparison.mean(comparison.mask_iou)
+
+def _run(state: LiveState) -> tuple[Hashable, ...]:
+    """What a trace depends on."""
+    return state.model, state.picture, state.toggles, _at_work()
 
 
 def _fitted(picture: Picture, short: int, long: int) -> tuple[Tensor, Targets | None]:

@@ -1,7 +1,6 @@
 """StageView: the stages of the cascade under live switches, built of ipywidgets alone."""
 
 import base64
-import dataclasses
 import html
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,19 +8,20 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from htc_lab.config import SWITCHES, Toggles
-from htc_lab.explorer.stage_session import (
-    PROPOSALS,
-    RESULT,
-    SWITCH_WORDS,
-    Pictures,
-    StageSession,
-    ViewState,
-)
-from htc_lab.explorer.stage_words import describe, remark
+from htc_lab.config import SWITCHES
+from htc_lab.explorer.stage_session import LiveState, Pictures, StageSession
+from htc_lab.explorer.state import MOST_STAGES, ExplorerState
+from htc_lab.explorer.words import counts, remark, stage_words
 from htc_lab.ideas import IDEAS
+from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.palette import QUIET, rung_words
+from htc_lab.wording import counted, signed
+
+PROPOSALS, RESULT = 0, MOST_STAGES + 1
+"""Values of the stage buttons besides 1, 2 and 3."""
+
+SWITCH_WORDS: dict[str, str] = {idea.field: idea.name for idea in IDEAS} | {"average_masks": "Average masks"}
 
 _HINTS = {idea.field: idea.hint for idea in IDEAS} | {
     "average_masks": "The result is the mean of the stages' masks"
@@ -186,16 +186,21 @@ class StageView:
         self._offer_stages()
 
     @property
-    def state(self) -> ViewState:
+    def state(self) -> LiveState:
         """What is set now."""
-        switches = {name: switch.value for name, switch in self.switches.items()}
-        return ViewState(
-            model=self.model.value,
-            toggles=Toggles(**switches, stages=self.stages.value),
-            picture=self.picture.value - 1,
+        bits = "".join(str(int(self.switches[idea.field].value)) for idea in IDEAS)
+        shown = ExplorerState(
+            bits=bits,
             stage=self.stage.value,
             threshold=self.threshold.value,
-            **{name: layer.value for name, layer in self.layers.items()},
+            show=tuple(name for name, layer in self.layers.items() if layer.value),
+        )
+        return LiveState(
+            model=self.model.value,
+            picture=self.picture.value - 1,
+            average_masks=self.switches["average_masks"].value,
+            stages=self.stages.value,
+            shown=shown,
         )
 
     def update(self) -> None:
@@ -206,14 +211,42 @@ class StageView:
                 name == "truth" and self.session.picture(state.model, state.picture)[1] is None
             )
         self.image.value = self.session.jpeg(state, _SIDE)
-        words, more = describe(self.session, state), remark(self.session, state)
+        words, more = self._words(state)
         self.sentence.value = (
             f'<div role="status" aria-live="polite" style="line-height:1.45">{html.escape(words)} '
             f'<span style="color:{QUIET}">{html.escape(more)}</span></div>'
         )
 
+    def _words(self, state: LiveState) -> tuple[str, str]:
+        """What is seen, and what to keep in mind of it."""
+        side, trained = self.session.side(state), self.session.models[state.model].config.toggles
+        looked_at = stage_words(state.stage, state.last, state.average_masks)
+        run = "" if state.stages == trained.stages else f", {state.stages} of its {trained.stages} stages"
+        words = f"{side.title}{run}. {looked_at[:1].upper()}{looked_at[1:]}: {counts(side)}"
+        if side.mean_iou is not None:
+            words += f"; mean mask IoU with the truth {side.mean_iou:.2f} in this picture"
+            alike = state.toggles == trained
+            before = None if alike else self.session.side(state.with_toggles(trained)).mean_iou
+            if before is not None:
+                change = signed(side.mean_iou - before, 2).replace("-", "\N{MINUS SIGN}")
+                words += f", {change} against the model as it was trained"
+            words += ". A missed object counts 0"
+        elif state.stage == 0:
+            words += self._nearest(state)
+        return words + ".", remark(state.stage, state.last, state.toggles, trained)
+
+    def _nearest(self, state: LiveState) -> str:
+        """How near the proposals come to the true objects."""
+        _, targets = self.session.picture(state.model, state.picture)
+        boxes = self.session.trace(state).proposals.rois.boxes.cpu()
+        words = f". {counted(len(boxes), 'proposal')} in all"
+        if targets is None or len(targets.boxes) == 0 or len(boxes) == 0:
+            return words
+        best = float(pairwise_iou(targets.boxes, boxes).max(dim=1).values.mean())
+        return f"{words}; mean box IoU of each true object with its nearest: {best:.2f}"
+
     def set(self, **changes: Any) -> None:
-        """Set fields of ``Toggles`` or of ``ViewState`` by name, e.g. ``view.set(mask_flow=False, stage=3)``.
+        """Set switches, layers and what else is shown by name, e.g. ``view.set(mask_flow=False, stage=3)``.
 
         Raises:
             KeyError: no such field.
@@ -226,9 +259,10 @@ class StageView:
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widget, and for readers without a kernel the picture as it stands."""
         shown: dict[str, Any] = self.widget._repr_mimebundle_(**options)
-        state = dataclasses.asdict(self.state)
+        state = self.state
+        words = f"StageView of {state.model}, picture {state.picture + 1}: {state.shown}"
         picture = base64.b64encode(self.image.value).decode("ascii")
-        return {**shown, "image/jpeg": picture, "text/plain": f"StageView({state})"}
+        return {**shown, "image/jpeg": picture, "text/plain": words}
 
 
 def _small(words: str) -> str:

@@ -7,10 +7,20 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from htc_lab.plots.canvas import Canvas
-from htc_lab.plots.palette import FILL, OBJECT_COLOURS, WHITE, colour_of, is_dashed
+from htc_lab.plots.palette import FILL, OBJECT_COLOURS, WHITE, colour_number, colour_of, is_dashed
 from htc_lab.structures import Detections, Targets
 
 MOST_LABELS = 12
+
+
+def detection_words(name: str, score: float, false: bool = False) -> str:
+    """The label of a detection, the same in every picture of the lab."""
+    return f"{name} {score:.2f}" + " · false" * false
+
+
+def missed_words(name: str) -> str:
+    """The label of a true object that nothing found."""
+    return f"missed: {name}"
 
 
 def draw_detections(
@@ -34,11 +44,11 @@ def draw_detections(
         image: (3, H, W) tensor or (H, W, 3) array, uint8 RGB.
         detections: at the size of ``image``, best first.
         class_names: of the labels 0..K-1.
-        numbers: of the objects, which determine their colours; default: their indices.
-        false: which detections to mark as false: hatched, and with the word in the label.
-        truth: drawn as white dashes on black, if given.
-        missed: the true objects to label as missed.
-        masks, boxes, labels: what to draw. Only the 12 best objects are labelled.
+        numbers: which colour each has (see ``colour_number``); default: their places.
+        false: which detections to mark as false: hatched, and the word in the label.
+        truth: drawn as white dashes on black where given.
+        missed: the ground truths to label as missed.
+        masks, boxes, labels: what to draw. Of more than 12 objects only the 12 best are labelled.
         side: a smaller picture is enlarged, by a whole number, to about this many px on its longer side.
         weight: makes lines and labels thicker, for pictures that are shown small.
 
@@ -63,14 +73,13 @@ def draw_detections(
     if labels:
         best = range(min(len(detections), MOST_LABELS))
         texts = [
-            f"{class_names[int(detections.labels[i])]} {float(detections.scores[i]):.2f}"
-            + " false" * false[i]
+            detection_words(class_names[int(detections.labels[i])], float(detections.scores[i]), false[i])
             for i in best
         ]
         places = [where[i] for i in best]
         colours = [colour_of(numbers[i]) for i in best]
         if truth is not None:
-            texts += [f"{class_names[int(truth.labels[k])]} missed" for k in missed]
+            texts += [missed_words(class_names[int(truth.labels[k])]) for k in missed]
             places += [truth.boxes[k].tolist() for k in missed]
             colours += [WHITE] * len(missed)
         canvas.labels(texts, places, colours)
@@ -120,14 +129,15 @@ def draw_truth(
     """Draw the true masks and boxes, each object in its colour and with its class."""
     canvas = Canvas(image, side, weight)
     order = range(len(targets.boxes))
-    for k in order:
+    numbers = [colour_number(k, len(targets.boxes)) for k in order]
+    for k, number in enumerate(numbers):
         mask = targets.masks[k].cpu().numpy()
-        canvas.fill(mask, colour_of(k), FILL)
-        canvas.outline(mask, colour_of(k), is_dashed(k))
-    for k in order:
-        canvas.box(targets.boxes[k].tolist(), colour_of(k), is_dashed(k))
+        canvas.fill(mask, colour_of(number), FILL)
+        canvas.outline(mask, colour_of(number), is_dashed(number))
+    for k, number in enumerate(numbers):
+        canvas.box(targets.boxes[k].tolist(), colour_of(number), is_dashed(number))
     names = [class_names[int(label)] for label in targets.labels]
-    canvas.labels(names, targets.boxes.tolist(), [colour_of(k) for k in order])
+    canvas.labels(names, targets.boxes.tolist(), [colour_of(number) for number in numbers])
     return canvas.pixels
 
 

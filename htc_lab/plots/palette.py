@@ -22,6 +22,9 @@ OBJECT_COLOURS: tuple[Colour, ...] = (
     (0x3B, 0x8E, 0xDB),
     (0xE3, 0xE3, 0xE3),
 )
+GREY = len(OBJECT_COLOURS) - 1
+"""Place of the light grey among them."""
+
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 INK = "#14181c"
@@ -34,6 +37,19 @@ CASING = 0.55
 def colour_of(number: int) -> Colour:
     """The colour of object ``number``; beyond eight they repeat, dashed (see ``is_dashed``)."""
     return OBJECT_COLOURS[number % len(OBJECT_COLOURS)]
+
+
+def colour_number(thing: int, true: int) -> int:
+    """The number whose colour an object of a picture has: grey is for what the truth does not know.
+
+    Args:
+        thing: the object's number, as ``htc_lab.evaluate.identity`` gives it: true ones first.
+        true: how many objects the truth knows; 0 where there is none, and grey is a colour as any other.
+    """
+    if not true:
+        return thing
+    turn, hue = divmod(thing, GREY)
+    return turn * len(OBJECT_COLOURS) + hue if thing < true else GREY
 
 
 def hex_of(number: int) -> str:

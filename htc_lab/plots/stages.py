@@ -11,20 +11,15 @@ from htc_lab.config import Toggles
 from htc_lab.data.dataset import Sample
 from htc_lab.data.transforms import resize_sample
 from htc_lab.errors import InputError
+from htc_lab.evaluate.identity import Identities
+from htc_lab.evaluate.matching import Comparison, compare_with_truth, follow
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_boxes, draw_detections, draw_semantic, draw_truth
 from htc_lab.plots.figure import Picture, row_of_pictures
-from htc_lab.plots.objects import (
-    Comparison,
-    ObjectNumbers,
-    compare_with_truth,
-    follow,
-    select,
-    stage_view,
-)
-from htc_lab.plots.palette import rung_words
+from htc_lab.plots.palette import colour_number, rung_words
 from htc_lab.structures import Detections, Targets
 from htc_lab.trace import StageTrace
+from htc_lab.wording import counted
 
 _SIDE, _WEIGHT = 512, 1.3
 
@@ -37,19 +32,19 @@ def show_sample(sample: Sample, class_names: Sequence[str]) -> Picture:
         (
             draw_truth(sample.image, targets, class_names, side=_SIDE),
             "Truth",
-            _objects(len(targets.boxes)),
+            counted(len(targets.boxes), "object"),
         ),
     ]
     if targets.semantic is not None:
         kinds = len(torch.unique(targets.semantic[targets.semantic != 255]))
         pictures.append(
-            (draw_semantic(targets.semantic, _SIDE), "Semantic map", f"{kinds} classes of things and stuff")
+            (
+                draw_semantic(targets.semantic, _SIDE),
+                "Semantic map",
+                counted(kinds, "class", "classes") + " of things and stuff",
+            )
         )
     return row_of_pictures(pictures)
-
-
-def _objects(number: int) -> str:
-    return "1 object" if number == 1 else f"{number} objects"
 
 
 def _nothing_of(targets: Targets) -> Targets:
@@ -71,7 +66,7 @@ def at_size_of(image: Tensor, trace: StageTrace) -> StageTrace:
     """
     if len(trace.sizes) != 1:
         raise InputError(
-            f"trace: covers {len(trace.sizes)} pictures; give trace.of_image(i) of the one to show"
+            f"trace: holds {counted(len(trace.sizes), 'picture')}; give trace.of_image(i) of the one to show"
         )
     size = tuple(image.shape[-2:])
     if size == trace.sizes[0]:
@@ -91,6 +86,15 @@ def _caption(comparison: Comparison, with_masks: bool = True) -> str:
     here = comparison.truth >= 0
     words = f"box IoU {float(comparison.box_iou[here].mean()):.2f}"
     return words + f" · mask IoU {float(comparison.mask_iou[here].mean()):.2f}" * with_masks
+
+
+def _colours(
+    things: Identities, model: str, rois: Tensor | None, found: Detections, comparison: Comparison | None
+) -> list[int]:
+    """The number of each detection's colour."""
+    match = None if comparison is None else comparison.truth.numpy()
+    numbers = things.of(model, rois, found.labels, found.boxes, found.scores, match)
+    return [colour_number(number, things.true) for number in numbers]
 
 
 def show_stages(
@@ -119,20 +123,20 @@ def show_stages(
     """
     trace = at_size_of(image, trace)
     chosen = trace.scores >= threshold
-    result = select(trace.detections(), chosen)
-    numbers = ObjectNumbers(targets).of(result)
-    views = [select(stage_view(trace, t), chosen) for t in range(len(trace.stages))]
+    result = trace.detections().select(chosen)
+    end = None if targets is None else compare_with_truth(result, targets)
+    numbers = _colours(Identities(targets), "", trace.detected[chosen], result, end)
+    views = [trace.said_by(t).select(chosen) for t in range(len(trace.stages))]
 
     starts = trace.proposals.rois.boxes
     followed = starts[trace.detected[chosen]]
     captions = [""] * (len(views) + 2)
-    if targets is not None:
-        end = compare_with_truth(result, targets)
+    if targets is not None and end is not None:
         start = dataclasses.replace(result, boxes=followed)
         captions = [_caption(follow(start, targets, end.truth), with_masks=False)]
         captions += [_caption(follow(view, targets, end.truth)) for view in views] + [_caption(end)]
         headline = headline or (
-            f"{end.found} of {len(targets.boxes)} objects found, {end.false} false. "
+            f"{end.found} of {counted(len(targets.boxes), 'object')} found, {end.false} false. "
             "IoU with the truth: mean over the objects found."
         )
     pictures = [
@@ -189,15 +193,14 @@ def compare_rungs(
         targets: the truth at the size of ``image``, shown first and used to count hits and misses.
         threshold: detections with a lower score are left out.
     """
-    colours = ObjectNumbers(targets, truth_first=True)
+    things = Identities(targets)
     pictures = []
     if targets is not None:
         truth = draw_truth(image, targets, class_names, side=_SIDE, weight=_WEIGHT)
-        pictures.append((truth, "Truth", _objects(len(targets.boxes))))
+        pictures.append((truth, "Truth", counted(len(targets.boxes), "object")))
     for name, model in models.items():
-        found = model.predict([image])[0]
-        found = select(found, found.scores >= threshold)
-        pictures.append(_one_model(image, name, found, class_names, targets, colours))
+        found = model.predict([image])[0].above(threshold)
+        pictures.append(_one_model(image, name, found, class_names, targets, things))
     return row_of_pictures(pictures, columns=3 if len(pictures) in (5, 6) else None)
 
 
@@ -207,9 +210,9 @@ def _one_model(
     found: Detections,
     class_names: Sequence[str],
     targets: Targets | None,
-    colours: ObjectNumbers,
+    things: Identities,
 ) -> tuple[np.ndarray, str, str]:
-    caption, false = _objects(len(found)), None
+    caption, false, comparison = counted(len(found), "object"), None, None
     if targets is not None:
         comparison = compare_with_truth(found, targets)
         false = (comparison.truth < 0).tolist()
@@ -219,7 +222,7 @@ def _one_model(
         image,
         found,
         class_names,
-        numbers=colours.of(found),
+        numbers=_colours(things, name, None, found, comparison),
         false=false,
         side=_SIDE,
         weight=_WEIGHT,

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.ablation.measures import Rungs, measure_ladder
-from htc_lab.ablation.rung_result import gain_words, signed
-from htc_lab.evaluate.situations import MATCH, NEAR, OCCLUDED, SCORE
+from htc_lab.ablation.rung_result import gain_words
+from htc_lab.evaluate.matching import NEAR
+from htc_lab.evaluate.situations import MATCH, OCCLUDED, SCORE
 from htc_lab.files import write_atomically, write_json, write_text
 from htc_lab.plots.figure import Picture
 from htc_lab.plots.palette import rung_words
@@ -16,6 +17,7 @@ from htc_lab.report.situation_figures import (
     plot_situations,
     rows_of_kind,
 )
+from htc_lab.wording import signed
 
 _RULES = f"""Mask AP of a situation: only its objects count; the others count as neither found nor
 missed, and detections of them (the object a mask overlaps most, IoU at least {NEAR}) are ignored.

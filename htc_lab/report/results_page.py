@@ -8,11 +8,12 @@ from typing import Any
 from htc_lab.ablation.ladder import Ladder
 from htc_lab.ablation.measures import measure_ladder
 from htc_lab.ablation.record import ladder_record, run_records
-from htc_lab.ablation.rung_result import mean, signed, spread
+from htc_lab.ablation.rung_result import mean, spread
 from htc_lab.ablation.studies import study_markdown
 from htc_lab.files import write_json, write_text
 from htc_lab.report.ladder_figures import plot_ladder, plot_stage_ap
 from htc_lab.report.ladder_report import findings, table, write_figure, write_measured
+from htc_lab.wording import signed
 
 _INTRO = """All numbers and figures here were written by `{writer}`
 from the runs that the command above each table trains and evaluates; none was typed by hand. What was

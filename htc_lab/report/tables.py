@@ -7,6 +7,7 @@ from htc_lab.ablation.paper import PAPER_MASK_AP, TITLES, title_of
 from htc_lab.ablation.rung_result import RungResult, common_seeds, gain_words, mean, spread
 from htc_lab.ideas import LADDER
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
+from htc_lab.wording import signed
 
 
 def ladder_markdown(rungs: Mapping[str, RungResult]) -> str:
@@ -19,8 +20,8 @@ def ladder_markdown(rungs: Mapping[str, RungResult]) -> str:
     for name, rung in rungs.items():
         step = paper_step = ""
         if before is not None:
-            step = f"{mean(rung.mask_ap) - mean(rungs[before].mask_ap):+.1f}"
-            paper_step = f"{PAPER_MASK_AP[name] - PAPER_MASK_AP[before]:+.1f}"
+            step = signed(mean(rung.mask_ap) - mean(rungs[before].mask_ap))
+            paper_step = signed(PAPER_MASK_AP[name] - PAPER_MASK_AP[before])
         cells = (
             TITLES[name],
             spread(rung.mask_ap),
@@ -89,7 +90,7 @@ def effects_markdown(done: Mapping[str, RungResult]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for idea, pairs in found.items():
-        values = [f"{value:+.1f}" for value in (*pairs, mean(pairs))]
+        values = [signed(value) for value in (*pairs, mean(pairs))]
         lines.append(f"| {idea.replace('_', ' ')} | {' | '.join(values)} |")
     return "\n".join(lines)
 

@@ -129,3 +129,21 @@ def test_a_report_is_strict_json(tmp_path: Path) -> None:
     place = Place(run, None)
     place.look()
     json.dumps(report_of([place]), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "every"),
+    [
+        (["train", "--data", "scenes", "--eval-every", "50"], 50),
+        (["ablate", "--quick", "--eval-every=25"], 25),
+        (["train", "--data", "scenes"], None),
+        (["train", "--eval-every"], None),
+        (None, None),
+    ],
+)
+def test_a_place_says_whether_measurements_are_to_come(
+    tmp_path: Path, command: list[str] | None, every: int | None
+) -> None:
+    place = Place(make_run(tmp_path / "a", 2), command)
+    place.look()
+    assert report_of([place])["places"][0]["eval_every"] == every

@@ -72,12 +72,19 @@ def test_an_error_without_words_is_its_name_alone() -> None:
     assert "  MemoryError. Your line: `raise MemoryError`." in str(check("04.2", unfinished))
 
 
-@pytest.mark.parametrize("message", ["the sizes differ", "the sizes differ.", "the sizes differ:\n * one"])
-def test_the_message_of_an_error_ends_with_one_stop(message: str) -> None:
-    def careless(x, previous, flow):
-        raise ValueError(message)
+def test_every_sentence_of_a_verdict_ends_once() -> None:
+    def none(x, previous, flow):
+        return None
 
-    assert "  ValueError: the sizes differ. Your line: " in str(check("04.2", careless))
+    def refuses(x, previous, flow):
+        raise ValueError("give a size.")
+
+    def chooses(x, previous, flow):
+        raise RuntimeError("expected one of:\n  cpu, cuda\n  and more")
+
+    assert "is the `return` missing?\n" in str(check("04.2", none)) + "\n"
+    assert "ValueError: give a size. Your line" in str(check("04.2", refuses))
+    assert "RuntimeError: expected one of: cpu, cuda. Your line" in str(check("04.2", chooses))
 
 
 def test_a_crash_inside_a_library_names_the_line_that_called_it() -> None:

@@ -11,9 +11,16 @@ import pytest
 
 from htc_lab.cli import main
 from htc_lab.course.copies import STUB
+from htc_lab.course.exercises import EXERCISES
 from htc_lab.course.grading.answers import read_answers
 from htc_lab.course.grading.given_up import cut_network
-from htc_lab.course.grading.grade import Limits, chosen_exercises, grade_folder, submissions
+from htc_lab.course.grading.grade import (
+    Limits,
+    chosen_exercises,
+    grade_folder,
+    handed_out,
+    submissions,
+)
 from htc_lab.course.grading.limits import CAN_FORK, run_limited
 from htc_lab.errors import InputError
 
@@ -114,6 +121,39 @@ def test_a_new_process_for_each_student_gives_the_same(tmp_path: Path, monkeypat
     write(tmp_path / "gil.ipynb", RIGHT, f"def mean_mask(logits):\n    {STUB}")
     (grade,) = grade_folder(tmp_path, ("04.2", "04.4"))
     assert (grade.points("04.2"), grade.points("04.4"), grade.remark) == (2, 0, "")
+
+
+def test_one_lesson_handed_in_is_the_one_that_counts(tmp_path: Path, capsys) -> None:
+    write(tmp_path / "in" / "ada.ipynb", RIGHT)
+    write(tmp_path / "in" / "bob.ipynb", "x = 1")
+    main(
+        [
+            *("course", "grade", str(tmp_path / "in"), "--out", str(tmp_path / "g.csv")),
+            *("--feedback", str(tmp_path / "feedback")),
+        ]
+    )
+    with (tmp_path / "g.csv").open(newline="", encoding="utf-8") as file:
+        ada, bob = csv.DictReader(file)
+    lesson = [number for number in chosen_exercises(()) if number.startswith("04.")]
+    assert list(ada) == ["student", *lesson, "points", "of", "remark"]
+    assert (ada["04.2"], ada["points"], ada["of"]) == (
+        "2",
+        "2",
+        str(sum(EXERCISES[number].points for number in lesson)),
+    )
+    # A part of a lesson that is missing is named; the other lessons are not.
+    assert ada["remark"] == "missing: " + " ".join(number for number in lesson if number != "04.2")
+    assert bob["remark"] == "missing: " + " ".join(lesson)
+    text = (tmp_path / "feedback" / "ada.md").read_text(encoding="utf-8")
+    assert text.count("not found.") == len(lesson) - 1
+    assert "ada: 2 points" in capsys.readouterr().out
+
+
+def test_where_no_lesson_is_recognised_all_are_listed(tmp_path: Path) -> None:
+    write(tmp_path / "ada.ipynb", "x = 1")
+    (grade,) = grade_folder(tmp_path)
+    assert list(grade.verdicts) == chosen_exercises(())
+    assert handed_out([grade], chosen_exercises(())) == chosen_exercises(())
 
 
 def test_bad_calls_are_refused(tmp_path: Path) -> None:

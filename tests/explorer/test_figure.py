@@ -15,8 +15,8 @@ import htc_lab
 from htc_lab.config import HTC
 from htc_lab.explorer.blob import OpenPack, read_pack
 from htc_lab.explorer.figure import state_figure
+from htc_lab.explorer.lookup import side_of, sides_of, true_masks
 from htc_lab.explorer.pack import make_pack, quantise
-from htc_lab.explorer.shown import side_of, sides_of, true_masks
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.explorer.widget import StageExplorer
 from htc_lab.layers.pasting import paste
@@ -162,7 +162,7 @@ def test_what_is_missed_is_counted_and_named(pack: bytes, opened: OpenPack) -> N
     assert side_of(opened, ExplorerState(threshold=0.6), "1111").missed == missed != []
     axes = state_figure(pack, "B=1111&stage=4&thr=0.6&show=labels.truth").axes[0]
     assert sum(text.get_text().startswith("missed: ") for text in axes.texts) == len(missed)
-    assert axes.get_xlabel().endswith(f"; {len(missed)} missed")
+    assert axes.get_xlabel().endswith(f", {len(missed)} missed")
     proposals = state_figure(pack, "B=1111&stage=0&thr=0.6&show=labels.truth").axes[0]
     assert not any(
         "missed" in text for text in (proposals.get_xlabel(), *(t.get_text() for t in proposals.texts))

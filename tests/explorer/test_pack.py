@@ -9,9 +9,9 @@ from PIL import Image
 
 from htc_lab.config import HTC, PLAIN_CASCADE, Toggles
 from htc_lab.errors import InputError
+from htc_lab.evaluate.identity import Identities
 from htc_lab.explorer.bits import ALL_BITS, answers, bits_of, toggles_of_bits
 from htc_lab.explorer.blob import BlockWriter, OpenPack, read_pack
-from htc_lab.explorer.identity import Identities
 from htc_lab.explorer.pack import LEAST_SCORE, kept, make_pack, quantise
 from htc_lab.explorer.runs import ModelRun, PictureRuns, run_models
 from htc_lab.structures import Targets

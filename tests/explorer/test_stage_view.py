@@ -1,18 +1,30 @@
 import base64
 import dataclasses
+import html
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import htc_lab
 from htc_lab.config import HTC, PLAIN_CASCADE
+from htc_lab.course.plugging import flowing_with
 from htc_lab.errors import InputError
-from htc_lab.explorer.stage_session import PROPOSALS, RESULT, StageSession, ViewState
-from htc_lab.explorer.stage_view import StageView
-from htc_lab.explorer.stage_words import describe, remark
+from htc_lab.evaluate.matching import compare_with_truth
+from htc_lab.explorer.blob import read_pack
+from htc_lab.explorer.judge import FOUND
+from htc_lab.explorer.lookup import side_of
+from htc_lab.explorer.pack import make_pack
+from htc_lab.explorer.runs import run_models
+from htc_lab.explorer.stage_session import LiveState, StageSession
+from htc_lab.explorer.stage_view import PROPOSALS, RESULT, StageView
+from htc_lab.explorer.state import ExplorerState
+from htc_lab.explorer.words import counts
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.presets import PRESETS
+from htc_lab.trace import StageTrace
 from tests.plots.made_trace import CLASS_NAMES, made_sample
 
 
@@ -35,7 +47,7 @@ def view(models: dict[str, HybridTaskCascade]) -> StageView:
 
 
 def words(view: StageView) -> str:
-    return re.sub(r"<[^>]+>", "", view.sentence.value)
+    return html.unescape(re.sub(r"<[^>]+>", "", view.sentence.value))
 
 
 def test_a_toggle_changes_the_picture_and_back(view: StageView) -> None:
@@ -43,7 +55,8 @@ def test_a_toggle_changes_the_picture_and_back(view: StageView) -> None:
     assert first[:2] == b"\xff\xd8"
     view.switches["mask_flow"].value = False
     assert view.image.value != first
-    assert "switched off in a model trained with it" in words(view)
+    assert "Interleaved + Semantic, switched off in HTC. " in words(view)
+    assert "A model trained without what is switched off here" in words(view)
     view.switches["mask_flow"].value = True
     assert view.image.value == first
 
@@ -103,6 +116,7 @@ def test_fewer_stages_take_their_buttons_away(view: StageView) -> None:
     assert view.stage.value == RESULT
     view.set(stages=3, stage=2)
     assert view.state.stage == 2
+    assert view.state.shown.stage == 2
 
 
 def test_pictures_are_chosen_and_keep_their_switches(view: StageView) -> None:
@@ -131,47 +145,99 @@ def test_truth_is_drawn_only_where_there_is_one(models: dict[str, HybridTaskCasc
 def test_at_the_proposals_there_are_only_boxes(view: StageView) -> None:
     view.set(stage=PROPOSALS)
     assert view.layers["masks"].disabled
-    assert "without class or mask" in words(view)
+    assert "no class yet, no masks" in words(view)
+    assert "mean box IoU of each true object with its nearest" in words(view)
     view.set(stage=1)
     assert not view.layers["masks"].disabled
 
 
 def test_nothing_shown_above_the_threshold(view: StageView) -> None:
     view.set(threshold=0.95)
-    assert words(view).startswith("Mean of the stages: 0 of")
+    assert words(view).startswith("HTC, trained so. Mean of the stages' masks: 0 of")
 
 
 def test_a_notebook_without_a_kernel_shows_the_picture(view: StageView) -> None:
     bundle = view._repr_mimebundle_()
     assert base64.b64decode(bundle["image/jpeg"]) == view.image.value
     assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"].startswith("StageView of htc, picture 1: B=1111&")
 
 
-def test_the_words_agree_with_the_figures() -> None:
+def test_the_words_agree_with_the_figures(view: StageView) -> None:
+    side = view.session.side(view.state)
+    assert side.mean_iou is not None
+    assert f"{side.mean_iou:.2f} in this picture" in words(view)
+    assert counts(side) in words(view)
+    assert words(view).endswith("A missed object counts 0. ")
+    view.switches["average_masks"].value = False
+    assert "The last stage's masks alone: " in words(view)
+    assert "against the model as it was trained" in words(view)
+    view.set(average_masks=True, stages=2)
+    assert "HTC, trained so, 2 of its 3 stages. " in words(view)
+    assert "switched off" not in words(view)
+
+
+def test_the_mean_iou_is_that_of_the_objects_found(view: StageView) -> None:
+    side, (_, targets) = view.session.side(view.state), view.session.picture("htc", 0)
+    assert targets is not None
+    comparison = compare_with_truth(side.detections, targets)
+    assert side.mean_iou == pytest.approx(comparison.mean(comparison.mask_iou))
+    assert side.false == comparison.false
+    assert side.missed == list(comparison.missed)
+
+
+@pytest.mark.parametrize("bits", ["1111", "0111", "1000"])
+def test_live_and_packed_are_one_view(bits: str) -> None:
+    """Titles, words, objects, verdicts and masks of a stage view are those of the explorer's figure."""
+    models = {"htc": htc_lab.load("classroom/htc")}
+    opened = read_pack(make_pack(run_models(models, made_sample(3))))
+    session, found = StageSession(models, made_sample(3)), 0
+    for stage in range(RESULT + 1):
+        shown = ExplorerState(bits=bits, stage=stage, threshold=0.05)
+        packed, live = side_of(opened, shown, bits), session.side(LiveState("htc", shown=shown))
+        assert (live.title, live.stage, live.true) == (packed.title, packed.stage, packed.true)
+        assert (live.missed, live.false) == (packed.missed, packed.false)
+        assert counts(live) == counts(packed)
+        assert len(live.objects) == len(packed.objects) > 0
+        for mine, theirs in zip(live.objects, packed.objects, strict=True):
+            assert (mine.label, mine.error) == (theirs.label, theirs.error)
+            # What is false is numbered as it is met, and a pack has met it under other settings before.
+            if stage == RESULT and mine.error == FOUND:
+                found += 1
+                assert mine.thing == theirs.thing < (packed.true or 0)
+            assert mine.score == pytest.approx(theirs.score, abs=1e-5)
+            np.testing.assert_allclose(mine.box, theirs.box, atol=1e-2)
+            if stage:
+                assert mine.mask is not None
+                assert theirs.mask is not None
+                # The pack's masks are in 8 bits: a pixel may fall on the other side of one half.
+                assert (mine.mask != theirs.mask).mean() < 0.01
+    assert found > 1
+
+
+def test_objects_keep_their_number_at_every_stage() -> None:
     session = StageSession({"htc": model_with()}, [made_sample(3)])
-    state = ViewState("htc", HTC, threshold=0.05)
-    iou = session.mean_iou(state)
-    assert iou is not None
-    assert f"{iou:.2f} in this picture" in describe(session, state)
-    assert remark(session, state) == ""
-    alone = dataclasses.replace(state, toggles=dataclasses.replace(HTC, average_masks=False))
-    assert describe(session, alone).startswith("Last stage alone")
-    assert "against the model as it was trained" in describe(session, alone)
+    every = LiveState("htc", shown=ExplorerState(threshold=0.0))
+    trace = session.trace(every)
+    numbers = {roi: each.thing for roi, each in zip(_keys(trace), session.side(every).objects, strict=True)}
+    assert len(set(numbers.values())) == len(numbers)
+    for stage in range(RESULT):
+        late = session.side(dataclasses.replace(every, shown=dataclasses.replace(every.shown, stage=stage)))
+        assert [each.thing for each in late.objects] == list(numbers.values())
 
 
-def test_objects_keep_their_number_when_scores_are_ordered_anew() -> None:
-    session = StageSession({"htc": model_with()}, [made_sample(3)])
-    state = ViewState("htc", HTC, threshold=0.0)
-    numbers = dict(zip(_boxes(session, state), session.numbers(state), strict=True))
-    late = dataclasses.replace(state, stage=3)
-    final = session.trace(late)
-    order = session._chosen(late).tolist()
-    for place, number in zip(order, session.numbers(late), strict=True):
-        assert numbers[tuple(final.boxes[place].tolist())] == number
+def _keys(trace: StageTrace) -> list[tuple[int, int]]:
+    return list(zip(trace.detected.tolist(), trace.labels.tolist(), strict=True))
 
 
-def _boxes(session: StageSession, state: ViewState) -> list[tuple[float, ...]]:
-    return [tuple(box) for box in session.shown(state).boxes.tolist()]
+def test_a_student_s_function_is_seen_at_once_and_gone_with_it(view: StageView) -> None:
+    view.set(stage=3)
+    before = view.image.value
+    with flowing_with(lambda x, previous, flow: x if previous is None else 3 * flow(previous)):
+        view.update()
+        assert view.image.value != before
+    view.update()
+    assert view.image.value == before
 
 
 def test_nothing_to_show_is_refused() -> None:

@@ -215,3 +215,32 @@ def test_the_truth_of_every_stage(trace):
 def test_a_trace_carries_no_gradient(trace):
     assert not trace.mask_probabilities.requires_grad
     assert not any(record.class_logits.requires_grad for record in trace.stages)
+
+
+def test_printed_it_is_a_few_lines(seen, trace):
+    model, _, features, proposals = seen
+    lines = str(trace).splitlines()
+    assert len(lines) == 3
+    assert lines[0] == "StageTrace: 3 images of 64 × 64 px (H × W)"
+    assert lines[1] == "  on: interleaved, mask_flow, semantic_box, semantic_mask, average_masks"
+    found = f"{len(trace.scores)} detections scoring {float(trace.scores.min()):.2f} to "
+    assert lines[2].startswith(f"  {len(proposals.scores)} proposals, 3 stages, {found}")
+    nothing = model.cascade(features, proposals, Toggles(False, False, False, False, False, stages=1))
+    assert "  on: nothing\n" in f"{nothing}"
+    assert "1 stage," in repr(nothing)
+    assert "tensor" not in repr([trace, nothing])
+
+
+def test_a_stage_printed_is_one_line(trace):
+    text = repr(trace.stages[0])
+    assert (
+        text
+        == str(trace.stages[0])
+        == (
+            f"StageRecord: {len(trace.stages[0].boxes)} RoIs, {len(trace.labels)} masks of 28 × 28, "
+            "with the features looked at"
+        )
+    )
+    alone = trace.of_image(0).with_truth([truth(0)]).stages[0]
+    assert "compared with the truth" in repr(alone)
+    assert "\n" not in repr(alone)

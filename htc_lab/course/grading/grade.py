@@ -1,11 +1,12 @@
 """Grade a folder of submitted notebooks: one process and one row of a CSV file for each student.
 
-How answers are isolated: each student gets a process with its own home, working directory, environment and
-time limit. On Linux each answer runs in a further child process with limits on time, memory and the size of
-files; no student's code runs in the grader itself. Where the kernel has seccomp and Landlock
-(:mod:`htc_lab.course.grading.sandbox`), that child has no network, can't start or signal other processes,
-reads nothing but Python and its libraries, and writes only to its own folder. This does not prevent
-cheating: an answer runs in the process that judges it, so code written to forge a verdict can do so.
+What the isolation is. Each student has a process with a home, a working directory and an environment of its
+own, and a time limit. On Linux each answer runs in a further child, with a time limit, a bound on memory
+and on the size of files; no student's code runs in the grader itself. Where the kernel has seccomp and
+Landlock (:mod:`htc_lab.course.grading.sandbox`), that child has no network, starts no processes, signals
+none, reads nothing but Python and the libraries, and writes into its own folder alone. What it is not: a
+proof against cheating. The answer runs in the process that judges it, so code that is written to forge a
+verdict can.
 """
 
 import csv
@@ -17,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,23 +54,43 @@ class Grade:
     """How one student did.
 
     Attributes:
-        student: the name of the file or folder.
-        verdicts: by exercise; one that is missing could not be judged.
-        remark: what the lecturer should know, in the grader's own words; empty if all went well.
-        network_cut: whether the answers ran without a network.
-        fenced: whether other people's files and other processes were out of their reach.
+        student: from the name of the file or folder.
+        verdicts: by exercise; one that is absent could not be judged.
+        problems: what the lecturer should know besides, in the grader's own words.
+        network_cut: whether the answers ran without network.
+        fenced: whether files of others and other processes were out of their reach.
     """
 
     student: str
     verdicts: dict[str, Verdict]
-    remark: str
+    problems: tuple[str, ...]
     network_cut: bool
     fenced: bool = False
+
+    @property
+    def remark(self) -> str:
+        """The problems, and the exercises that were not judged by their values; empty where all went well."""
+        remarks = list(self.problems)
+        for status in ("crashed", "too slow", "missing"):
+            those = [number for number, verdict in self.verdicts.items() if verdict.status == status]
+            remarks += [f"{status}: {' '.join(those)}"] if those else []
+        return "; ".join(remarks)
 
     def points(self, number: str) -> int:
         """The points for one exercise: all or none."""
         verdict = self.verdicts.get(number)
         return EXERCISES[number].points if verdict is not None and verdict.passed else 0
+
+
+def handed_out(grades: Sequence[Grade], numbers: Sequence[str]) -> list[str]:
+    """Of some exercises those in lessons that anybody's notebooks are of; all where nobody's are of any."""
+    lessons = {
+        number.split(".")[0]
+        for grade in grades
+        for number, verdict in grade.verdicts.items()
+        if verdict.status != "missing"
+    }
+    return [number for number in numbers if not lessons or number.split(".")[0] in lessons]
 
 
 def submissions(folder: Path) -> dict[str, list[Path]]:
@@ -125,7 +146,7 @@ def grade_one(student: str, paths: Sequence[Path], numbers: Sequence[str], limit
         "memory_mib": limits.memory_mib,
     }
     if not paths:
-        return Grade(student, {}, "no notebook was handed in", False)
+        return Grade(student, {}, ("no notebook was handed in",), False)
     with tempfile.TemporaryDirectory(prefix="htc-lab-grading-", ignore_cleanup_errors=True) as home:
         run = _in_child if CAN_FORK else _in_new_process
         lines = run(order, Path(home), limits)
@@ -204,15 +225,12 @@ def _object(line: str) -> dict[str, Any] | None:
 
 def _grade_of(student: str, lines: list[dict[str, Any]], numbers: Sequence[str]) -> Grade:
     if not lines:
-        return Grade(student, {}, "the grading process returned no result", False)
+        return Grade(student, {}, ("the grading process gave no result",), False)
     head, verdicts = lines[0], {line["number"]: Verdict(**line) for line in lines[1:]}
-    remarks = list(head["problems"])
-    for status in ("crashed", "too slow", "missing"):
-        those = [number for number, verdict in verdicts.items() if verdict.status == status]
-        remarks += [f"{status}: {' '.join(those)}"] if those else []
+    problems = list(head["problems"])
     if len(verdicts) < len(numbers):
-        remarks.append("the grading process was ended before all exercises were judged")
-    return Grade(student, verdicts, "; ".join(remarks), bool(head["network_cut"]), bool(head["fenced"]))
+        problems.append("the grading process was ended before all exercises were judged")
+    return Grade(student, verdicts, tuple(problems), bool(head["network_cut"]), bool(head["fenced"]))
 
 
 def grade_folder(folder: Path, exercises: Sequence[str] = (), limits: Limits | None = None) -> list[Grade]:
@@ -220,14 +238,22 @@ def grade_folder(folder: Path, exercises: Sequence[str] = (), limits: Limits | N
 
     Args:
         folder: see :func:`submissions`.
-        exercises: the lessons ("02") or exercises ("02.1") to grade; default: all.
+        exercises: lessons ("02") or exercises ("02.1") that count; default: all of the lessons handed in by
+            anybody (:func:`handed_out`).
         limits: what a submission may use.
 
     Raises:
         InputError: there is no submission, or no such exercise.
     """
     numbers, given = chosen_exercises(exercises), limits or Limits()
-    return [grade_one(student, paths, numbers, given) for student, paths in submissions(folder).items()]
+    grades = [grade_one(student, paths, numbers, given) for student, paths in submissions(folder).items()]
+    if exercises:
+        return grades
+    counted = set(handed_out(grades, numbers))
+    return [
+        replace(grade, verdicts={number: v for number, v in grade.verdicts.items() if number in counted})
+        for grade in grades
+    ]
 
 
 def _cell(text: str) -> str:

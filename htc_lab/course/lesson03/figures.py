@@ -10,10 +10,10 @@ from torch import Tensor
 from htc_lab.course.lesson02.figures import STAGE_COLOURS
 from htc_lab.course.lesson03.masks import MaskBoxes, found_objects
 from htc_lab.course.looked_at import Seen
+from htc_lab.evaluate.matching import follow
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_detections
 from htc_lab.plots.figure import Picture, new_figure, plain, row_of_pictures
-from htc_lab.plots.objects import follow, select
 from htc_lab.plots.palette import INK, QUIET, hex_of
 from htc_lab.structures import Targets
 from htc_lab.trace import StageTrace
@@ -133,7 +133,7 @@ def show_received_and_refined(model: HybridTaskCascade, scene: Seen, stage: int 
         toggles = dataclasses.replace(model.config.toggles, interleaved=interleaved)
         trace = model.cascade(scene.features, scene.proposals, toggles)
         places, truth = found_objects(trace, scene.targets)
-        view = select(trace.detections(0, stage, final_boxes=False), places)
+        view = trace.detections(0, stage, final_boxes=False).select(places)
         iou = follow(view, scene.targets, truth).mask_iou.mean() if len(places) else 0.0
         drawn = draw_detections(
             scene.image, view, model.class_names, numbers=truth.tolist(), labels=False, side=512, weight=1.3

@@ -11,11 +11,11 @@ from torch import Tensor
 from htc_lab.config import Toggles
 from htc_lab.course.lesson02.boxes import boxes_of
 from htc_lab.course.looked_at import Seen
+from htc_lab.evaluate.matching import compare_with_truth
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.layers.pasting import paste
 from htc_lab.model import HybridTaskCascade
-from htc_lab.plots.objects import compare_with_truth
 from htc_lab.stages import mask_flow, plain_cascade
 from htc_lab.structures import RoIs, Targets
 from htc_lab.trace import StageTrace

@@ -1,17 +1,19 @@
-"""04: how often each mask trunk runs, in training and at test time, and on which boxes."""
+"""04: how often each mask trunk runs, in training and at test time, and on whose boxes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from IPython.display import Markdown
 from torch import Tensor
 
+from htc_lab.config import Toggles
 from htc_lab.course.looked_at import Seen
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.model import HybridTaskCascade
+from htc_lab.shared_work import Run, call
 from htc_lab.structures import Features, RoIs
 
 
@@ -21,7 +23,7 @@ class MaskPasses:
 
     Attributes:
         trunks: by stage, how often its trunk ran.
-        boxes: each set of boxes (n, 4) from which features were pooled for masks, in order.
+        boxes: each set of boxes (n, 4) that features were pooled from for masks, in order.
     """
 
     trunks: list[int]
@@ -30,7 +32,7 @@ class MaskPasses:
 
 @contextmanager
 def watch_masks(model: HybridTaskCascade) -> Iterator[MaskPasses]:
-    """Count what the mask heads of a model do during a ``with`` block."""
+    """Count, for the time of a ``with`` block, what the mask heads of a model are asked to do."""
     cascade = model.roi_head
     heads = cast(list[MaskHead], list(cascade.mask_head))
     seen = MaskPasses([0] * len(heads), [])
@@ -41,9 +43,9 @@ def watch_masks(model: HybridTaskCascade) -> Iterator[MaskPasses]:
     hooks = [head.convs[0].register_forward_hook(lambda *_, t=t: count(t)) for t, head in enumerate(heads)]
     pooled = cascade.mask_features
 
-    def pooling(features: Features, rois: RoIs, *rest: Any) -> Tensor:
+    def pooling(features: Features, rois: RoIs, toggles: Toggles, run: Run = call) -> Tensor:
         seen.boxes.append(rois.boxes.clone())
-        return pooled(features, rois, *rest)
+        return pooled(features, rois, toggles, run)
 
     cascade.mask_features = pooling  # type: ignore[method-assign]
     try:
@@ -56,7 +58,7 @@ def watch_masks(model: HybridTaskCascade) -> Iterator[MaskPasses]:
 
 @torch.no_grad()
 def mask_passes(model: HybridTaskCascade, scene: Seen, seed: int = 0) -> dict[str, MaskPasses]:
-    """The passes of one training step and one test-time run on a scene, as "training" and "test"."""
+    """One training step's losses and one test-time run over a scene: ``{"training": ..., "test": ...}``."""
     with watch_masks(model) as training:
         model.losses([scene.image], [scene.targets], generator=torch.Generator().manual_seed(seed))
     with watch_masks(model) as test:
@@ -68,7 +70,7 @@ def pass_table(passes: dict[str, MaskPasses]) -> Markdown:
     """The counts, a row for training and one for test time."""
     stages: Sequence[int] = range(1, 1 + len(next(iter(passes.values())).trunks))
     lines = [
-        "| | " + " | ".join(f"trunk {t}" for t in stages) + " | sets of boxes pooled for masks |",
+        "| | " + " | ".join(f"trunk {t}" for t in stages) + " | sets of boxes that masks are taken on |",
         "|---|" + "---|" * len(stages) + "---|",
     ]
     for words, seen in passes.items():

@@ -11,9 +11,9 @@ from torch import Tensor
 from htc_lab.course.looked_at import Seen
 from htc_lab.data.classroom.scenes import SceneConfig, make_scene
 from htc_lab.data.classroom.tree import scene_seed
+from htc_lab.evaluate.matching import compare_with_truth
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.model import HybridTaskCascade
-from htc_lab.plots.objects import compare_with_truth
 from htc_lab.stages.semantic import IGNORED_PIXEL
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from htc_lab.data.dataset import Sample
+from htc_lab.evaluate.matching import compare_with_truth
 from htc_lab.model import HybridTaskCascade
-from htc_lab.plots.objects import compare_with_truth
 
 
 def image_scores(model: HybridTaskCascade, samples: Sequence[Sample], threshold: float = 0.3) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 from htc_lab.plots.drawing import draw_truth
 from htc_lab.plots.figure import Picture, bare, new_figure
 from htc_lab.train.stopped_batch import read_batch
+from htc_lab.wording import counted
 
 
 def show_batch(path: Path | str) -> Picture:
@@ -21,8 +22,11 @@ def show_batch(path: Path | str) -> Picture:
         labels = int(sample.targets.labels.max()) + 1 if len(sample.targets.labels) else 0
         drawn = draw_truth(sample.image, sample.targets, [f"class {k}" for k in range(labels)])
         height, width = sample.image.shape[1:]
-        count = len(sample.targets.boxes)
-        words = f"{width}x{height} px, {count} object{'s' * (count != 1)}"
-        bare(axes, drawn, f"image {sample.image_id}", words)
-    figure.suptitle(f"Step {batch.step}: not a finite number: {', '.join(wrong) or 'weights'}", fontsize=13)
+        bare(
+            axes,
+            drawn,
+            f"image {sample.image_id}",
+            f"{width}x{height} px, {counted(len(sample.targets.boxes), 'object')}",
+        )
+    figure.suptitle(f"Step {batch.step}: no number in {', '.join(wrong) or 'the weights'}", fontsize=13)
     return figure

@@ -15,6 +15,7 @@ from htc_lab.data.layout import Split, find_data, image_folder, require_images
 from htc_lab.model import build_model
 from htc_lab.predictors import ModelPredictor
 from htc_lab.presets import PRESETS
+from htc_lab.wording import signed
 
 PAPER_TABLE = (
     ("Cascade Mask R-CNN", "R-50", "cascade_r50_20e", 41.9, 36.5),
@@ -113,5 +114,5 @@ def reproduction_table(outcome: Reproduction) -> Markdown:
         box, mask = (outcome.statistics[role][kind]["AP"] for kind in ("bbox", "segm"))
         lines.append(f"| {title} | {box:.1f} | {mask:.1f} |")
     gains = (outcome.gains[kind] for kind in ("bbox", "segm"))
-    cells = " | ".join(f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]" for gain in gains)
+    cells = " | ".join(f"{signed(gain.value)} [{signed(gain.low)}, {signed(gain.high)}]" for gain in gains)
     return Markdown("\n".join([*lines, f"| gain, 95 % interval | {cells} |", "", outcome.verdict()]))

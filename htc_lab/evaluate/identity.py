@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from htc_lab.evaluate.matching import SAME
 from htc_lab.layers.boxes import pairwise_iou
-from htc_lab.plots.objects import SAME
 from htc_lab.structures import Targets
 
 
@@ -38,10 +38,15 @@ class Identities:
                 self.things.append(Thing(label, box, k))
         self._of_roi: dict[tuple[str, int, int], int] = {}
 
+    @property
+    def true(self) -> int:
+        """How many of the objects the truth knows."""
+        return sum(thing.truth is not None for thing in self.things)
+
     def of(
         self,
         model: str,
-        rois: Tensor,
+        rois: Tensor | None,
         labels: Tensor,
         boxes: Tensor,
         scores: Tensor,
@@ -56,36 +61,38 @@ class Identities:
 
         Args:
             model: whose RoIs they are.
-            rois, labels, boxes, scores: of the detections, best first.
+            rois: which RoI each is; None where that is not known.
+            labels, boxes, scores: of the detections, best first.
             match: the true object each found, -1 where none; None without a truth.
         """
-        numbers = [-1] * len(rois) if match is None else match.astype(int).tolist()
         kinds = labels.tolist()
-        keys = [(model, roi, label) for roi, label in zip(rois.tolist(), kinds, strict=True)]
+        numbers = [-1] * len(kinds) if match is None else match.astype(int).tolist()
+        keys = [] if rois is None else [(model, roi, k) for roi, k in zip(rois.tolist(), kinds, strict=True)]
+        overlap = self._overlap(boxes)
+        classes = np.asarray([thing.label for thing in self.things])
         for find in (
-            lambda i: self._of_roi.get(keys[i], -1),
-            lambda i: self._nearest(boxes[i], set(numbers), kinds[i]),
-            lambda i: self._nearest(boxes[i], set(numbers), None),
+            lambda i: self._of_roi.get(keys[i], -1) if keys else -1,
+            lambda i: _nearest(overlap[i], classes == kinds[i], numbers),
+            lambda i: _nearest(overlap[i], classes >= 0, numbers),
             lambda i: self._new(kinds[i], boxes[i]),
         ):
             for i in range(len(numbers)):
                 if numbers[i] < 0:
                     found = find(i)
                     numbers[i] = -1 if found in numbers else found
-        for i, number in enumerate(numbers):
-            self._of_roi.setdefault(keys[i], number)
-            thing = self.things[number]
-            thing.score = max(thing.score, float(scores[i]))
+        for key, number in zip(keys, numbers, strict=False):
+            self._of_roi.setdefault(key, number)
+        for score, number in zip(scores.tolist(), numbers, strict=True):
+            self.things[number].score = max(self.things[number].score, score)
         return numbers
 
-    def _nearest(self, box: Tensor, taken: set[int], label: int | None) -> int:
-        """The free object, of that class if one is given, which overlaps the box most; -1 where none does."""
-        free = [i for i, thing in enumerate(self.things) if i not in taken and label in (None, thing.label)]
-        if not free:
-            return -1
-        overlap = pairwise_iou(box[None], torch.stack([self.things[i].box for i in free]))[0]
-        best = int(overlap.argmax())
-        return free[best] if float(overlap[best]) >= SAME else -1
+    def _overlap(self, boxes: Tensor) -> np.ndarray:
+        """(D, things) IoU with the objects known so far."""
+        if not self.things:
+            return np.zeros((len(boxes), 0))
+        known = torch.stack([thing.box for thing in self.things])
+        overlap: np.ndarray = pairwise_iou(boxes, known).numpy()
+        return overlap
 
     def _new(self, label: int, box: Tensor) -> int:
         self.things.append(Thing(label, box, None))
@@ -93,9 +100,25 @@ class Identities:
 
     def ranks(self) -> list[int]:
         """A new number for each object: true ones keep theirs, the others follow, best score first."""
-        true = sum(thing.truth is not None for thing in self.things)
+        true = self.true
         others = sorted(range(true, len(self.things)), key=lambda i: -self.things[i].score)
         new = list(range(len(self.things)))
         for place, i in enumerate(others):
             new[i] = true + place
         return new
+
+
+def _nearest(overlap: np.ndarray, among: np.ndarray, taken: list[int]) -> int:
+    """The free object among some which overlaps the box most; -1 where none does by half.
+
+    Args:
+        overlap: (things,) IoU of the box.
+        among: (things,) bool.
+        taken: numbers of other detections, -1 for those without one.
+    """
+    free = among.copy()
+    free[[number for number in taken if 0 <= number < len(free)]] = False
+    if not free.any():
+        return -1
+    best = int(np.where(free, overlap, -1.0).argmax())
+    return best if overlap[best] >= SAME else -1
