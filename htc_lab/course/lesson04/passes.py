@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from IPython.display import Markdown
 from torch import Tensor
 
+from htc_lab.config import Toggles
 from htc_lab.course.looked_at import Seen
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.model import HybridTaskCascade
+from htc_lab.shared_work import Run, call
 from htc_lab.structures import Features, RoIs
 
 
@@ -41,9 +43,9 @@ def watch_masks(model: HybridTaskCascade) -> Iterator[MaskPasses]:
     hooks = [head.convs[0].register_forward_hook(lambda *_, t=t: count(t)) for t, head in enumerate(heads)]
     pooled = cascade.mask_features
 
-    def pooling(features: Features, rois: RoIs, *rest: Any) -> Tensor:
+    def pooling(features: Features, rois: RoIs, toggles: Toggles, run: Run = call) -> Tensor:
         seen.boxes.append(rois.boxes.clone())
-        return pooled(features, rois, *rest)
+        return pooled(features, rois, toggles, run)
 
     cascade.mask_features = pooling  # type: ignore[method-assign]
     try:
