@@ -19,7 +19,8 @@ import tyro
 
 from benchmarks.figures import show
 from htc_lab.ablation.ladder import config_for, train_dataset
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.dataset import CocoDataset

@@ -20,7 +20,8 @@ import tyro
 from benchmarks.memory import Growth
 from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.checkpoint.files import load
-from htc_lab.config import HTC, Schedule
+from htc_lab.config import HTC
+from htc_lab.train.schedule import Schedule
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.checkpoint.pretrained import CLASSROOM_BASE
-from htc_lab.config import Schedule, parse_toggles
+from htc_lab.config import parse_toggles
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import ensure_classroom
 from htc_lab.data.layout import find_data

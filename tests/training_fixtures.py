@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from htc_lab.ablation.ladder import config_for
-from htc_lab.config import Schedule
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import DataFolder, find_data

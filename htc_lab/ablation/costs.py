@@ -20,7 +20,8 @@ import torch
 from tqdm.auto import tqdm
 
 from htc_lab.ablation.ladder import Ladder, train_dataset
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder
 from htc_lab.data.semantic import semantic_classes

@@ -4,7 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
+from htc_lab.train.schedule import Schedule
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.interop.fields import Fields, Unsupported

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any
 
-from htc_lab.config import ImageConfig, Schedule
+from htc_lab.config import ImageConfig
+from htc_lab.train.schedule import Schedule
 from htc_lab.interop.fields import Fields
 
 _UNRELATED = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs")

@@ -10,7 +10,7 @@ knows. Interleaved, it is trained on the kind of box it will be asked about. So 
 training, and at test time the switch changes only which boxes the per-stage view shows.
 """
 
-from htc_lab.config import CascadeConfig, StageConfig
+from htc_lab.layers.cascade_config import CascadeConfig, StageConfig
 from htc_lab.layers.matching import Draws
 from htc_lab.layers.sampling import StageSamples, sample_rois
 from htc_lab.structures import RoIs, Targets

@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import CHECKPOINT, fill, load, read_run, save_run
 from htc_lab.checkpoint.pretrained import pretrained_weights
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
+from htc_lab.train.schedule import Schedule
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.distributed import ALONE, SharedError, Team

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from htc_lab.config import Schedule
+from htc_lab.train.schedule import Schedule
 from htc_lab.errors import InputError
 
 # What torch, its libraries and its loader say where there is no exception class for it. oneDNN can't create a

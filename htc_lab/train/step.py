@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from htc_lab.config import Schedule
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.dataset import Sample
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError

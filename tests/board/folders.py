@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from htc_lab.config import Schedule
+from htc_lab.train.schedule import Schedule
 from htc_lab.config_json import to_dict
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htc_lab.ablation.ladder import config_for, train_dataset
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.dataset import CocoDataset

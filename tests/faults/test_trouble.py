@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from htc_lab.config import Schedule
+from htc_lab.train.schedule import Schedule
 from htc_lab.errors import InputError
 from htc_lab.train.out_of_memory import memory_explained
 

@@ -11,7 +11,7 @@ from htc_lab.ablation.run_evaluation import _kept
 from htc_lab.ablation.rung_result import RungResult
 from htc_lab.board.reading import RunReader
 from htc_lab.board.report import Place, report_of, run_report
-from htc_lab.config import Schedule
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.layout import find_data
 from htc_lab.evaluate.coco_ap import STATISTICS
 from htc_lab.files import plain

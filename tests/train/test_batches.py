@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from htc_lab import InputError
-from htc_lab.config import Schedule
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.dataset import CocoDataset, Sample
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes

@@ -15,7 +15,8 @@ import torch
 
 from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.cli import main
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
+from htc_lab.train.schedule import Schedule
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from htc_lab.config import Schedule
+from htc_lab.train.schedule import Schedule
 from htc_lab.errors import InputError
 from htc_lab.train.out_of_memory import is_out_of_memory, memory_explained
 
