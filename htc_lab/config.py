@@ -1,14 +1,15 @@
 """A model's numbers: those of every layer, which lie beside the layer, put together.
 
 The full-size defaults are those of the reference implementation (mmdet 3.3.0, ``configs/htc``).
-Derive a variant with ``dataclasses.replace(config, ...)``. A layer's numbers, their ranges and their words are
-in the file ``..._config.py`` next to it; all of them have their names here too.
+Derive a variant with ``dataclasses.replace(config, ...)``. The numbers of a layer, with their ranges and words,
+are in a file of their own next to it (``layers/rpn_config.py``); all the classes can be imported from here.
 """
 
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Interval, doc
+from annotated_types import Interval
+from typing_extensions import Doc
 
 from htc_lab.data.image_config import ImageConfig
 from htc_lab.layers.backbone_config import BackboneConfig
@@ -55,13 +56,13 @@ __all__ = [
 class ModelConfig:
     """Everything that decides the network's shape and arithmetic."""
 
-    name: Annotated[str, doc("for people; appears in files and figures")]
+    name: Annotated[str, Doc("for people; appears in files and figures")]
     classes: Annotated[
         int,
         Interval(ge=1, le=100_000),
-        doc("K, thing classes, labelled 0..K-1; K itself means background, the last class logit"),
+        Doc("K, thing classes, labelled 0..K-1; K itself means background, the last class logit"),
     ] = 80
-    toggles: Annotated[Toggles, doc("the parts the model has and is trained with")] = HTC
+    toggles: Annotated[Toggles, Doc("the parts the model has and is trained with")] = HTC
     image: ImageConfig = field(default_factory=ImageConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     fpn: FPNConfig = field(default_factory=FPNConfig)
@@ -74,9 +75,8 @@ def disagreement(config: ModelConfig) -> str | None:
     """Which numbers, each of them in its range, don't go together: "field: what; fix", or None."""
     stages, levels = len(config.cascade.stages), config.fpn.levels
     if not config.toggles.stages <= stages <= 3:
-        return (
-            f"cascade.stages: has {stages} entries; give {config.toggles.stages} to 3, or lower toggles.stages"
-        )
+        needed = config.toggles.stages
+        return f"cascade.stages: has {stages} entries; give {needed} to 3, or lower toggles.stages"
     for path, level, most in (
         ("semantic.level", config.semantic.level, levels - 1),
         ("cascade.pooled_levels", config.cascade.pooled_levels, levels),

@@ -12,7 +12,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import DocInfo, Interval
+from annotated_types import Interval
+from typing_extensions import Doc
 
 from htc_lab.config import ModelConfig, disagreement
 from htc_lab.errors import InputError, in_one_line
@@ -56,7 +57,7 @@ def _read(kind: type[Config], values: Any, where: str) -> Config:
 
     try:
         # As JSON, where a list is what a tuple is written as; of Python values pydantic would want the tuple.
-        config: Config = _reader(kind).validate_json(json.dumps(values))
+        config: Config = _readers()[kind].validate_json(json.dumps(values))
         return config
     except ValidationError as error:
         raise InputError(where + _told(kind, error.errors(include_url=False)[0])) from None
@@ -65,26 +66,30 @@ def _read(kind: type[Config], values: Any, where: str) -> Config:
 
 
 @cache
-def _reader(kind: type) -> Any:
-    """A pydantic TypeAdapter of the dataclass."""
+def _readers() -> dict[type, Any]:
+    """A pydantic TypeAdapter for each kind of config."""
     from pydantic import ConfigDict, TypeAdapter, with_config
 
-    # What is in it inherits this: a truth value or "3" is no number, 3 is a float, NaN is in no range.
-    return TypeAdapter(with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))(kind))
+    # What is in them inherits this: a truth value or "3" is no number, 3 is a float, NaN is in no range.
+    strict = with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+    return {kind: TypeAdapter(strict(kind)) for kind in (ModelConfig, Schedule)}
 
 
 def _told(kind: type, error: Mapping[str, Any]) -> str:
     """pydantic's error as ".field: what; fix"."""
     place, value = error["loc"], error["input"]
-    if error["type"] == "missing" and isinstance(place[-1], int):
-        # A list that is too short: it is the list that is wrong.
+    too_short = error["type"] == "missing" and isinstance(place[-1], int)
+    if too_short:
+        # It is the list that is wrong, not the number it lacks.
         place = place[:-1]
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step:.60}" for step in place)
     match error["type"]:
         case "unexpected_keyword_argument":
             holder, _ = _annotation(kind, place[:-1])
-            return f"{path}: no such field; fields are {', '.join(f.name for f in dataclasses.fields(holder))}"
-        case "missing" if isinstance(place[-1], str):
+            return (
+                f"{path}: no such field; fields are {', '.join(f.name for f in dataclasses.fields(holder))}"
+            )
+        case "missing" if not too_short:
             holder_path = path.removesuffix(f".{place[-1]}")
             return f"{holder_path}: field '{place[-1]}' is missing; add it, or {_ANEW}"
         case "value_error":
@@ -94,21 +99,22 @@ def _told(kind: type, error: Mapping[str, Any]) -> str:
         case "json_invalid":
             return f"{path}: is not JSON as others read it ({in_one_line(error['msg'])}); {_ANEW}"
     annotation, said = _annotation(kind, place)
-    words = "".join(f" ({note.documentation})" for note in said if isinstance(note, DocInfo))
+    shown = f"{value!r:.60}"
+    words = "".join(f" ({note.documentation})" for note in said if isinstance(note, Doc))
     ranges = [note for note in said if isinstance(note, Interval)]
     match error["type"]:
         case "greater_than_equal" | "less_than_equal" | "finite_number" if ranges:
             low, high = ranges[-1].ge, ranges[-1].le
-            return f"{path}: is {_shown(value)}; it must be from {low:g} to {high:g}{words}"
+            return f"{path}: is {shown}; it must be from {low:g} to {high:g}{words}"
         case "tuple_type":
             return f"{path}: expected a list, found {type(value).__name__}; {_ANEW}"
         case "too_short" if not value:
             return f"{path}: is empty; give at least one number{words}"
-    return f"{path}: {_shown(value)} is no {_name_of(annotation)}; correct it{words}"
+    return f"{path}: {shown} is no {_name_of(annotation)}; correct it{words}"
 
 
 def _annotation(kind: Any, place: Sequence[int | str]) -> tuple[Any, list[Any]]:
-    """The type at a place in a config, and what its annotation and that of the list it stands in say of it."""
+    """The type at a place in a config, and the notes of its annotation and of that of the list it is in."""
     kind, said = _unwrapped(kind)
     for step in place:
         if isinstance(step, int):
@@ -136,11 +142,3 @@ def _name_of(kind: Any) -> str:
     parts = get_args(kind)
     count = "" if parts[-1] is Ellipsis else f"{len(parts)} times "
     return f"list ({count}{_name_of(_unwrapped(parts[0])[0])})"
-
-
-def _shown(value: Any) -> str:
-    """For a message; Python refuses to write out numbers of thousands of digits, and floats end before that."""
-    try:
-        return f"{value:.10g}" if type(value) in (int, float) else f"{value!r:.60}"
-    except (ValueError, OverflowError):
-        return "a number of hundreds of digits"

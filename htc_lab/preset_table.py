@@ -119,7 +119,8 @@ def as_markdown(table: list[Row]) -> str:
         "* **score >**: detections must score more than this. The released HTC models are evaluated at",
         "  0.001, the released Cascade Mask R-CNNs at 0.05, so their AP is not quite like for like.",
         "* **box AP, mask AP**: COCO val2017, single scale, of the weights released by the reference, not",
-        f"  measured here. **memory**: of one GPU in training. **images/s**: on a V100. Source: {RELEASED_BY};",
+        "  measured here. **memory**: of one GPU in training. **images/s**: on a V100. Source: "
+        f"{RELEASED_BY};",
         "  images/s is 1000 over its milliseconds. A dash: not given there.",
         "* `classroom` is this lab's own; `htc_without_semantic_r50_1x` is a config of the reference for",
         "  which no weights were released.",

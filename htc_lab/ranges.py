@@ -1,4 +1,4 @@
-"""What the numbers of a config may be, as annotations: ``nms_iou: Annotated[Share, doc("...")] = 0.7``.
+"""What the numbers of a config may be, as annotations: ``nms_iou: Annotated[Share, Doc("...")] = 0.7``.
 
 A config says beside each of its fields which values make sense and, in words, what the field is. The ranges
 are ``annotated_types``', which pydantic understands and which cost next to nothing to import: pydantic itself

@@ -21,13 +21,13 @@ from tqdm.auto import tqdm
 
 from htc_lab.ablation.ladder import Ladder, train_dataset
 from htc_lab.config import ModelConfig
-from htc_lab.train.schedule import Schedule
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.evaluate.inference import predict_split
 from htc_lab.measured_on import describe_machine, peak_memory
 from htc_lab.train.loop import TrainOptions, train
+from htc_lab.train.schedule import Schedule
 
 # The first steps and pictures of a process also pay for memory and kernels met for the first time.
 _WARM_STEPS = 3

@@ -11,10 +11,10 @@ import tyro
 from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range, seed_in_range
 from htc_lab.config import ModelConfig
-from htc_lab.train.schedule import Schedule
 from htc_lab.config_json import schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.presets import preset, schedule_of
+from htc_lab.train.schedule import Schedule
 
 
 def train(

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from annotated_types import Interval, doc
+from annotated_types import Interval
+from typing_extensions import Doc
 
 from htc_lab.ranges import Offset, Positive
 
@@ -11,10 +12,10 @@ LARGEST_RATIO = 1000.0 / 16.0
 
 Stds = Annotated[
     tuple[Positive, Positive, Positive, Positive],
-    doc("a head predicts (delta - mean) / std: the stds of dx, dy, dw, dh"),
+    Doc("a head predicts (delta - mean) / std: the stds of dx, dy, dw, dh"),
 ]
 Means = Annotated[
     tuple[Offset, Offset, Offset, Offset],
-    doc("a head predicts (delta - mean) / std: the means of dx, dy, dw, dh"),
+    Doc("a head predicts (delta - mean) / std: the means of dx, dy, dw, dh"),
 ]
-LargestRatio = Annotated[float, Interval(ge=1, le=1e6), doc("most a delta may stretch a side of a box")]
+LargestRatio = Annotated[float, Interval(ge=1, le=1e6), Doc("most a delta may stretch a side of a box")]

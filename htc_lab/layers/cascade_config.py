@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Interval, doc
+from annotated_types import Interval
+from typing_extensions import Doc
 
 from htc_lab.errors import InputError
 from htc_lab.layers.box_coding_config import LARGEST_RATIO, LargestRatio, Means, Stds
@@ -14,9 +15,9 @@ from htc_lab.ranges import Channels, Count, NoLimitBelowZero, Share, Side, Weigh
 class StageConfig:
     """One stage of the cascade."""
 
-    iou: Annotated[Share, doc("RoIs at or above it are objects, those below are background")]
+    iou: Annotated[Share, Doc("RoIs at or above it are objects, those below are background")]
     stds: Stds
-    loss_weight: Annotated[Weight, doc("of its three losses: alpha_t of eq. 7")]
+    loss_weight: Annotated[Weight, Doc("of its three losses: alpha_t of eq. 7")]
     means: Means = (0.0, 0.0, 0.0, 0.0)
     largest_ratio: LargestRatio = LARGEST_RATIO
 
@@ -32,49 +33,49 @@ PAPER_STAGES = (
 class CascadeConfig:
     """The box and mask heads of all stages, what they are trained on, and what becomes a detection."""
 
-    stages: Annotated[tuple[StageConfig, ...], doc("one entry a stage")] = PAPER_STAGES
-    box_size: Annotated[int, Interval(ge=1, le=128), doc("side of a RoI's feature for the box head")] = 7
-    mask_size: Annotated[int, Interval(ge=1, le=256), doc("the same for the mask head")] = 14
+    stages: Annotated[tuple[StageConfig, ...], Doc("one entry a stage")] = PAPER_STAGES
+    box_size: Annotated[int, Interval(ge=1, le=128), Doc("side of a RoI's feature for the box head")] = 7
+    mask_size: Annotated[int, Interval(ge=1, le=256), Doc("the same for the mask head")] = 14
     finest_scale: Annotated[
-        Side, doc("RoIs of sqrt(area) below twice this (px) are pooled from P2, and so on by octaves")
+        Side, Doc("RoIs of sqrt(area) below twice this (px) are pooled from P2, and so on by octaves")
     ] = 56
     pooled_levels: Annotated[
-        int, Interval(ge=1, le=8), doc("RoIs are pooled from so many levels, P2 and up")
+        int, Interval(ge=1, le=8), Doc("RoIs are pooled from so many levels, P2 and up")
     ] = 4
     sampling_ratio: Annotated[
         int,
         Interval(ge=0, le=64),
-        doc("points per bin side of RoIAlign; 0 takes as many as the bin has feature cells"),
+        Doc("points per bin side of RoIAlign; 0 takes as many as the bin has feature cells"),
     ] = 0
-    fc_channels: Annotated[Channels, doc("width of the box head's linear layers")] = 1024
-    fcs: Annotated[int, Interval(ge=1, le=16), doc("how many of them there are")] = 2
-    mask_channels: Annotated[Channels, doc("width of the mask head's convolutions")] = 256
-    mask_convs: Annotated[int, Interval(ge=1, le=64), doc("how many of them there are")] = 4
+    fc_channels: Annotated[Channels, Doc("width of the box head's linear layers")] = 1024
+    fcs: Annotated[int, Interval(ge=1, le=16), Doc("how many of them there are")] = 2
+    mask_channels: Annotated[Channels, Doc("width of the mask head's convolutions")] = 256
+    mask_convs: Annotated[int, Interval(ge=1, le=64), Doc("how many of them there are")] = 4
     flow_relu: Annotated[
         bool,
-        doc("G_t of eq. 4 ends in a ReLU, as in the reference; the paper writes a convolution alone"),
+        Doc("G_t of eq. 4 ends in a ReLU, as in the reference; the paper writes a convolution alone"),
     ] = True
-    samples: Annotated[Count, doc("RoIs an image and stage the losses look at")] = 512
-    positive_fraction: Annotated[Share, doc("at most this share of them are objects")] = 0.25
+    samples: Annotated[Count, Doc("RoIs an image and stage the losses look at")] = 512
+    positive_fraction: Annotated[Share, Doc("at most this share of them are objects")] = 0.25
     negatives_per_positive: Annotated[
-        NoLimitBelowZero, doc("at most so many background RoIs for each positive; below 0: no limit")
+        NoLimitBelowZero, Doc("at most so many background RoIs for each positive; below 0: no limit")
     ] = -1.0
-    add_truth: Annotated[bool, doc("ground-truth boxes join the RoIs a stage is trained on")] = True
+    add_truth: Annotated[bool, Doc("ground-truth boxes join the RoIs a stage is trained on")] = True
     low_quality_matches: Annotated[
         bool,
-        doc(
-            "a ground truth's best RoI may be matched to it although it overlaps another more (the reference: "
-            "on for HTC, off for Cascade Mask R-CNN)"
+        Doc(
+            "a ground truth's best RoI may be matched to it although it overlaps another more; in the "
+            "reference on for HTC, off for Cascade Mask R-CNN"
         ),
     ] = True
-    cls_weight: Annotated[Weight, doc("weight of every stage's loss of classes")] = 1.0
-    box_weight: Annotated[Weight, doc("weight of every stage's loss of deltas")] = 1.0
-    mask_weight: Annotated[Weight, doc("weight of every stage's loss of masks")] = 1.0
-    smooth_l1_beta: Annotated[Weight, doc("error from which on the loss of the deltas is linear")] = 1.0
-    score_threshold: Annotated[Share, doc("detections score more than this")] = 0.001
-    nms_iou: Annotated[Share, doc("of two boxes of a class that overlap more, the better stays")] = 0.5
-    max_detections: Annotated[Count, doc("of an image, the best ones")] = 100
-    mask_threshold: Annotated[Share, doc("probability from which a pixel belongs to the object")] = 0.5
+    cls_weight: Annotated[Weight, Doc("weight of every stage's loss of classes")] = 1.0
+    box_weight: Annotated[Weight, Doc("weight of every stage's loss of deltas")] = 1.0
+    mask_weight: Annotated[Weight, Doc("weight of every stage's loss of masks")] = 1.0
+    smooth_l1_beta: Annotated[Weight, Doc("error from which on the loss of the deltas is linear")] = 1.0
+    score_threshold: Annotated[Share, Doc("detections score more than this")] = 0.001
+    nms_iou: Annotated[Share, Doc("of two boxes of a class that overlap more, the better stays")] = 0.5
+    max_detections: Annotated[Count, Doc("of an image, the best ones")] = 100
+    mask_threshold: Annotated[Share, Doc("probability from which a pixel belongs to the object")] = 0.5
 
     def __post_init__(self) -> None:
         if self.mask_size % self.box_size:

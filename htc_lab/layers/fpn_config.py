@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Interval, doc
+from annotated_types import Interval
+from typing_extensions import Doc
 
 from htc_lab.ranges import Channels
 
@@ -12,8 +13,8 @@ from htc_lab.ranges import Channels
 class FPNConfig:
     """The feature pyramid's levels P2, P3, ..., of strides 4, 8, ... px."""
 
-    channels: Annotated[Channels, doc("of every level")] = 256
-    levels: Annotated[int, Interval(ge=4, le=8), doc("how many there are")] = 5
+    channels: Annotated[Channels, Doc("of every level")] = 256
+    levels: Annotated[int, Interval(ge=4, le=8), Doc("how many there are")] = 5
 
     @property
     def strides(self) -> tuple[int, ...]:

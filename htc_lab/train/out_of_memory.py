@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from htc_lab.train.schedule import Schedule
 from htc_lab.errors import InputError
+from htc_lab.train.schedule import Schedule
 
 # What torch, its libraries and its loader say where there is no exception class for it. oneDNN can't create a
 # primitive where it finds no room for its code; what it does not support, it has no descriptor of.

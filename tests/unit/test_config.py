@@ -9,7 +9,8 @@ import types
 import typing
 
 import pytest
-from annotated_types import DocInfo, Interval
+from annotated_types import Interval
+from typing_extensions import Doc
 
 from htc_lab import toggles as toggles_module
 from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, Toggles
@@ -114,9 +115,9 @@ def test_a_missing_field_is_named():
         (["classes"], 1.5, r"run\.json\.classes: 1\.5 is no whole number; correct it"),
         (["classes"], None, r"run\.json\.classes: None is no whole number; correct it"),
         (["classes"], [80], r"run\.json\.classes: \[80\] is no whole number; correct it"),
-        (["classes"], 10**400, r"run\.json\.classes: is a number of hundreds of digits; it must be from 1 to"),
+        (["classes"], 10**400, r"run\.json\.classes: is 10{59}; it must be from 1 to 100000"),
         (["name"], 3, r"run\.json\.name: 3 is no text; correct it"),
-        (["name"], "\ud800", r"run\.json: .*surrogate.*write the config anew"),
+        (["name"], "\ud800", r"run\.json: is not JSON as others read it \(.*\); write the"),
         (["image", "flip"], True, r"run\.json\.image\.flip: True is no number; correct it"),
         (["image", "flip"], math.nan, r"run\.json\.image\.flip: is nan; it must be from 0 to 1"),
         (["rpn", "min_size"], math.inf, r"run\.json\.rpn\.min_size: is inf; it must be from 0 to 1e\+06"),
@@ -129,13 +130,21 @@ def test_a_missing_field_is_named():
         (["rpn", "stds"], [1, 1, 1], r"rpn\.stds: \[1, 1, 1\] is no list \(4 times number\); correct it"),
         (["rpn", "stds"], [1] * 5, r"rpn\.stds: \[1, 1, 1, 1, 1\] is no list \(4 times number\); correct it"),
         (["rpn", "stds", 2], "1", r"run\.json\.rpn\.stds\[2\]: '1' is no number; correct it"),
-        (["backbone", "deformable"], [1], r"run\.json\.backbone\.deformable\[0\]: is 1; it must be from 2 to"),
+        (
+            ["backbone", "deformable"],
+            [1],
+            r"run\.json\.backbone\.deformable\[0\]: is 1; it must be from 2",
+        ),
         (["cascade", "stages", 0, "iou"], 1.5, r"run\.json\.cascade\.stages\[0\]\.iou: is 1\.5; it must be"),
         (["cascade", "stages", 1], 3, r"run\.json\.cascade\.stages\[1\]: expected an object, found int"),
         (["cascade", "stages"], [], r"run\.json\.cascade\.stages: has 0 entries; give 3 to 3, or lower"),
         (["cascade", "mask_size"], 15, r"run\.json\.cascade: cascade\.mask_size 15 is no multiple of"),
         (["cascade", "pooled_levels"], 5, r"run\.json\.cascade\.pooled_levels: is 5; it must be at most 4"),
-        (["semantic", "level"], 4, r"run\.json\.semantic\.level: is 4; it must be at most 3, fpn\.levels is 4"),
+        (
+            ["semantic", "level"],
+            4,
+            r"run\.json\.semantic\.level: is 4; it must be at most 3, fpn\.levels is",
+        ),
         (["rpn", "negative_iou"], 0.9, r"run\.json\.rpn\.negative_iou: is above rpn\.positive_iou; it must"),
     ],
 )
@@ -196,7 +205,7 @@ def _named(field):
 @pytest.mark.parametrize("field", FIELDS, ids=_named)
 def test_every_field_has_its_words_and_every_number_its_range(field):
     kind, path, found, said = field
-    assert [note for note in said if isinstance(note, DocInfo)], "says nothing"
+    assert [note for note in said if isinstance(note, Doc)], "says nothing"
     ranges = [note for note in said if isinstance(note, Interval)]
     assert len(ranges) == (found in (int, float))
     if not ranges:
