@@ -1,8 +1,8 @@
 """A model's numbers: those of every layer, which lie beside the layer, put together.
 
 The full-size defaults are those of the reference implementation (mmdet 3.3.0, ``configs/htc``).
-Derive a variant with ``dataclasses.replace(config, ...)``. The numbers of a layer, with their ranges and words,
-are in a file of their own next to it (``layers/rpn_config.py``); all the classes can be imported from here.
+Derive a variant with ``dataclasses.replace(config, ...)``. The numbers of a layer, with their ranges and
+words, are in a file of their own next to it (``layers/rpn_config.py``); all can be imported from here too.
 """
 
 from dataclasses import dataclass, field
