@@ -19,7 +19,7 @@ import tyro
 
 from benchmarks.figures import show
 from htc_lab.ablation.ladder import config_for, train_dataset
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.dataset import CocoDataset
@@ -29,6 +29,7 @@ from htc_lab.measured_on import describe_machine
 from htc_lab.presets import preset, schedule_of
 from htc_lab.train.batches import BatchOfStep, batches
 from htc_lab.train.loop import TrainOptions, train
+from htc_lab.train.schedule import Schedule
 
 
 @dataclass

@@ -20,7 +20,7 @@ import tyro
 from benchmarks.memory import Growth
 from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.checkpoint.files import load
-from htc_lab.config import HTC, Schedule
+from htc_lab.config import HTC
 from htc_lab.course.scenes import classroom_samples
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
@@ -28,6 +28,7 @@ from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.measured_on import describe_machine
 from htc_lab.train.loop import TrainOptions, train
+from htc_lab.train.schedule import Schedule
 from tests.unit.tiny import TINY
 
 

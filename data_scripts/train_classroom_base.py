@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.checkpoint.pretrained import CLASSROOM_BASE
-from htc_lab.config import Schedule, parse_toggles
+from htc_lab.config import parse_toggles
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import ensure_classroom
 from htc_lab.data.layout import find_data
@@ -21,6 +21,7 @@ from htc_lab.errors import InputError
 from htc_lab.files import write_atomically
 from htc_lab.presets import CLASSROOM
 from htc_lab.train.loop import TrainOptions, train
+from htc_lab.train.schedule import Schedule
 
 
 def main(

@@ -13,12 +13,12 @@ from htc_lab.config import (
     PLAIN_CASCADE,
     RUNGS,
     ModelConfig,
-    Schedule,
     Toggles,
     parse_toggles,
 )
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS
+from htc_lab.train.schedule import Schedule
 
 if TYPE_CHECKING:
     from htc_lab.board.widget import Dashboard, dashboard

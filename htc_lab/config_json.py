@@ -1,103 +1,35 @@
-"""Configs as plain JSON values, and back with every field checked."""
+"""Configs as plain JSON values, and back with every field checked.
+
+pydantic reads the dataclasses and holds each field to its type and to the range in its annotation; this file
+turns the first of its errors into the lab's one line. It is imported by commands before they know whether
+they will read a config, so pydantic is loaded by the first call.
+"""
 
 import dataclasses
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from htc_lab.config import CascadeConfig, ModelConfig, Schedule, StageConfig
-from htc_lab.config_check import model_fault, schedule_fault
+from annotated_types import Interval
+from typing_extensions import Doc
+
+from htc_lab.config import ModelConfig, disagreement
 from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import plain
-from htc_lab.toggles import Toggles, written_fields
+from htc_lab.toggles import written_fields
+from htc_lab.train.schedule import Schedule
+
+Config = TypeVar("Config", ModelConfig, Schedule)
+
+_AGAIN = "write the config again"
+_WORDS = {float: "number", int: "whole number", str: "text", bool: "true or false"}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as plain JSON values (tuples become lists)."""
     return dataclasses.asdict(config)
-
-
-_LARGEST = 2**53
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a field's type; a whole number may stand for a float, but no truth value."""
-    if isinstance(kind, UnionType):
-        return any(_fits(value, one) for one in get_args(kind))
-    if kind is NoneType:
-        return value is None
-    if kind is float:
-        return type(value) is float or (type(value) is int and abs(value) < _LARGEST)
-    if kind is int:
-        return type(value) is int and abs(value) < _LARGEST
-    if get_origin(kind) is tuple:
-        parts = get_args(kind)
-        if not isinstance(value, tuple):
-            return False
-        if parts[-1] is Ellipsis:
-            return all(_fits(item, parts[0]) for item in value)
-        return len(value) == len(parts) and all(map(_fits, value, parts))
-    return isinstance(value, kind)
-
-
-_WORDS = {float: "number", int: "whole number", str: "text", bool: "true or false", NoneType: "null"}
-
-
-def _as_float(value: Any, kind: Any) -> Any:
-    """Whole numbers of a field of floats as floats."""
-    if isinstance(value, tuple):
-        return tuple(_as_float(item, get_args(kind)[0]) for item in value)
-    return float(value) if kind is float else value
-
-
-def _name_of(kind: Any) -> str:
-    if isinstance(kind, UnionType):
-        return " or ".join(map(_name_of, get_args(kind)))
-    if get_origin(kind) is tuple:
-        parts = get_args(kind)
-        count = "" if parts[-1] is Ellipsis else f"{len(parts)} times "
-        return f"list ({count}{_name_of(parts[0])})"
-    return _WORDS.get(kind, str(kind))
-
-
-def _shown(value: Any) -> str:
-    """For a message; Python refuses to write out numbers of thousands of digits."""
-    try:
-        return f"{value!r:.60}"
-    except ValueError:
-        return "a number of thousands of digits"
-
-
-def _build(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: expected an object, found {type(values).__name__}; write the config anew")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for name in values:
-        if name not in fields:
-            raise InputError(f"{where}.{name:.60}: no such field; fields are {', '.join(fields)}")
-    if kind is Toggles:
-        values = written_fields(values)
-    built = {}
-    for name, value in values.items():
-        nested = fields[name].type
-        if isinstance(nested, type) and dataclasses.is_dataclass(nested):
-            value = _build(nested, value, f"{where}.{name}")
-        elif name == "stages" and kind is CascadeConfig:
-            if not isinstance(value, (list, tuple)):
-                found = type(value).__name__
-                raise InputError(f"{where}.{name}: expected a list, found {found}; write the config anew")
-            value = tuple(_build(StageConfig, v, f"{where}.{name}[{i}]") for i, v in enumerate(value))
-        else:
-            value = tuple(value) if isinstance(value, list) else value
-            if not _fits(value, nested):
-                raise InputError(f"{where}.{name}: {_shown(value)} is no {_name_of(nested)}; correct it")
-            value = _as_float(value, nested)
-        built[name] = value
-    try:
-        return kind(**built)
-    except (TypeError, ArithmeticError) as error:
-        raise InputError(f"{where}: {in_one_line(error)}; write the config anew") from None
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
 
 
 def model_config_from_dict(values: Any, where: str = "config") -> ModelConfig:
@@ -108,12 +40,14 @@ def model_config_from_dict(values: Any, where: str = "config") -> ModelConfig:
         where: what error messages call the source, e.g. a file name.
 
     Raises:
-        InputError: an unknown or malformed field, named.
+        InputError: an unknown or malformed field, a number out of its range, or two that don't go together.
     """
-    config: ModelConfig = _build(ModelConfig, values, where)
-    fault = model_fault(config)
+    if isinstance(values, dict) and isinstance(values.get("toggles"), dict):
+        values = values | {"toggles": written_fields(values["toggles"])}
+    config = _read(ModelConfig, values, where)
+    fault = disagreement(config)
     if fault:
-        raise InputError(f"{where}{fault}")
+        raise InputError(f"{where}.{fault}")
     return config
 
 
@@ -133,8 +67,96 @@ def model_config_in_full(values: Any) -> Any:
 
 def schedule_from_dict(values: Any, where: str = "schedule") -> Schedule:
     """The inverse of :func:`to_dict` for a :class:`Schedule`; raises InputError like its sibling."""
-    schedule: Schedule = _build(Schedule, values, where)
-    fault = schedule_fault(schedule)
-    if fault:
-        raise InputError(f"{where}{fault}")
-    return schedule
+    return _read(Schedule, values, where)
+
+
+def _read(kind: type[Config], values: Any, where: str) -> Config:
+    from pydantic import ValidationError
+
+    try:
+        # As JSON, where a list is what a tuple is written as; of Python values pydantic would want the tuple.
+        config: Config = _readers()[kind].validate_json(json.dumps(values))
+        return config
+    except ValidationError as error:
+        raise InputError(where + _told(kind, error.errors(include_url=False)[0])) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: can't be written as JSON ({in_one_line(error)}); {_AGAIN}") from None
+
+
+@cache
+def _readers() -> dict[type, Any]:
+    """A pydantic TypeAdapter for each kind of config."""
+    from pydantic import ConfigDict, TypeAdapter, with_config
+
+    # What is in them inherits this: a truth value or "3" is no number, 3 is a float, NaN is in no range.
+    strict = with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+    return {kind: TypeAdapter(strict(kind)) for kind in (ModelConfig, Schedule)}
+
+
+def _told(kind: type, error: Mapping[str, Any]) -> str:
+    """pydantic's error as ".field: what; fix"."""
+    place, value = error["loc"], error["input"]
+    too_short = error["type"] == "missing" and isinstance(place[-1], int)
+    if too_short:
+        # It is the list that is wrong, not the number it lacks.
+        place = place[:-1]
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step:.60}" for step in place)
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            holder, _ = _annotation(kind, place[:-1])
+            return (
+                f"{path}: no such field; fields are {', '.join(f.name for f in dataclasses.fields(holder))}"
+            )
+        case "missing" if not too_short:
+            holder_path = path.removesuffix(f".{place[-1]}")
+            return f"{holder_path}: field '{place[-1]}' is missing; add it, or {_AGAIN}"
+        case "value_error":
+            return f"{path}: {error['ctx']['error']}"
+        case "dataclass_type" | "dataclass_exact_type":
+            return f"{path}: expected an object, found {type(value).__name__}; {_AGAIN}"
+        case "json_invalid":
+            return f"{path}: is not JSON as others read it ({in_one_line(error['msg'])}); {_AGAIN}"
+    annotation, said = _annotation(kind, place)
+    shown = f"{value!r:.60}"
+    words = "".join(f" ({note.documentation})" for note in said if isinstance(note, Doc))
+    ranges = [note for note in said if isinstance(note, Interval)]
+    match error["type"]:
+        case "greater_than_equal" | "less_than_equal" | "finite_number" if ranges:
+            low, high = ranges[-1].ge, ranges[-1].le
+            return f"{path}: is {shown}; it must be from {low:g} to {high:g}{words}"
+        case "tuple_type":
+            return f"{path}: expected a list, found {type(value).__name__}; {_AGAIN}"
+        case "too_short" if not value:
+            return f"{path}: is empty; give at least one number{words}"
+    return f"{path}: {shown} is no {_name_of(annotation)}; correct it{words}"
+
+
+def _annotation(kind: Any, place: Sequence[int | str]) -> tuple[Any, list[Any]]:
+    """The type at a place in a config, and the notes of its annotation and of that of the list it is in."""
+    kind, said = _unwrapped(kind)
+    for step in place:
+        if isinstance(step, int):
+            # Lists are of one kind of thing.
+            kind, more = _unwrapped(get_args(kind)[0])
+            said = said + more
+        else:
+            kind, said = _unwrapped(get_type_hints(kind, include_extras=True)[step])
+    return kind, said
+
+
+def _unwrapped(kind: Any) -> tuple[Any, list[Any]]:
+    """A type without "or None", and the notes of its annotation."""
+    said: list[Any] = []
+    while (origin := get_origin(kind)) in (Annotated, Union, UnionType):
+        inner = get_args(kind)
+        said += inner[1:] if origin is Annotated else ()
+        kind = inner[0]
+    return kind, said
+
+
+def _name_of(kind: Any) -> str:
+    if get_origin(kind) is not tuple:
+        return _WORDS.get(kind, str(kind))
+    parts = get_args(kind)
+    count = "" if parts[-1] is Ellipsis else f"{len(parts)} times "
+    return f"list ({count}{_name_of(_unwrapped(parts[0])[0])})"

@@ -11,42 +11,9 @@ from typing import Any
 
 from htc_lab.errors import InputError
 from htc_lab.files import write_text
-from htc_lab.presets import PRESETS, schedule_of
+from htc_lab.presets import PRESET_RECORDS, RELEASED_BY, Preset, Released
 
-SOURCE = "mmdet 3.3.0 model zoo (configs/htc/metafile.yml, configs/cascade_rcnn/metafile.yml)"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "presets.md"
-
-
-@dataclass(frozen=True)
-class Released:
-    """What the reference's released weights reach on COCO val2017, single scale.
-
-    Attributes:
-        box_ap, mask_ap: in percent.
-        memory_gb: of one GPU in training, with the images a GPU of the released run.
-        images_per_second: at 800 x 1333 px, batch 1, on a V100.
-    """
-
-    box_ap: float
-    mask_ap: float
-    memory_gb: float | None = None
-    images_per_second: float | None = None
-
-
-RELEASED_FIGURES: dict[str, Released] = {
-    "cascade_r50_1x": Released(41.2, 35.9, 6.0, 11.2),
-    "cascade_r50_20e": Released(41.9, 36.5, 6.0, 11.2),
-    "cascade_r101_20e": Released(43.4, 37.8, 7.9, 9.8),
-    "cascade_x101_32x4d_20e": Released(45.0, 39.0, 9.2, 8.6),
-    "cascade_x101_64x4d_20e": Released(45.6, 39.5, 12.2),
-    "htc_r50_1x": Released(42.3, 37.4, 8.2, 5.8),
-    "htc_r50_20e": Released(43.3, 38.3, 8.2, 5.8),
-    "htc_r101_20e": Released(44.8, 39.6, 10.2, 5.5),
-    "htc_x101_32x4d_20e": Released(46.1, 40.5, 11.4, 5.0),
-    "htc_x101_64x4d_20e": Released(47.0, 41.4, 14.5, 4.4),
-    "htc_x101_64x4d_dcn_ms_20e": Released(50.4, 43.8),
-}
-"""Preset -> figures of the released model with its architecture and schedule."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +41,23 @@ def rows() -> list[Row]:
     from htc_lab.checkpoint.files import empty_model
 
     found = []
-    for name, config in PRESETS.items():
-        sizes = [(p.numel(), p.requires_grad) for p in empty_model(config).parameters()]
+    for name, preset in PRESET_RECORDS.items():
+        sizes = [(p.numel(), p.requires_grad) for p in empty_model(preset.config).parameters()]
         found.append(
             Row(
                 name,
                 sum(count for count, _ in sizes),
                 sum(count for count, trained in sizes if trained),
-                _schedule(name),
-                config.cascade.score_threshold,
-                RELEASED_FIGURES.get(name),
+                _schedule(preset),
+                preset.config.cascade.score_threshold,
+                preset.released,
             )
         )
     return found
 
 
-def _schedule(name: str) -> str:
-    schedule, image = schedule_of(name), PRESETS[name].image
+def _schedule(preset: Preset) -> str:
+    schedule, image = preset.schedule, preset.config.image
     length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs} epochs"
     if len(image.train_short) > 1:
         length += f", short side {image.train_short[0]} to {image.train_short[-1]} px"
@@ -129,7 +96,7 @@ def as_text(table: list[Row]) -> str:
         for line in lines
     ]
     return "\n".join(
-        [*(line.rstrip() for line in shown), f"AP, memory and speed: {SOURCE}; speed on a V100."]
+        [*(line.rstrip() for line in shown), f"AP, memory and speed: {RELEASED_BY}; speed on a V100."]
     )
 
 
@@ -152,7 +119,8 @@ def as_markdown(table: list[Row]) -> str:
         "* **score >**: detections must score more than this. The released HTC models are evaluated at",
         "  0.001, the released Cascade Mask R-CNNs at 0.05, so their AP is not quite like for like.",
         "* **box AP, mask AP**: COCO val2017, single scale, of the weights released by the reference, not",
-        f"  measured here. **memory**: of one GPU in training. **images/s**: on a V100. Source: {SOURCE};",
+        "  measured here. **memory**: of one GPU in training. **images/s**: on a V100. Source: "
+        f"{RELEASED_BY};",
         "  images/s is 1000 over its milliseconds. A dash: not given there.",
         "* `classroom` is this lab's own; `htc_without_semantic_r50_1x` is a config of the reference for",
         "  which no weights were released.",
@@ -163,7 +131,7 @@ def as_markdown(table: list[Row]) -> str:
 
 def as_json(table: list[Row]) -> dict[str, Any]:
     """One object."""
-    return {"source": SOURCE, "presets": [dataclasses.asdict(row) for row in table]}
+    return {"source": RELEASED_BY, "presets": [dataclasses.asdict(row) for row in table]}
 
 
 def main() -> None:

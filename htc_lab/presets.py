@@ -1,6 +1,7 @@
-"""The models that have a name, as plain constants, and the schedules they are trained with."""
+"""The models that have a name: each one's numbers, its schedule, and what its released weights reach."""
 
 import dataclasses
+from dataclasses import dataclass
 
 from htc_lab.config import (
     MASK_FLOW,
@@ -11,10 +12,45 @@ from htc_lab.config import (
     ImageConfig,
     ModelConfig,
     RPNConfig,
-    Schedule,
     SemanticConfig,
 )
 from htc_lab.errors import InputError
+from htc_lab.train.schedule import Schedule
+
+RELEASED_BY = "mmdet 3.3.0 model zoo (configs/htc/metafile.yml, configs/cascade_rcnn/metafile.yml)"
+
+
+@dataclass(frozen=True)
+class Released:
+    """What the reference's released weights reach on COCO val2017, single scale, as ``RELEASED_BY`` says.
+
+    Attributes:
+        box_ap, mask_ap: in percent.
+        memory_gb: of one GPU in training, with the images a GPU of the released run.
+        images_per_second: at 800 x 1333 px, batch 1, on a V100.
+    """
+
+    box_ap: float
+    mask_ap: float
+    memory_gb: float | None = None
+    images_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model that has a name, which is ``config.name``.
+
+    Attributes:
+        config: its numbers.
+        schedule: how it is trained.
+        released: None where the reference has released no weights of this model; the file of those it has
+            is in ``htc_lab.data.fetch.released``.
+    """
+
+    config: ModelConfig
+    schedule: Schedule
+    released: Released | None = None
+
 
 ONE_X = Schedule()
 TWENTY_EPOCHS = Schedule(epochs=20, decay_at=(16 / 20, 19 / 20))
@@ -72,25 +108,39 @@ CLASSROOM_SCHEDULE = Schedule(
     min_size=16,
 )
 
-PRESETS: dict[str, ModelConfig] = {
-    "classroom": CLASSROOM,
-    "cascade_r50_1x": _cascade_mask_rcnn("cascade_r50_1x", _R50),
-    "cascade_r50_20e": _cascade_mask_rcnn("cascade_r50_20e", _R50),
-    "cascade_r101_20e": _cascade_mask_rcnn("cascade_r101_20e", _R101),
-    "cascade_x101_32x4d_20e": _cascade_mask_rcnn("cascade_x101_32x4d_20e", _X101_32),
-    "cascade_x101_64x4d_20e": _cascade_mask_rcnn("cascade_x101_64x4d_20e", _X101_64),
-    "htc_without_semantic_r50_1x": ModelConfig("htc_without_semantic_r50_1x", toggles=MASK_FLOW),
-    "htc_r50_1x": ModelConfig("htc_r50_1x"),
-    "htc_r50_20e": ModelConfig("htc_r50_20e"),
-    "htc_r101_20e": ModelConfig("htc_r101_20e", backbone=_R101),
-    "htc_x101_32x4d_20e": ModelConfig("htc_x101_32x4d_20e", backbone=_X101_32),
-    "htc_x101_64x4d_20e": ModelConfig("htc_x101_64x4d_20e", backbone=_X101_64),
-    "htc_x101_64x4d_dcn_ms_20e": ModelConfig(
-        "htc_x101_64x4d_dcn_ms_20e",
-        image=ImageConfig(train_short=tuple(range(400, 1401)), train_long=1600),
-        backbone=dataclasses.replace(_X101_64, deformable=(2, 3, 4)),
+_DCN_MS = ModelConfig(
+    "htc_x101_64x4d_dcn_ms_20e",
+    image=ImageConfig(train_short=tuple(range(400, 1401)), train_long=1600),
+    backbone=dataclasses.replace(_X101_64, deformable=(2, 3, 4)),
+)
+
+_ALL = (
+    Preset(CLASSROOM, CLASSROOM_SCHEDULE),
+    Preset(_cascade_mask_rcnn("cascade_r50_1x", _R50), ONE_X, Released(41.2, 35.9, 6.0, 11.2)),
+    Preset(_cascade_mask_rcnn("cascade_r50_20e", _R50), TWENTY_EPOCHS, Released(41.9, 36.5, 6.0, 11.2)),
+    Preset(_cascade_mask_rcnn("cascade_r101_20e", _R101), TWENTY_EPOCHS, Released(43.4, 37.8, 7.9, 9.8)),
+    Preset(
+        _cascade_mask_rcnn("cascade_x101_32x4d_20e", _X101_32), TWENTY_EPOCHS, Released(45.0, 39.0, 9.2, 8.6)
     ),
-}
+    Preset(_cascade_mask_rcnn("cascade_x101_64x4d_20e", _X101_64), TWENTY_EPOCHS, Released(45.6, 39.5, 12.2)),
+    Preset(ModelConfig("htc_without_semantic_r50_1x", toggles=MASK_FLOW), ONE_X),
+    Preset(ModelConfig("htc_r50_1x"), ONE_X, Released(42.3, 37.4, 8.2, 5.8)),
+    Preset(ModelConfig("htc_r50_20e"), TWENTY_EPOCHS, Released(43.3, 38.3, 8.2, 5.8)),
+    Preset(ModelConfig("htc_r101_20e", backbone=_R101), TWENTY_EPOCHS, Released(44.8, 39.6, 10.2, 5.5)),
+    Preset(
+        ModelConfig("htc_x101_32x4d_20e", backbone=_X101_32), TWENTY_EPOCHS, Released(46.1, 40.5, 11.4, 5.0)
+    ),
+    Preset(
+        ModelConfig("htc_x101_64x4d_20e", backbone=_X101_64), TWENTY_EPOCHS, Released(47.0, 41.4, 14.5, 4.4)
+    ),
+    Preset(_DCN_MS, TWENTY_EPOCHS, Released(50.4, 43.8)),
+)
+
+PRESET_RECORDS: dict[str, Preset] = {one.config.name: one for one in _ALL}
+"""Name -> all that is known of a preset."""
+
+PRESETS: dict[str, ModelConfig] = {name: one.config for name, one in PRESET_RECORDS.items()}
+"""Name -> what ``build_model`` takes."""
 
 
 def preset(name: str) -> ModelConfig:
@@ -99,13 +149,15 @@ def preset(name: str) -> ModelConfig:
     Raises:
         InputError: no such preset; the message lists them.
     """
-    if name not in PRESETS:
-        raise InputError(f"--preset {name}: no such preset; take one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    return _record(name).config
 
 
 def schedule_of(preset_name: str) -> Schedule:
-    """The schedule a preset is trained with."""
-    if preset_name == "classroom":
-        return CLASSROOM_SCHEDULE
-    return ONE_X if preset_name.endswith("1x") else TWENTY_EPOCHS
+    """The schedule a preset is trained with; raises InputError like its sibling."""
+    return _record(preset_name).schedule
+
+
+def _record(name: str) -> Preset:
+    if name not in PRESET_RECORDS:
+        raise InputError(f"--preset {name}: no such preset; take one of {', '.join(PRESET_RECORDS)}")
+    return PRESET_RECORDS[name]

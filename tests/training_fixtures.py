@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from htc_lab.ablation.ladder import config_for
-from htc_lab.config import Schedule
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import DataFolder, find_data
 from htc_lab.data.semantic import semantic_classes
+from htc_lab.train.schedule import Schedule
 from tests.unit.tiny import TINY
 
 SCHEDULE = Schedule(steps=6, batch=2, lr=0.01, lr_batch=2, warmup_steps=2, clip_norm=10.0, min_size=8)

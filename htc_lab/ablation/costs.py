@@ -20,7 +20,7 @@ import torch
 from tqdm.auto import tqdm
 
 from htc_lab.ablation.ladder import Ladder, train_dataset
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder
 from htc_lab.data.semantic import semantic_classes
@@ -28,6 +28,7 @@ from htc_lab.evaluate.inference import predict_split
 from htc_lab.measured_on import describe_machine, peak_memory
 from htc_lab.predictors import ModelPredictor
 from htc_lab.train.loop import TrainOptions, train
+from htc_lab.train.schedule import Schedule
 
 # The first steps of a process also pay for memory and kernels that are used for the first time.
 _WARM_STEPS = 3

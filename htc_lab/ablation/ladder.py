@@ -17,7 +17,7 @@ from htc_lab.ablation.rung_result import RungResult
 from htc_lab.ablation.size import SIZES, with_short_side
 from htc_lab.ablation.studies import STUDIES, VARIANTS, Study, measure_studies, study_markdown
 from htc_lab.checkpoint.files import load
-from htc_lab.config import HTC, RUNGS, ModelConfig, Schedule
+from htc_lab.config import HTC, RUNGS, ModelConfig
 from htc_lab.config_json import to_dict
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import ensure_classroom
@@ -36,6 +36,7 @@ from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
 from htc_lab.report.tables import cost_markdown, effects, effects_markdown, ladder_markdown
 from htc_lab.toggles import BESIDE_THE_LADDER
 from htc_lab.train.loop import OnLook, TrainOptions, train
+from htc_lab.train.schedule import Schedule
 
 CLASSROOM_DATA = Path("data/classroom")
 REPORT_DATA = Path("data/classroom_report")

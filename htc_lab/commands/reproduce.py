@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from htc_lab.commands.flags import say, usable_device
 from htc_lab.commands.numbers import in_range
 from htc_lab.errors import InputError
-from htc_lab.preset_table import RELEASED_FIGURES, Released
+from htc_lab.presets import PRESET_RECORDS, Released
 from htc_lab.wording import counted, signed
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _released(contestant: "Contestant") -> Released | None:
 
     name = Path(contestant.checkpoint).name
     presets = [preset for preset, path in RELEASED.items() if path.endswith(f"/{name}")]
-    return RELEASED_FIGURES[presets[0]] if presets else None
+    return PRESET_RECORDS[presets[0]].released if presets else None
 
 
 def _table(outcome: "Reproduction", contestants: list["Contestant"]) -> str:

@@ -10,10 +10,11 @@ import tyro
 
 from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range, seed_in_range
-from htc_lab.config import ModelConfig, Schedule
-from htc_lab.config_check import schedule_fault
+from htc_lab.config import ModelConfig
+from htc_lab.config_json import schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.presets import preset, schedule_of
+from htc_lab.train.schedule import Schedule
 from htc_lab.wording import counted
 
 
@@ -155,7 +156,7 @@ def _schedule(preset_name: str, given: dict[str, int | float | None]) -> Schedul
         schedule = dataclasses.replace(schedule, steps=None)
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     schedule = dataclasses.replace(schedule, **chosen)
-    fault = schedule_fault(schedule)
-    if fault:
-        raise InputError(f"--{fault[1:]}")
-    return schedule
+    try:
+        return schedule_from_dict(to_dict(schedule), "")
+    except InputError as error:
+        raise InputError(f"--{str(error).removeprefix('.')}") from None

@@ -7,11 +7,10 @@ sample depends on nothing but its seed.
 import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as v2
 
 from htc_lab.data.dataset import Sample
+from htc_lab.light_torchvision import InterpolationMode, tv_tensors
+from htc_lab.light_torchvision import functional as v2
 from htc_lab.structures import Targets
 
 

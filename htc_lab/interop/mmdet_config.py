@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.interop.fields import Fields, Unsupported
@@ -12,6 +12,7 @@ from htc_lab.interop.mmdet_model import model_config
 from htc_lab.interop.mmdet_schedule import image_sizes, schedule
 from htc_lab.interop.python_config import read_python_config
 from htc_lab.presets import PRESETS, schedule_of
+from htc_lab.train.schedule import Schedule
 
 _NAMED = 6
 

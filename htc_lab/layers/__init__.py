@@ -1,6 +1,6 @@
-from htc_lab.light_imports import postponed
+"""What the stages are built from.
 
-# Before any layer imports from it.
-with postponed({"torch._dynamo.utils": "is_compile_supported"}, decorators={"torch._dynamo": "disable"}):
-    import torchvision
-    import torchvision.tv_tensors  # noqa: F401
+The numbers of a layer, with their ranges and words, lie in a file of their own beside it (``rpn_config.py``
+beside ``rpn.py``), which imports no torch: ``import htc_lab``, a preset and a command's --help need the
+numbers alone, and torch takes seconds. For the same reason this file imports nothing.
+"""

@@ -5,12 +5,11 @@ from typing import cast
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
-from torchvision.ops import deform_conv2d
 
-from htc_lab.config import BackboneConfig
 from htc_lab.errors import InputError
+from htc_lab.layers.backbone_config import BackboneConfig
 from htc_lab.layers.cpu.fused_convolution import convolve
+from htc_lab.light_torchvision import BasicBlock, Bottleneck, deform_conv2d
 
 _BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from htc_lab.config import LARGEST_RATIO
+from htc_lab.layers.box_coding_config import LARGEST_RATIO
 from htc_lab.transfer import send
 
 Four = tuple[float, float, float, float]

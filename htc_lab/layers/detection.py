@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from htc_lab.config import CascadeConfig
+from htc_lab.layers.cascade_config import CascadeConfig
 from htc_lab.layers.nms import best_of_each_image
 from htc_lab.structures import RoIs
 

@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htc_lab.config import FPNConfig
 from htc_lab.layers.conv import conv
+from htc_lab.layers.fpn_config import FPNConfig
 
 
 class FPN(nn.Module):

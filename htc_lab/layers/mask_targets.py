@@ -3,8 +3,8 @@
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torchvision.ops import roi_align
 
+from htc_lab.light_torchvision import roi_align
 from htc_lab.transfer import send
 
 

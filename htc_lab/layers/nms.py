@@ -3,8 +3,8 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import batched_nms, nms
 
+from htc_lab.light_torchvision import batched_nms, nms
 from htc_lab.structures import RoIs
 from htc_lab.transfer import fetch
 

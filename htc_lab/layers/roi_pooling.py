@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import roi_align
 
 from htc_lab.layers.cpu.bin_pooling import pool_bins
 from htc_lab.layers.cpu.separable_pooling import pool_levels_separably
+from htc_lab.light_torchvision import roi_align
 from htc_lab.structures import RoIs
 from htc_lab.transfer import fetch, send
 

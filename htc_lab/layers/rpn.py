@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from htc_lab.config import RPNConfig
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
 from htc_lab.layers.cpu.fused_convolution import convolve
 from htc_lab.layers.matching import IGNORED, Draws, draws_of, match, sample
 from htc_lab.layers.nms import best_of_each_image
+from htc_lab.layers.rpn_config import RPNConfig
 from htc_lab.structures import Counts, Proposals, RoIs, Targets
 from htc_lab.transfer import fetch, send
 

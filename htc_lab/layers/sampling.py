@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from htc_lab.config import CascadeConfig, StageConfig
+from htc_lab.layers.cascade_config import CascadeConfig, StageConfig
 from htc_lab.layers.matching import BACKGROUND, Draws, draws_of, match, sample
 from htc_lab.structures import RoIs, Targets
 from htc_lab.transfer import fetch, send

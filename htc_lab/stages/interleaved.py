@@ -10,7 +10,7 @@ Interleaved, it is trained on the kind of boxes it will be tested on. So this is
 test time the switch only changes which boxes the per-stage view shows.
 """
 
-from htc_lab.config import CascadeConfig, StageConfig
+from htc_lab.layers.cascade_config import CascadeConfig, StageConfig
 from htc_lab.layers.matching import Draws
 from htc_lab.layers.sampling import StageSamples, sample_rois
 from htc_lab.structures import RoIs, Targets

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from htc_lab.config import StageConfig
 from htc_lab.layers.box_head import BoxHead
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
+from htc_lab.layers.cascade_config import StageConfig
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.layers.sampling import StageSamples
 from htc_lab.shared_work import Run, call

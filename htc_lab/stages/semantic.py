@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from htc_lab.config import SemanticConfig
 from htc_lab.layers.conv import conv_relu
+from htc_lab.stages.semantic_config import SemanticConfig
 
 IGNORED_PIXEL = 255
 

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import CHECKPOINT, fill, load, read_run, save_run
 from htc_lab.checkpoint.pretrained import pretrained_weights
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.distributed import ALONE, SharedError, Team
@@ -33,6 +33,7 @@ from htc_lab.train.batches import BatchOfStep, Share, batches
 from htc_lab.train.lock import only_here
 from htc_lab.train.out_of_memory import memory_explained
 from htc_lab.train.run_folder import RunLog, claim, note_parts, require_in_place, threads_of, tidy
+from htc_lab.train.schedule import Schedule
 from htc_lab.train.step import GradientStep
 from htc_lab.train.stopping import stopping_between_steps
 

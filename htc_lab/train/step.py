@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from htc_lab.config import Schedule
 from htc_lab.data.dataset import Sample
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
@@ -22,6 +21,7 @@ from htc_lab.model import HybridTaskCascade, total_loss
 from htc_lab.structures import Counts
 from htc_lab.train.batches import StepBatch, seeded
 from htc_lab.train.run_folder import RunLog
+from htc_lab.train.schedule import Schedule
 from htc_lab.train.stopped_batch import save_batch
 
 

@@ -14,7 +14,7 @@ from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.preset_table import RELEASED_FIGURES
+from htc_lab.presets import PRESET_RECORDS
 from tests.unit.tiny import TINY, lively
 
 IMAGES = 5
@@ -80,7 +80,7 @@ def test_a_released_file_stands_beside_its_public_figures(place, tmp_path, capsy
     call(place, tmp_path / "out", "--cascade", renamed, "--first", "2")
     printed = capsys.readouterr().out
     assert "2 images" in printed
-    public = RELEASED_FIGURES["cascade_r50_1x"]
+    public = PRESET_RECORDS["cascade_r50_1x"].released
     row = next(line for line in printed.splitlines() if line.startswith("| Cascade Mask R-CNN"))
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[3] == f"{public.box_ap:.1f}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htc_lab.ablation.ladder import config_for, train_dataset
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.dataset import CocoDataset
@@ -20,6 +20,7 @@ from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.errors import InputError
 from htc_lab.train.loop import OnStep, TrainOptions, train
+from htc_lab.train.schedule import Schedule
 from tests.unit.tiny import TINY
 
 SCHEDULE = Schedule(steps=10, batch=2, lr=0.01, lr_batch=2, warmup_steps=2, clip_norm=10.0, min_size=8)

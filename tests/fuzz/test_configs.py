@@ -11,13 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from htc_lab.checkpoint.files import empty_model
-from htc_lab.config import Schedule
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.files import read_json
 from htc_lab.interop.mmdet_config import config_from_mmdet
 from htc_lab.interop.python_config import evaluate_text, read_python_config
 from htc_lab.presets import PRESETS
 from htc_lab.toggles import RUNGS, SWITCHES, parse_toggles
+from htc_lab.train.schedule import Schedule
 from tests.fuzz.mutate import ODD, broken_bytes, broken_tree, places
 from tests.fuzz.outcome import examples, fresh, outcome, times
 from tests.interop.configs import tree

@@ -12,7 +12,6 @@ from PIL import Image
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from htc_lab import InputError
-from htc_lab.config import Schedule
 from htc_lab.data.dataset import CocoDataset, Sample
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
@@ -21,6 +20,7 @@ from htc_lab.model import build_model
 from htc_lab.structures import Counts, Targets
 from htc_lab.train.batches import BatchOfStep, Share, batches, seeded
 from htc_lab.train.run_folder import RunLog, too_many
+from htc_lab.train.schedule import Schedule
 from htc_lab.train.step import GradientStep
 from tests.train.test_train import assert_equal, weights
 from tests.train.two_processes import tiny, train_tiny

@@ -15,7 +15,7 @@ import torch
 
 from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.cli import main
-from htc_lab.config import ModelConfig, Schedule
+from htc_lab.config import ModelConfig
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
@@ -25,6 +25,7 @@ from htc_lab.evaluate.inference import SplitResults, predict_split
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.predictors import ModelPredictor
 from htc_lab.train.loop import OnStep, TrainOptions, train
+from htc_lab.train.schedule import Schedule
 from tests.unit.tiny import TINY
 
 SCHEDULE = Schedule(steps=5, batch=4, lr=0.02, lr_batch=4, warmup_steps=2, clip_norm=10.0, min_size=8)

@@ -3,15 +3,21 @@
 import dataclasses
 import itertools
 import json
+import math
 import runpy
+import types
+import typing
 
 import pytest
+from annotated_types import Interval
+from typing_extensions import Doc
 
 from htc_lab import toggles as toggles_module
-from htc_lab.config import HTC, RUNGS, SWITCHES, Toggles
+from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS, preset, schedule_of
+from htc_lab.train.schedule import Schedule
 
 # The type checks of the test run would refuse these before the module's own words come: so, without them.
 PlainToggles = runpy.run_path(toggles_module.__file__)["Toggles"]
@@ -97,8 +103,130 @@ def test_a_broken_config_names_the_field(path, value, message):
 def test_a_missing_field_is_named():
     values = to_dict(PRESETS["classroom"])
     del values["name"]
-    with pytest.raises(InputError, match=r"run\.json: .*'name'"):
+    with pytest.raises(InputError, match=r"run\.json: .*'name'.*add it"):
         model_config_from_dict(values, "run.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["classes"], True, r"run\.json\.classes: True is no whole number; correct it \(K, thing classes"),
+        (["classes"], "80", r"run\.json\.classes: '80' is no whole number; correct it"),
+        (["classes"], 1.5, r"run\.json\.classes: 1\.5 is no whole number; correct it"),
+        (["classes"], None, r"run\.json\.classes: None is no whole number; correct it"),
+        (["classes"], [80], r"run\.json\.classes: \[80\] is no whole number; correct it"),
+        (["classes"], 10**400, r"run\.json\.classes: is 10{59}; it must be from 1 to 100000"),
+        (["name"], 3, r"run\.json\.name: 3 is no text; correct it"),
+        (["name"], "\ud800", r"run\.json: is not JSON as others read it \(.*\); write the"),
+        (["image", "flip"], True, r"run\.json\.image\.flip: True is no number; correct it"),
+        (["image", "flip"], math.nan, r"run\.json\.image\.flip: is nan; it must be from 0 to 1"),
+        (["rpn", "min_size"], math.inf, r"run\.json\.rpn\.min_size: is inf; it must be from 0 to 1e\+06"),
+        (["rpn", "min_size"], 10**400, r"run\.json\.rpn\.min_size: is .*; it must be from 0 to 1e\+06"),
+        (["rpn", "nms_iou"], 2, r"run\.json\.rpn\.nms_iou: is 2; it must be from 0 to 1 \(of two proposals"),
+        (["rpn", "low_quality_matches"], 1, r"low_quality_matches: 1 is no true or false; correct it"),
+        (["rpn", "anchor_ratios"], [], r"run\.json\.rpn\.anchor_ratios: is empty; give at least one number"),
+        (["image", "train_short"], [], r"run\.json\.image\.train_short: is empty; give at least one number"),
+        (["rpn", "anchor_ratios"], [1, -1], r"run\.json\.rpn\.anchor_ratios\[1\]: is -1; it must be from"),
+        (["rpn", "stds"], [1, 1, 1], r"rpn\.stds: \[1, 1, 1\] is no list \(4 times number\); correct it"),
+        (["rpn", "stds"], [1] * 5, r"rpn\.stds: \[1, 1, 1, 1, 1\] is no list \(4 times number\); correct it"),
+        (["rpn", "stds", 2], "1", r"run\.json\.rpn\.stds\[2\]: '1' is no number; correct it"),
+        (
+            ["backbone", "deformable"],
+            [1],
+            r"run\.json\.backbone\.deformable\[0\]: is 1; it must be from 2",
+        ),
+        (["cascade", "stages", 0, "iou"], 1.5, r"run\.json\.cascade\.stages\[0\]\.iou: is 1\.5; it must be"),
+        (["cascade", "stages", 1], 3, r"run\.json\.cascade\.stages\[1\]: expected an object, found int"),
+        (["cascade", "stages"], [], r"run\.json\.cascade\.stages: has 0 entries; give 3 to 3, or lower"),
+        (["cascade", "mask_size"], 15, r"run\.json\.cascade: cascade\.mask_size 15 is no multiple of"),
+        (["cascade", "pooled_levels"], 5, r"run\.json\.cascade\.pooled_levels: is 5; it must be at most 4"),
+        (
+            ["semantic", "level"],
+            4,
+            r"run\.json\.semantic\.level: is 4; it must be at most 3, fpn\.levels is",
+        ),
+        (["rpn", "negative_iou"], 0.9, r"run\.json\.rpn\.negative_iou: is above rpn\.positive_iou; it must"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(path, value, message):
+    with pytest.raises(InputError, match=message) as error:
+        model_config_from_dict(_broken(path, value), "run.json")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_more_stages_than_the_toggles_know_are_refused():
+    stages = to_dict(PRESETS["classroom"])["cascade"]["stages"]
+    with pytest.raises(InputError, match=r"run\.json\.cascade\.stages: has 4 entries; give 3 to 3"):
+        model_config_from_dict(_broken(["cascade", "stages"], [*stages, stages[0]]), "run.json")
+
+
+@pytest.mark.parametrize("values", [None, 3, "config", [], [1]])
+def test_what_is_no_object_is_refused(values):
+    with pytest.raises(InputError, match=r"run\.json: expected an object, found"):
+        model_config_from_dict(values, "run.json")
+
+
+def test_whole_numbers_may_stand_for_floats_and_become_floats():
+    config = model_config_from_dict(_broken(["rpn", "stds"], [1, 2, 3, 4]))
+    assert [type(number) for number in config.rpn.stds] == [float] * 4
+    schedule = schedule_from_dict({"lr": 1, "steps": None})
+    assert (schedule.lr, type(schedule.lr), schedule.steps) == (1.0, float, None)
+
+
+def _numbers(kind, path=()):
+    """Each field of a config down to single numbers: (path, type, what its annotation says)."""
+    if typing.get_origin(kind) is typing.Annotated:
+        inner, *said = typing.get_args(kind)
+        for at, found, more in _numbers(inner, path):
+            own = all(isinstance(step, int) for step in at[len(path) :])
+            yield at, found, [*said, *more] if own else more
+    elif typing.get_origin(kind) in (typing.Union, types.UnionType):
+        yield from _numbers(typing.get_args(kind)[0], path)
+    elif typing.get_origin(kind) is tuple:
+        yield from _numbers(typing.get_args(kind)[0], (*path, 0))
+    elif dataclasses.is_dataclass(kind):
+        for name, annotation in typing.get_type_hints(kind, include_extras=True).items():
+            yield from _numbers(annotation, (*path, name))
+    else:
+        yield path, kind, []
+
+
+FIELDS = [
+    *((ModelConfig, *field) for field in _numbers(ModelConfig) if field[0][0] != "toggles"),
+    *((Schedule, *field) for field in _numbers(Schedule)),
+]
+
+
+def _named(field):
+    kind, path, *_ = field
+    return ".".join(map(str, (kind.__name__, *path)))
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=_named)
+def test_every_field_has_its_words_and_every_number_its_range(field):
+    kind, path, found, said = field
+    assert [note for note in said if isinstance(note, Doc)], "says nothing"
+    ranges = [note for note in said if isinstance(note, Interval)]
+    assert len(ranges) == (found in (int, float))
+    if not ranges:
+        return
+    read, sound = (
+        (model_config_from_dict, PRESETS["htc_x101_64x4d_dcn_ms_20e"])
+        if kind is ModelConfig
+        else (schedule_from_dict, schedule_of("classroom"))
+    )
+    low, high = ranges[0].ge, ranges[0].le
+    for value in (low - 1, high + 1):
+        values = json.loads(json.dumps(to_dict(sound)))
+        place = values
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        with pytest.raises(InputError) as error:
+            read(values, "run.json")
+        named = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+        assert str(error.value).startswith(f"run.json{named}: is ")
+        assert f"; it must be from {low:g} to {high:g} (" in str(error.value)
 
 
 def test_the_presets_are_those_of_the_reference():

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from htc_lab.config import Schedule
 from htc_lab.errors import InputError
 from htc_lab.train.out_of_memory import is_out_of_memory, memory_explained
+from htc_lab.train.schedule import Schedule
 
 # As torch words it; nothing here has a GPU to run out of.
 CUDA = torch.OutOfMemoryError(

@@ -13,7 +13,6 @@ from htc_lab.config import (
     REFERENCE_SEMANTIC,
     CascadeConfig,
     RPNConfig,
-    Schedule,
     StageConfig,
 )
 from htc_lab.layers.box_head import BoxHead
@@ -26,6 +25,7 @@ from htc_lab.stages import mask_flow
 from htc_lab.stages.semantic import semantic_loss
 from htc_lab.structures import RoIs, Targets
 from htc_lab.train.loop import learning_rate
+from htc_lab.train.schedule import Schedule
 from tests.unit import by_hand
 from tests.unit.tiny import TINY, batch, generator, lively, near_truth, picture
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from htc_lab.config import Schedule
 from htc_lab.course.exercise import Case, Exercise, Mistake
 from htc_lab.course.shared_draws import generator_of, whole
 from htc_lab.train.loop import learning_rate
+from htc_lab.train.schedule import Schedule
 
 _WARMUP = 500
 

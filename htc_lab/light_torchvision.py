@@ -1,0 +1,25 @@
+"""What the lab takes from torchvision, loaded without torch's compiler: see :mod:`htc_lab.light_imports`.
+
+Whoever loads torchvision first decides; so modules take its parts from here rather than from itself.
+"""
+
+from htc_lab.light_imports import postponed
+
+with postponed({"torch._dynamo.utils": "is_compile_supported"}, decorators={"torch._dynamo": "disable"}):
+    from torchvision import tv_tensors
+    from torchvision.models.resnet import BasicBlock, Bottleneck
+    from torchvision.ops import batched_nms, deform_conv2d, nms, roi_align
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional
+
+__all__ = [
+    "BasicBlock",
+    "Bottleneck",
+    "InterpolationMode",
+    "batched_nms",
+    "deform_conv2d",
+    "functional",
+    "nms",
+    "roi_align",
+    "tv_tensors",
+]
