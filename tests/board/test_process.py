@@ -83,7 +83,7 @@ def test_a_training_is_started_stopped_between_steps_and_resumed_by_another_dash
     assert second.stop(wait=SECONDS)
     place = second.report["places"][0]
     assert (place["state"], place["startable"]) == ("stopped", True)
-    assert last_words(run).startswith("stopped; what was saved stays")
+    assert last_words(run).startswith("stopped; what was saved is kept")
     done = second.report["runs"][0]["step"]
     assert read_run(run / CHECKPOINT)[2] == done > 0
 
