@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from htc_lab.config import HTC, MASK_FLOW, PLAIN_CASCADE
 from htc_lab.errors import InputError
-from htc_lab.explorer.bits import ALL_BITS
+from htc_lab.explorer.bits import ALL_BITS, whole_bits
 from htc_lab.explorer.state import LAYERS, ExplorerState, check_knobs, state_of
 
 hundredths = st.integers(0, 100).map(lambda n: n / 100)
@@ -61,7 +61,7 @@ def test_what_is_no_state_is_refused_with_its_name(text: str, names: str) -> Non
 
 def test_the_words_of_python_are_those_of_the_string() -> None:
     assert str(state_of(MASK_FLOW, PLAIN_CASCADE, "proposals", 3)).startswith(
-        "B=1100&A=0000&split=0.50&off=t&stage=0"
+        f"B={whole_bits('1100')}&A={whole_bits('0000')}&split=0.50&off=t&stage=0"
     )
     assert state_of(None, None, "mean", 2).stage == 3
     assert state_of(HTC, None, 2, 3) == ExplorerState(stage=2)
