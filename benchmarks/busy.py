@@ -3,10 +3,10 @@
 python -m benchmarks.busy [--works NAME ...] [--seconds S] [--processes 1 2] [--json]
 
 Each work is timed in turns in three ways: as the lab shares the cores (:mod:`htc_lab.threads`), with torch's
-threads left as they come, and on one thread. All three are turns of the same process, since two processes of the
-same code differ by more than what is looked for here. The load is made here too, a process that computes without
-end; with two processes the same work runs twice at once. ``vs_default`` is the lab's median time over that of
-torch as it comes, ``vs_one_thread`` over that on one thread.
+threads left as they come, and on one thread. All three are turns of the same process, since two processes of
+the same code differ by more than what is looked for here. The load is made here too, a process that computes
+without end; with two processes the same work runs twice at once. ``vs_default`` is the lab's median time over
+that of torch as it comes, ``vs_one_thread`` over that on one thread.
 """
 
 import json

@@ -45,8 +45,8 @@ def evaluation_of(
         progress: show a bar.
 
     Returns:
-        ``ap`` (as :func:`htc_lab.evaluate.inference.average_precision` gives it), ``parameters``, ``seconds``,
-        ``machine`` and ``asked`` (``test``, the annotation file, and ``images``, their ids).
+        ``ap`` (as :func:`htc_lab.evaluate.inference.average_precision` gives it), ``parameters``,
+        ``seconds``, ``machine`` and ``asked`` (``test``, the annotation file, and ``images``, their ids).
 
     Raises:
         InputError: what lies there is broken, the folder can't be written, or another process is at it.
