@@ -15,6 +15,7 @@ from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.presets import PRESET_RECORDS
+from htc_lab.wording import signed
 from tests.unit.tiny import TINY, lively
 
 IMAGES = 5
@@ -67,7 +68,7 @@ def test_the_table_and_the_json_agree(place, tmp_path, capsys):
     htc, gain = figures["models"]["htc"], figures["gain"]["segm"]
     row = next(line for line in printed.splitlines() if line.startswith("| HTC"))
     assert row == f"| HTC | {htc['bbox']['AP']:.1f} |  | 43.2 | {htc['segm']['AP']:.1f} |  | 38.0 |"
-    assert f"{gain['value']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}] |  | +1.5 |" in printed
+    assert f"{signed(gain['value'])} [{signed(gain['low'])}, {signed(gain['high'])}] |  | +1.5 |" in printed
     assert figures["released"] == {"cascade": None, "htc": None}
 
 
