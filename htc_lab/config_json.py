@@ -24,7 +24,7 @@ from htc_lab.train.schedule import Schedule
 Config = TypeVar("Config", ModelConfig, Schedule)
 
 _AGAIN = "write the config again"
-_WORDS = {float: "number", int: "whole number", str: "text", bool: "true or false"}
+_WORDS = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _told(kind: type, error: Mapping[str, Any]) -> str:
             return f"{path}: expected a list, found {type(value).__name__}; {_AGAIN}"
         case "too_short" if not value:
             return f"{path}: is empty; give at least one number{words}"
-    return f"{path}: {shown} is no {_name_of(annotation)}; correct it{words}"
+    return f"{path}: {shown} is not {_name_of(annotation)}; correct it{words}"
 
 
 def _annotation(kind: Any, place: Sequence[int | str]) -> tuple[Any, list[Any]]:
@@ -155,8 +155,7 @@ def _unwrapped(kind: Any) -> tuple[Any, list[Any]]:
 
 
 def _name_of(kind: Any) -> str:
-    if get_origin(kind) is not tuple:
-        return _WORDS.get(kind, str(kind))
-    parts = get_args(kind)
-    count = "" if parts[-1] is Ellipsis else f"{len(parts)} times "
-    return f"list ({count}{_name_of(_unwrapped(parts[0])[0])})"
+    # The one thing left that may be wrong with a list is the length of one whose length is given.
+    if get_origin(kind) is tuple:
+        return f"a list of {len(get_args(kind))} numbers"
+    return _WORDS.get(kind, str(kind))
