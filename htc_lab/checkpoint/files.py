@@ -20,6 +20,7 @@ from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import write_atomically, write_json
 from htc_lab.interop.mmdet_checkpoint import read_mmdet
 from htc_lab.model import HybridTaskCascade
+from htc_lab.process_settings import set_up_process
 
 CHECKPOINT = "checkpoint.safetensors"
 _WEIGHTS = "model."
@@ -160,6 +161,7 @@ def load(
         InputError: no such file, damaged, or weights that don't fit the config; names the first entries that
             differ.
     """
+    set_up_process()
     path = _find(where)
     if path.suffix != ".safetensors":
         found = read_mmdet(path, toggles, config)
