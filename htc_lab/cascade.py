@@ -17,7 +17,7 @@ from htc_lab.layers.matching import Draws
 from htc_lab.layers.roi_pooling import pool, pool_pyramid
 from htc_lab.layers.sampling import StageSamples, sample_rois
 from htc_lab.stages import interleaved, mask_flow, plain_cascade, semantic
-from htc_lab.structures import Counts, Features, Proposals, RoIs, Targets
+from htc_lab.structures import Features, Losses, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
 
 
@@ -195,17 +195,15 @@ class Cascade(nn.Module):
         targets: list[Targets],
         toggles: Toggles,
         generator: Draws = None,
-        counts: Counts | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> Losses:
         """L_cls, L_reg and L_mask of each stage, weighted by alpha_t (eq. 7): ``s0.loss_cls`` and so on.
 
         ``s0.acc`` and the like are the share of sampled RoIs classified right, in percent, without gradient.
-        ``counts``, where given, is told what each is a mean over.
         """
         self.check(toggles)
         features = features.for_pooling()
         c, classes = self.config.cascade, self.config.classes
-        losses: dict[str, Tensor] = {}
+        losses = Losses()
         for t, stage in enumerate(c.stages[: toggles.stages]):
             samples = sample_rois(rois, targets, stage, c, classes, generator)
             output = plain_cascade.look_at_boxes(
@@ -218,14 +216,13 @@ class Cascade(nn.Module):
                 samples, rois, targets, stage, c, classes, toggles.interleaved, generator
             )
             mask_loss = self._mask_loss(features, on, targets, t, toggles)
-            losses[f"s{t}.loss_cls"] = stage.loss_weight * c.cls_weight * cls_loss
-            losses[f"s{t}.loss_bbox"] = stage.loss_weight * c.box_weight * box_loss
-            losses[f"s{t}.loss_mask"] = stage.loss_weight * c.mask_weight * mask_loss
-            if counts is not None:
-                seen = dict.fromkeys(("loss_cls", "loss_bbox", "acc"), len(samples.rois))
-                counts.update({f"s{t}.{n}": c for n, c in {**seen, "loss_mask": len(on.rois)}.items()})
+            count = len(samples.rois)
+            losses.add(f"s{t}.loss_cls", stage.loss_weight * c.cls_weight * cls_loss, count)
+            losses.add(f"s{t}.loss_bbox", stage.loss_weight * c.box_weight * box_loss, count)
+            losses.add(f"s{t}.loss_mask", stage.loss_weight * c.mask_weight * mask_loss, len(on.rois))
             right = output.class_logits.detach().argmax(dim=1) == samples.labels
-            losses[f"s{t}.acc"] = 100 * right.float().mean() if len(right) else right.float().sum()
+            share = 100 * right.float().mean() if len(right) else right.float().sum()
+            losses.add(f"s{t}.acc", share, count)
         return losses
 
     def _mask_loss(

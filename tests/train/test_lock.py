@@ -123,9 +123,9 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "ftruncate", full)
-    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); free space"):
-        with only_here(tmp_path):
-            pass
+    no_space = pytest.raises(InputError, match=r"cannot be written \(No space left on device\); free space")
+    with no_space, only_here(tmp_path):
+        pass
     monkeypatch.undo()
     assert not is_held(tmp_path)
 
