@@ -1,8 +1,8 @@
 """One process at a time trains in a run folder.
 
-The lock is the operating system's, taken by ``filelock``: it ends with the process that holds it, however that
-ends, so a killed training never blocks the next, and a forked child (a process that reads images) doesn't keep
-it. It works over NFS and other shared file systems as far as these have locks.
+The lock is the operating system's, taken by ``filelock``: it ends with the process that holds it, however
+that process ends, so a killed training never blocks the next one. A forked child (a process that reads
+images) does not keep it. It works over NFS and other shared file systems as far as these have locks.
 """
 
 import errno
