@@ -4,6 +4,11 @@ A large floating weight becomes int8 and one float for every so many values in a
 that doesn't divide it, for each slice of its first dimension): value = scale * integer. Small ones, such as
 the last layers of the heads, biases and the numbers of batch norm, stay 16 bits: they weigh little and matter
 much.
+
+Why not a format that safetensors or torch knows, measured on the large weights of ``classroom/htc`` (root
+mean square error, relative, mean over weights): 0.59 % as here, 0.81 % with torch's int8 with one scale a
+channel, 2.7 % as 8-bit floats (e4m3), with and without a scale a channel. The file is 4.7 MB, in 16 bits
+8.1 MB.
 """
 
 import torch
