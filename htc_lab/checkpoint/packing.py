@@ -5,10 +5,10 @@ that doesn't divide it, for each slice of its first dimension): value = scale * 
 the last layers of the heads, biases and the numbers of batch norm, stay 16 bits: they weigh little and matter
 much.
 
-Why not a format that safetensors or torch knows, measured on the large weights of ``classroom/htc`` (root
-mean square error, relative, mean over weights): 0.59 % as here, 0.81 % with torch's int8 with one scale a
-channel, 2.7 % as 8-bit floats (e4m3), with and without a scale a channel. The file is 4.7 MB, in 16 bits
-8.1 MB.
+Why not a format that safetensors or torch knows? Measured on the large weights of a fresh classroom model
+(root mean square error, relative, mean over weights): 0.55 % as here, 0.70 % with torch's int8 and one scale
+a channel, 2.8 % as 8-bit floats (e4m3), 2.6 % as those with a scale a channel. The file takes 4.7 MB, in
+16 bits 8.1 MB.
 """
 
 import torch
