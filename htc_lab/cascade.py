@@ -19,7 +19,7 @@ from htc_lab.layers.sampling import StageSamples, sample_rois
 from htc_lab.shared_work import Run, SharedWork, call
 from htc_lab.stage_results import Choice, Found, TrainingStage
 from htc_lab.stages import interleaved, mask_flow, plain_cascade, semantic
-from htc_lab.structures import Counts, Features, Proposals, RoIs, Targets
+from htc_lab.structures import Features, Losses, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
 
 
@@ -254,30 +254,26 @@ class Cascade(nn.Module):
         targets: list[Targets],
         toggles: Toggles,
         generator: Draws = None,
-        counts: Counts | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> Losses:
         """L_cls, L_reg and L_mask of each stage, weighted by alpha_t (eq. 7): ``s0.loss_cls`` and so on.
 
         ``s0.acc`` and the like are the share of sampled RoIs classified right, in percent, without gradient.
-        ``counts``, where given, is told what each is a mean over.
         """
         self.check(toggles)
         features = features.for_pooling()
         c = self.config.cascade
-        losses: dict[str, Tensor] = {}
+        losses = Losses()
         for t, seen in enumerate(self.training_stages(features, rois, targets, toggles, generator)):
             samples, output, weight = seen.samples, seen.output, seen.stage.loss_weight
             cls_loss, box_loss = plain_cascade.box_losses(output, samples, seen.stage, c.smooth_l1_beta)
             mask_loss = self._mask_loss(features, seen.for_masks, targets, t, toggles)
-            losses[f"s{t}.loss_cls"] = weight * c.cls_weight * cls_loss
-            losses[f"s{t}.loss_bbox"] = weight * c.box_weight * box_loss
-            losses[f"s{t}.loss_mask"] = weight * c.mask_weight * mask_loss
-            if counts is not None:
-                of = dict.fromkeys(("loss_cls", "loss_bbox", "acc"), len(samples.rois))
-                of["loss_mask"] = len(seen.for_masks.rois)
-                counts.update({f"s{t}.{name}": count for name, count in of.items()})
+            count = len(samples.rois)
+            losses.add(f"s{t}.loss_cls", weight * c.cls_weight * cls_loss, count)
+            losses.add(f"s{t}.loss_bbox", weight * c.box_weight * box_loss, count)
+            losses.add(f"s{t}.loss_mask", weight * c.mask_weight * mask_loss, len(seen.for_masks.rois))
             right = output.class_logits.detach().argmax(dim=1) == samples.labels
-            losses[f"s{t}.acc"] = 100 * right.float().mean() if len(right) else right.float().sum()
+            share = 100 * right.float().mean() if len(right) else right.float().sum()
+            losses.add(f"s{t}.acc", share, count)
         return losses
 
     def _mask_loss(

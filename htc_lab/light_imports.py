@@ -1,11 +1,12 @@
 """Importing a library without a large part of it that is wanted for one name, which the lab never uses.
 
 ``torchvision.ops`` takes a function from torch's compiler, and so loads the compiler and sympy, and
-``torchvision.tv_tensors`` has it decorate one; ``mmcv.cnn`` takes a loader of checkpoints from mmengine, and
-so loads its trainers and torch's distributed ones. Together they are more than half of the wait for a first
-picture. While :func:`postponed` is open, such a module is stood in for by one that loads the true one when
-the name is called, or what it decorates, or when anything else is asked of it. Afterwards nothing of the
-stand-in is left but that name.
+``torchvision.tv_tensors`` has it decorate one; ``mmcv.cnn`` takes a loader of checkpoints from mmengine,
+and so loads its trainers and torch's distributed ones. Together they are more than half of the wait for a
+first picture: ``htc_lab.build_model`` in a fresh Python takes 2.6 to 3.1 s of processor time, and 7.2 to
+7.9 s without this module (two starts each, in turns, two busy cores). While :func:`postponed` is open,
+such a module is stood in for by one that loads the true one when the name is called, or what it
+decorates, or when anything else is asked of it. Afterwards nothing of the stand-in is left but that name.
 """
 
 import functools

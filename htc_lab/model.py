@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htc_lab.allocator import keep_freed_memory
 from htc_lab.cascade import Cascade
 from htc_lab.config import ModelConfig, Toggles
 from htc_lab.errors import InputError
@@ -17,11 +16,11 @@ from htc_lab.layers.fpn import FPN
 from htc_lab.layers.matching import Draws
 from htc_lab.layers.rpn import RPN
 from htc_lab.padded_batch import padded_batch, sizes_of
+from htc_lab.process_settings import set_up_process
 from htc_lab.shared_work import SharedWork
 from htc_lab.stage_results import Choice
 from htc_lab.stages.semantic import IGNORED_PIXEL, counted_pixels, semantic_loss
-from htc_lab.structures import Counts, Detections, Features, Proposals, Targets
-from htc_lab.threads import share_cores
+from htc_lab.structures import Detections, Features, Losses, Proposals, Targets
 from htc_lab.toggles import EVERY_IDEA
 from htc_lab.trace import StageTrace
 from htc_lab.transfer import fetch
@@ -38,8 +37,6 @@ class HybridTaskCascade(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        keep_freed_memory()
-        share_cores()
         self.config = config
         self.backbone = Backbone(config.backbone)
         self.neck = FPN(self.backbone.out_channels, config.fpn)
@@ -196,8 +193,7 @@ class HybridTaskCascade(nn.Module):
         toggles: Toggles | None = None,
         generator: Draws = None,
         canvas: tuple[int, int] = (0, 0),
-        counts: Counts | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> Losses:
         """All training losses as named scalars: RPN, semantic, and three a stage (eq. 7).
 
         Args:
@@ -207,7 +203,6 @@ class HybridTaskCascade(nn.Module):
             generator: draws the samples (on the CPU): one for all images, or one for each; the global one
                 where None.
             canvas: as for ``features_of``.
-            counts: where given, is told of how many samples each loss and accuracy is the mean.
 
         Returns:
             ``loss_rpn_cls``, ``loss_rpn_bbox``, ``loss_semantic_seg``, ``s0.loss_cls``, ``s0.loss_bbox``,
@@ -228,17 +223,16 @@ class HybridTaskCascade(nn.Module):
                 )
         targets = [target.to(self.device) for target in targets]
         outputs = self.rpn_head(features.levels)
-        losses = self.rpn_head.losses(outputs, features.sizes, targets, generator, counts)
+        losses = self.rpn_head.losses(outputs, features.sizes, targets, generator)
         if toggles.semantic:
             self.roi_head.check(toggles)
-            losses["loss_semantic_seg"] = self._semantic_loss(features, targets, counts)
+            losses.add("loss_semantic_seg", *self._semantic_loss(features, targets))
         rois = self.rpn_head.propose(outputs, features.sizes, training=True).rois
-        losses.update(self.roi_head.losses(features, rois, targets, toggles, generator, counts))
+        losses.join(self.roi_head.losses(features, rois, targets, toggles, generator))
         return losses
 
-    def _semantic_loss(
-        self, features: Features, targets: list[Targets], counts: Counts | None = None
-    ) -> Tensor:
+    def _semantic_loss(self, features: Features, targets: list[Targets]) -> tuple[Tensor, int]:
+        """The loss, and of how many pixels it is the mean."""
         assert features.semantic_logits is not None
         config = self.config.semantic
         stride = self.config.fpn.strides[config.level]
@@ -253,9 +247,8 @@ class HybridTaskCascade(nn.Module):
             h, w = target.semantic.shape
             maps.append(F.pad(target.semantic, (0, width - w, 0, height - h), value=IGNORED_PIXEL))
         stacked = torch.stack(maps)
-        if counts is not None:
-            counts["loss_semantic_seg"] = int(fetch(counted_pixels(stacked, stride, config)))
-        return semantic_loss(features.semantic_logits, stacked, stride, config)
+        pixels = int(fetch(counted_pixels(stacked, stride, config)))
+        return semantic_loss(features.semantic_logits, stacked, stride, config), pixels
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:
@@ -271,6 +264,7 @@ def build_model(config: ModelConfig, seed: int | None = None) -> HybridTaskCasca
         seed: makes the weights reproducible without touching torch's global generator. Two configs that
             differ only in their toggles then start from the same weights wherever they share a part.
     """
+    set_up_process()
     if seed is None:
         return HybridTaskCascade(config)
     with torch.random.fork_rng(devices=[]):

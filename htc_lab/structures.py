@@ -18,9 +18,29 @@ from torch import Tensor
 
 from htc_lab.transfer import send
 
-# The number of samples in this batch over which each named loss (or accuracy) is averaged: what processes
-# that share a batch need to know about each other.
-Counts = dict[str, int]
+
+class Losses(dict[str, Tensor]):
+    """Losses and accuracies by name, and of how many samples of the batch each is the mean.
+
+    Processes that share a batch need to know these numbers of each other.
+
+    Attributes:
+        counts: samples, by the same names.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[str, int] = {}
+
+    def add(self, name: str, value: Tensor, samples: int) -> None:
+        """One more loss or accuracy."""
+        self[name] = value
+        self.counts[name] = samples
+
+    def join(self, other: "Losses") -> None:
+        """All of another part of the network."""
+        self.update(other)
+        self.counts.update(other.counts)
 
 
 @dataclass(frozen=True)

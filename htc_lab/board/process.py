@@ -21,7 +21,7 @@ import psutil
 
 from htc_lab.errors import InputError
 from htc_lab.files import read_json, write_json
-from htc_lab.train.lock import LOCK, is_held
+from htc_lab.train.lock import is_held, signature
 
 RECORD = "process.json"
 LOG = "process.log"
@@ -141,7 +141,7 @@ def trainer(folder: Path, runs: Sequence[Path] = ()) -> Trainer | None:
         if found is not None and abs(found.create_time() - card["began"]) < _SLACK:
             return Trainer(found.pid, card["began"], True)
     for run in runs:
-        held = _holder(run / LOCK) if is_held(run) else None
+        held = _holder(run) if is_held(run) else None
         if held is not None:
             return held
     return None
@@ -200,15 +200,11 @@ def _alive(pid: Any, host: str) -> psutil.Process | None:
         return None
 
 
-def _holder(lock: Path) -> Trainer | None:
-    """The process whose number is in a lock file, if it is still the same: it began before it wrote that."""
-    try:
-        pid, host = lock.read_text(encoding="utf-8").split()
-        written = lock.stat().st_mtime
-        process = _alive(int(pid), host)
-    except (OSError, ValueError):
-        return None
-    if process is None or process.create_time() > written + _SLACK:
+def _holder(run: Path) -> Trainer | None:
+    """The process that signed the lock of a run, if it is still the same one: it began before it signed."""
+    signed = signature(run)
+    process = _alive(signed.pid, signed.host) if signed else None
+    if signed is None or process is None or process.create_time() > signed.at + _SLACK:
         return None
     return Trainer(process.pid, process.create_time(), False)
 

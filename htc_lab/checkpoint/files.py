@@ -20,6 +20,7 @@ from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import write_atomically, write_json
 from htc_lab.interop.mmdet_checkpoint import read_mmdet
 from htc_lab.model import HybridTaskCascade
+from htc_lab.process_settings import set_up_process
 from htc_lab.wording import counted
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -161,6 +162,7 @@ def load(
         InputError: the file is missing or damaged, or its weights don't fit the config; the message names the
             first entries that differ.
     """
+    set_up_process()
     path = _find(where)
     if path.suffix != ".safetensors":
         found = read_mmdet(path, toggles, config)

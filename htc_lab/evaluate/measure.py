@@ -14,10 +14,9 @@ from htc_lab.evaluate.statistics import (
     Category,
     Interval,
     by_category,
-    interval_ends,
+    over_images,
     paired_over_seeds,
     resampled_precision,
-    share_above_zero,
 )
 
 
@@ -94,13 +93,4 @@ def paired(
     if over_seeds is not None:
         return over_seeds
     gain = difference(first[0], second[0])
-    images = int(gain.rests_on.sum())
-    draws = np.random.default_rng(seed).multinomial(
-        len(gain.rests_on), np.full(len(gain.rests_on), 1 / len(gain.rests_on)), size=resamples
-    )
-    value, differences = gain.value, gain.at(draws)
-    differences = differences[~np.isnan(differences)]
-    if value == 0 and not differences.any():
-        return Interval(0.0, 0.0, 0.0, 0.5, images, "image")
-    low, high = interval_ends(value, differences, images)
-    return Interval(value, low, high, share_above_zero(differences), images, "image")
+    return over_images(gain.at, len(gain.rests_on), int(gain.rests_on.sum()), resamples, seed)

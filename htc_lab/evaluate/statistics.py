@@ -13,7 +13,7 @@ A plain percentile interval is too short when there are few images. Three things
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -111,19 +111,38 @@ def paired_bootstrap(
     a, b = by_category(matches_a, rows), by_category(matches_b, rows)
     images = len({match["image_id"] for match in (*matches_a, *matches_b)})
 
-    once = np.ones((1, len(rows)), dtype=np.int64)
-    value = float((resampled_precision(b, once) - resampled_precision(a, once))[0])
+    def difference(draws: np.ndarray) -> np.ndarray:
+        return resampled_precision(b, draws) - resampled_precision(a, draws)
+
+    return over_images(difference, len(rows), images, resamples, seed)
+
+
+def over_images(
+    difference: Callable[[np.ndarray], np.ndarray], rows: int, images: int, resamples: int, seed: int
+) -> Interval:
+    """Any difference of two models, b minus a, by resampling images.
+
+    Args:
+        difference: its values (r,) in points for (r, rows) draws: how often each image was drawn; nan where a
+            draw holds nothing to measure.
+        rows: images there are.
+        images: how many of them have a say in it.
+        resamples: how many draws of the images.
+        seed: of the draws.
+
+    Returns:
+        The interval; exactly [0, 0] where every draw gives both models the same, nan where the images
+        themselves hold nothing to measure.
+    """
+    value = float(difference(np.ones((1, rows), dtype=np.int64))[0])
     if math.isnan(value):
         return Interval(value, math.nan, math.nan, math.nan, images, "image")
-    if _alike(a, b):
-        return Interval(0.0, 0.0, 0.0, 0.5, images, "image")
-
-    draws = np.random.default_rng(seed).multinomial(
-        len(rows), np.full(len(rows), 1 / len(rows)), size=resamples
-    )
-    differences = resampled_precision(b, draws) - resampled_precision(a, draws)
-    # A draw without objects says nothing about either model.
+    draws = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=resamples)
+    differences = difference(draws)
+    # A draw with nothing to measure says nothing about either model.
     differences = differences[~np.isnan(differences)]
+    if value == 0 and not differences.any():
+        return Interval(0.0, 0.0, 0.0, 0.5, images, "image")
     low, high = interval_ends(value, differences, images)
     return Interval(value, low, high, share_above_zero(differences), images, "image")
 
@@ -194,18 +213,6 @@ def by_category(matches: list[dict[str, Any]], rows: dict[int, int]) -> dict[int
 def _joined(matches: list[dict[str, Any]], field: str, dtype: type) -> np.ndarray:
     """A field of all images side by side: (1 or 10, d), one column per detection."""
     return np.concatenate([np.atleast_2d(np.asarray(match[field], dtype=dtype)) for match in matches], axis=1)
-
-
-def _alike(a: dict[int, Category], b: dict[int, Category]) -> bool:
-    """Whether both have the same AP in every resample."""
-
-    def same(one: Category, other: Category) -> bool:
-        return all(
-            np.array_equal(getattr(one, field), getattr(other, field))
-            for field in ("images", "hit", "counted")
-        )
-
-    return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
 
 
 def resampled_precision(categories: dict[int, Category], draws: np.ndarray) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from typing import cast
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from htc_lab.errors import InputError
+from htc_lab.layers import folded_norm
 from htc_lab.layers.backbone_config import BackboneConfig
-from htc_lab.layers.cpu.fused_convolution import convolve
-from htc_lab.light_torchvision import BasicBlock, Bottleneck, deform_conv2d
+from htc_lab.layers.deformable import DeformConv
+from htc_lab.light_torchvision import BasicBlock, Bottleneck
 
 _BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -18,24 +18,6 @@ _BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
     101: (Bottleneck, (3, 4, 23, 3)),
     152: (Bottleneck, (3, 8, 36, 3)),
 }
-
-
-class DeformConv(nn.Module):
-    """A 3x3 convolution whose sampling points are moved by offsets it predicts (DCN v1)."""
-
-    def __init__(self, plain: nn.Conv2d, deform_groups: int) -> None:
-        super().__init__()
-        self.stride, self.groups = plain.stride[0], plain.groups
-        self.weight = nn.Parameter(plain.weight.detach().clone())
-        self.conv_offset = nn.Conv2d(plain.in_channels, 18 * deform_groups, 3, self.stride, 1)
-        # Zero offsets: training starts from the plain convolution.
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Same shapes as the convolution it replaces."""
-        out: Tensor = deform_conv2d(x, self.conv_offset(x), self.weight, stride=self.stride, padding=1)
-        return out
 
 
 class Backbone(nn.Module):
@@ -93,54 +75,21 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
         """C2..C5."""
-        x = self.maxpool(_normed(images, self.conv1, self.bn1, relu=True))
+        x = self.maxpool(folded_norm.normed(images, self.conv1, self.bn1, relu=True))
         levels = []
         for i in range(1, 5):
             for block in cast(nn.Sequential, self.get_submodule(f"layer{i}")):
-                x = _residual(x, cast(BasicBlock | Bottleneck, block))
+                x = _run(block, x)
             levels.append(x)
         return levels
 
 
-def _normed(
-    x: Tensor,
-    conv: nn.Conv2d | DeformConv,
-    norm: nn.BatchNorm2d | nn.SyncBatchNorm,
-    relu: bool = False,
-    onto: Tensor | None = None,
-) -> Tensor:
-    """Convolution, then batch norm, plus ``onto`` (which may be overwritten), then ReLU.
-
-    With stored statistics the norm is one factor and one offset a channel. They go into the convolution's
-    weights, which are small, so that the maps, which are large, are not gone through again (and not kept for
-    a backward pass). The gradients of the norm's own weights come through the product.
-    """
-    if norm.training or isinstance(conv, DeformConv):
-        out: Tensor = norm(conv(x))
-        if onto is not None:
-            out = out + onto
-        return F.relu(out, inplace=True) if relu else out
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    factor = norm.weight * (variance + norm.eps).rsqrt()
-    offset = norm.bias - mean * factor
-    weight = conv.weight * factor[:, None, None, None]
-    padding = cast(tuple[int, ...], conv.padding)
-    return convolve(x, weight, offset, conv.stride, padding, conv.groups, relu, onto)
-
-
-def _residual(x: Tensor, block: BasicBlock | Bottleneck) -> Tensor:
-    """What torchvision's block computes."""
-    out = _normed(x, block.conv1, block.bn1, relu=True)
-    # A level that is handed out is never written onto: the layer after it begins with a downsampling.
-    if block.downsample is not None:
-        conv, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], block.downsample)
-        x = _normed(x, conv, norm)
-    if isinstance(block, Bottleneck):
-        out = _normed(out, block.conv2, block.bn2, relu=True)
-        return _normed(out, block.conv3, block.bn3, relu=True, onto=x)
-    return _normed(out, block.conv2, block.bn2, relu=True, onto=x)
+def _run(block: nn.Module, x: Tensor) -> Tensor:
+    """``block(x)``, up to rounding; in fewer passes over the maps where it is known how."""
+    if folded_norm.knows(block):
+        return folded_norm.residual(x, cast(BasicBlock | Bottleneck, block))
+    out: Tensor = block(x)
+    return out
 
 
 def _layer(

@@ -4,9 +4,11 @@ This is the only file that imports mmcv. A ConvModule is a convolution, an optio
 activation; its weights are called ``conv.weight`` and ``conv.bias``.
 """
 
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from htc_lab.layers.cpu.fused_convolution import convolve
+from htc_lab.layers.cpu import fused_convolution
 from htc_lab.light_imports import postponed
 
 # mmengine's trainers, and what spreads a model over machines. A program that trains with mmengine's own
@@ -20,8 +22,34 @@ with postponed(_PUT_OFF):
     from mmcv.cnn import ConvModule
 
 
+def convolve(
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "D C_of_group kh kw"],
+    bias: Tensor | None,
+    stride: tuple[int, ...] = (1, 1),
+    padding: tuple[int, ...] = (0, 0),
+    groups: int = 1,
+    relu: bool = False,
+    onto: Tensor | None = None,
+) -> Float[Tensor, "B D h w"]:
+    """Convolution, plus ``onto`` if given, then ReLU if asked for.
+
+    Args:
+        x: the map.
+        weight, bias, stride, padding, groups: as for ``torch.nn.functional.conv2d``.
+        relu: negative values become 0.
+        onto: a map of the result's shape, which may be overwritten with the result: use it no more.
+    """
+    if fused_convolution.applies(x, weight):
+        return fused_convolution.convolve(x, weight, bias, stride, padding, groups, relu, onto)
+    out = F.conv2d(x, weight, bias, stride, padding, 1, groups)
+    if onto is not None:
+        out = out + onto
+    return F.relu(out, inplace=True) if relu else out
+
+
 class _Block(ConvModule):
-    """A ConvModule of a convolution and perhaps a ReLU, by the shortest way to its numbers."""
+    """A ConvModule of a convolution and perhaps a ReLU."""
 
     def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """As ConvModule's; ``onto``, which may be overwritten, is added before the ReLU."""

@@ -1,14 +1,11 @@
 """The mask head M_t in two halves: the trunk M-_t, whose output the flow hands on, and the logits."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from htc_lab.layers.class_logits import class_logits
 from htc_lab.layers.conv import conv, conv_relu
-
-# 8 MB: so much of a network's four-fold wide layer at a time.
-_NUMBERS_AT_ONCE = 2**21
 
 
 class MaskHead(nn.Module):
@@ -59,29 +56,6 @@ class MaskHead(nn.Module):
     ) -> Float[Tensor, "N twice_h twice_w"]:
         """The channel of each RoI's class alone: ``logits(feature)[i, labels[i]]``, up to rounding.
 
-        Loss and result look at no other channel, so no other is computed. The kernel of the deconvolution is
-        as wide as its stride, which makes it a linear layer from each cell to its four pixels; these come to
-        their places in the picture last, when there is one number a pixel left to move.
+        Loss and result look at no other channel, so no other is computed.
         """
-        n, width, height, columns = feature.shape
-        cells = feature.permute(0, 2, 3, 1).reshape(n, height * columns, width)
-        four = self.upsample.weight.permute(2, 3, 1, 0).reshape(4 * width, width)
-        bias, last_bias = self.upsample.bias, self.conv_logits.bias
-        assert bias is not None
-        assert last_bias is not None
-        training = torch.is_grad_enabled()
-        four_bias, channel = bias.repeat(4), self.conv_logits.weight[labels, :, 0, 0]
-
-        def logits_of(some: Tensor, channel: Tensor) -> Tensor:
-            # In place the gradient of a view, which a linear layer's result is, would be copied three times.
-            pixels = F.relu(F.linear(some, four, four_bias), inplace=not training)
-            return torch.bmm(pixels.view(len(some), 4 * height * columns, width), channel[..., None])
-
-        # With four times the channels a few RoIs still fit in the cache, all of them don't. In training all
-        # are kept for the backward pass anyway.
-        numbers = 4 * width * height * columns
-        at_once = max(n, 1) if training else max(_NUMBERS_AT_ONCE // numbers, 1)
-        parts = [logits_of(*of) for of in zip(cells.split(at_once), channel.split(at_once), strict=True)]
-        out = torch.cat(parts).squeeze(2).float() + last_bias[labels, None]
-        placed = out.view(n, height, columns, 2, 2).transpose(2, 3)
-        return placed.reshape(n, 2 * height, 2 * columns)
+        return class_logits(feature, labels, self.upsample, self.conv_logits)

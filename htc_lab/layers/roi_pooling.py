@@ -1,21 +1,14 @@
 """RoI pooling: a fixed grid of features for a box of any size (RoIAlign, half-pixel aligned)."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from htc_lab.layers.cpu.bin_pooling import pool_bins
-from htc_lab.layers.cpu.separable_pooling import pool_levels_separably
+from htc_lab.layers.cpu import pooling as cpu_pooling
 from htc_lab.light_torchvision import roi_align
 from htc_lab.structures import RoIs
 from htc_lab.transfer import fetch, send
-
-# Numbers in a map, cells times channels, up to which it is quicker to take the whole of it than what lies
-# under each RoI: half a megabyte, which the cache holds.
-_SMALL_MAP = 2**17
 
 
 def pool(
@@ -36,24 +29,14 @@ def pool(
         sampling_ratio: points per output cell and side; 0: as many as it has map cells, rounded up.
         average: of the size x size cells, squares of so many by so many are averaged at the end.
     """
-    if _on_cpu(feature):
-        every = torch.zeros(len(rois), dtype=torch.long)
-        return _quicker([feature])([feature], (stride,), rois, every, size, sampling_ratio, average)
+    if cpu_pooling.applies(feature):
+        first = torch.zeros(len(rois), dtype=torch.long)
+        return cpu_pooling.pool_levels([feature], (stride,), rois, first, size, sampling_ratio, average)
     boxes = torch.cat([rois.image[:, None].to(rois.boxes), rois.boxes], dim=1)
     out: Tensor = roi_align(
         feature, boxes.to(feature.dtype), (size, size), 1.0 / stride, sampling_ratio, aligned=True
     )
     return out if average == 1 else F.avg_pool2d(out, average)
-
-
-def _on_cpu(feature: Tensor) -> bool:
-    return feature.device.type == "cpu"
-
-
-def _quicker(levels: list[Tensor]) -> Callable[..., Tensor]:
-    """Of the two ways on a CPU, where torchvision's kernel is slow, above all backwards."""
-    small = max(level[0].numel() for level in levels) <= _SMALL_MAP
-    return pool_levels_separably if small else pool_bins
 
 
 def level_of(boxes: Float[Tensor, "N 4"], levels: int, finest_scale: int) -> Int[Tensor, " N"]:
@@ -75,8 +58,8 @@ def pool_pyramid(
     ``levels`` and ``strides`` are the pooled levels, finest first; other arguments as for :func:`pool`.
     """
     which = fetch(level_of(rois.boxes, len(levels), finest_scale))
-    if _on_cpu(levels[0]):
-        return _quicker(levels)(levels, strides, rois, which, size, sampling_ratio)
+    if cpu_pooling.applies(levels[0]):
+        return cpu_pooling.pool_levels(levels, strides, rois, which, size, sampling_ratio)
     places = [torch.nonzero(which == i).squeeze(1) for i in range(len(levels))]
     order = send(torch.cat(places), rois.boxes.device)
     pooled = [

@@ -6,11 +6,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
-from htc_lab.layers.cpu.fused_convolution import convolve
+from htc_lab.layers.conv import convolve
 from htc_lab.layers.matching import IGNORED, Draws, draws_of, match, sample
 from htc_lab.layers.nms import best_of_each_image
 from htc_lab.layers.rpn_config import RPNConfig
-from htc_lab.structures import Counts, Proposals, RoIs, Targets
+from htc_lab.structures import Losses, Proposals, RoIs, Targets
 from htc_lab.transfer import fetch, send
 
 
@@ -106,12 +106,8 @@ class RPN(nn.Module):
         sizes: list[tuple[int, int]],
         targets: list[Targets],
         generator: Draws = None,
-        counts: Counts | None = None,
-    ) -> dict[str, Tensor]:
-        """Binary cross-entropy and smooth L1 over the sampled anchors, both divided by their number.
-
-        ``counts``, where given, is told that number.
-        """
+    ) -> Losses:
+        """Binary cross-entropy and smooth L1 over the sampled anchors, both divided by their number."""
         config = self.config
         logits, deltas = torch.cat(outputs[0], dim=1), torch.cat(outputs[1], dim=1)
         anchors = torch.cat(outputs[2])
@@ -127,12 +123,10 @@ class RPN(nn.Module):
             box_loss = box_loss + F.smooth_l1_loss(
                 delta[positive], wanted, reduction="sum", beta=config.smooth_l1_beta
             )
-        if counts is not None:
-            counts.update(loss_rpn_cls=count, loss_rpn_bbox=count)
-        return {
-            "loss_rpn_cls": config.cls_weight * cls_loss / max(count, 1),
-            "loss_rpn_bbox": config.box_weight * box_loss / max(count, 1),
-        }
+        losses = Losses()
+        losses.add("loss_rpn_cls", config.cls_weight * cls_loss / max(count, 1), count)
+        losses.add("loss_rpn_bbox", config.box_weight * box_loss / max(count, 1), count)
+        return losses
 
     @torch.no_grad()
     def _sample(

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from htc_lab.layers.cascade_config import CascadeConfig, StageConfig
-from htc_lab.layers.matching import BACKGROUND, Draws, draws_of, match, sample
+from htc_lab.layers.matching import BACKGROUND, Draws, Matches, draws_of, match, sample
 from htc_lab.structures import RoIs, Targets
 from htc_lab.transfer import fetch, send
 
@@ -71,6 +71,21 @@ class _Objects:
         return cls(rois.boxes, torch.cat([target.labels for target in targets]), rois.image)
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """The RoIs that were drawn; all on the CPU.
+
+    Attributes:
+        row: (n,) int64, place in the list of all objects' boxes followed by all RoIs.
+        truth: (n,) int64, its object, counted through the batch; -1 for background.
+        image: (n,) int64.
+    """
+
+    row: Int[Tensor, " n"]
+    truth: Int[Tensor, " n"]
+    image: Int[Tensor, " n"]
+
+
 @torch.no_grad()
 def sample_rois(
     rois: RoIs,
@@ -90,47 +105,15 @@ def sample_rois(
     low_quality = stage.iou if config.low_quality_matches else None
     same_image = rois.image[:, None] == objects.image
     matches = match(rois.boxes, objects.boxes, stage.iou, stage.iou, low_quality, same_image)
+    counts = [len(target.boxes) for target in targets]
+    drawn = _draw(matches, rois, counts, config, generator)
+    return _labelled(drawn, rois, objects, counts, classes)
+
+
+def _draw(matches: Matches, rois: RoIs, counts: list[int], config: CascadeConfig, generator: Draws) -> _Drawn:
+    """Which RoIs are drawn; ``counts`` are the objects of each image."""
     # All that the draw has to know, in one wait for the whole batch.
     index, lies_in = fetch(torch.stack([matches.index, rois.image]))
-    counts = [len(target.boxes) for target in targets]
-    row, truth, image = _draw(index, lies_in, counts, config, generator)
-
-    device = rois.boxes.device
-    there, found = send(row, device), send(truth, device)
-    boxes = torch.cat([objects.boxes, rois.boxes])[there]
-    # The background has index -1 and so takes the last entry.
-    labels = torch.cat([objects.labels, objects.labels.new_full((1,), classes)])[found]
-    theirs = torch.cat([objects.boxes, objects.boxes.new_zeros(1, 4)])[found]
-    first = torch.tensor([sum(counts[:i]) for i in range(len(counts))])
-    return StageSamples(
-        RoIs(boxes, send(image, device)),
-        labels,
-        torch.where(found[:, None] >= 0, theirs, boxes),
-        torch.where(truth >= 0, truth - first[image], BACKGROUND),
-        row < len(objects.boxes),
-        image,
-    )
-
-
-def _draw(
-    index: Int[Tensor, " N"],
-    lies_in: Int[Tensor, " N"],
-    counts: list[int],
-    config: CascadeConfig,
-    generator: Draws,
-) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]:
-    """Which RoIs are drawn; all on the CPU.
-
-    Args:
-        index: each RoI's object, counted through the batch, or what else :func:`match` says of it.
-        lies_in: each RoI's image.
-        counts: objects of each image.
-        config, generator: as for :func:`sample_rois`.
-
-    Returns:
-        Of each drawn RoI: its row in the list of all objects' boxes followed by all RoIs, its object counted
-        through the batch (-1: background), its image.
-    """
     rows, truth, images = [], [], []
     objects = torch.arange(sum(counts))
     for i, own in enumerate(objects.split(counts)):
@@ -151,4 +134,22 @@ def _draw(
         rows.append(torch.cat([added, len(objects) + here])[drawn])
         truth.append(matched[drawn])
         images.append(torch.full_like(drawn, i))
-    return torch.cat(rows), torch.cat(truth), torch.cat(images)
+    return _Drawn(torch.cat(rows), torch.cat(truth), torch.cat(images))
+
+
+def _labelled(drawn: _Drawn, rois: RoIs, objects: _Objects, counts: list[int], classes: int) -> StageSamples:
+    """What each drawn RoI should become."""
+    row, truth = (send(places, rois.boxes.device) for places in (drawn.row, drawn.truth))
+    boxes = torch.cat([objects.boxes, rois.boxes])[row]
+    # The background has index -1 and so takes the last entry.
+    labels = torch.cat([objects.labels, objects.labels.new_full((1,), classes)])[truth]
+    theirs = torch.cat([objects.boxes, objects.boxes.new_zeros(1, 4)])[truth]
+    first = torch.tensor([sum(counts[:i]) for i in range(len(counts))])
+    return StageSamples(
+        RoIs(boxes, send(drawn.image, rois.boxes.device)),
+        labels,
+        torch.where(truth[:, None] >= 0, theirs, boxes),
+        torch.where(drawn.truth >= 0, drawn.truth - first[drawn.image], BACKGROUND),
+        drawn.row < len(objects.boxes),
+        drawn.image,
+    )

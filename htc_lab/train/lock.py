@@ -1,17 +1,20 @@
 """Only one process at a time trains in a run folder.
 
-The lock is the operating system's: it is released when the process that holds it ends, for whatever reason,
-so a killed training never blocks the next. It works on NFS and other shared file systems that support locks.
+The lock is the operating system's, taken by ``filelock``: it ends with the process that holds it, however
+that process ends, so a killed training never blocks the next one. A forked child (a process that reads
+images) does not keep it. It works over NFS and other shared file systems as far as these have locks.
 """
 
 import errno
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout, lock_descriptor
 
 from htc_lab.errors import InputError
 
@@ -21,32 +24,7 @@ LOCK = "run.lock"
 _PATIENCE = 2.0
 
 _NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
-_TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-
-# Open locks of this process.
-_held: set[int] = set()
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try(handle: int) -> None:
-        # On Windows, others can't read locked bytes; those that name the process must stay readable.
-        os.lseek(handle, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _try(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _let_go() -> None:
-        for handle in _held:
-            os.close(handle)
-        _held.clear()
-
-    # A forked child (a process that reads images) would otherwise hold the lock after its parent was killed.
-    os.register_at_fork(after_in_child=_let_go)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
@@ -60,71 +38,85 @@ def only_here(run: Path) -> Iterator[bool]:
     Raises:
         InputError: another process holds the lock, or the folder can't be created.
     """
-    path = run / LOCK
+    lock = FileLock(
+        run / LOCK,
+        timeout=_PATIENCE,
+        thread_local=False,
+        # A marker file, filelock's substitute where there are no locks, would outlive a killed process.
+        fallback_to_soft=False,
+        preserve_lock_file=True,
+        on_acquired=lambda handle: _sign(handle, run),
+    )
+    held = False
     try:
         run.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        lock.acquire()
+        held = True
+    except Timeout:
+        raise InputError(
+            f"{run}: {_holder(run)} is training in it; wait for it, stop it, or choose another --run"
+        ) from None
     except OSError as error:
-        if error.errno in _NO_RIGHT and (run / "config.json").is_file():
-            yield False
-            return
-        raise InputError(f"{run}: cannot be written ({error.strerror}); choose another --run") from None
-    _held.add(handle)
+        if error.errno in _NO_LOCKS:
+            print(
+                f"note: {run}: its file system has no locks ({error.strerror}); see that no other "
+                "process trains in this folder",
+                file=sys.stderr,
+            )
+        elif error.errno not in _NO_RIGHT or not (run / "config.json").is_file():
+            raise InputError(f"{run}: cannot be written ({error.strerror}); choose another --run") from None
     try:
-        yield _take(handle, run)
+        yield held
     finally:
-        if handle in _held:
-            _held.remove(handle)
-            os.close(handle)
+        lock.release()
 
 
-def _take(handle: int, run: Path) -> bool:
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            _try(handle)
-            break
-        except OSError as error:
-            if error.errno not in _TAKEN:
-                print(
-                    f"note: {run}: its file system has no locks ({error.strerror}); make sure that no other "
-                    "process trains in this folder",
-                    file=sys.stderr,
-                )
-                return False
-            if time.monotonic() > end:
-                raise InputError(
-                    f"{run}: {_holder(run)} is training in it; wait for it, stop it, or choose another --run"
-                ) from None
-        time.sleep(0.05)
+@dataclass(frozen=True)
+class Signature:
+    """Who took the lock last; whether it is still held is for :func:`is_held` to say.
+
+    Attributes:
+        pid: the process.
+        host: the machine it ran on.
+        at: when, seconds since 1970.
+    """
+
+    pid: int
+    host: str
+    at: float
+
+
+def _sign(handle: int, run: Path) -> None:
+    """Say in the lock file who holds it, after a first byte: that one Windows keeps others from reading."""
     try:
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        os.write(handle, f" {os.getpid()} {socket.gethostname()}\n".encode())
     except OSError as error:
         raise InputError(f"{run}: cannot be written ({error.strerror}); free space there") from None
-    return True
+
+
+def signature(run: Path) -> Signature | None:
+    """Who took the run's lock last; None: nobody, or the file can't be read."""
+    try:
+        with (run / LOCK).open("rb", buffering=0) as file:
+            file.seek(1 if sys.platform == "win32" else 0)
+            pid, host = file.read().decode().split()
+            at = os.fstat(file.fileno()).st_mtime
+            return Signature(int(pid), host, at) if pid.isdecimal() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _holder(run: Path) -> str:
-    """The process that wrote the lock file, described in words."""
-    try:
-        number, host = (run / LOCK).read_text(encoding="utf-8").split()
-    except (OSError, ValueError):
-        return "another process"
-    return f"process {number} on {host}"
+    signed = signature(run)
+    return f"process {signed.pid} on {signed.host}" if signed else "another process"
 
 
 def is_held(run: Path) -> bool:
     """Whether any process, including this one, is training in the folder now."""
     try:
-        handle = os.open(run / LOCK, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        with (run / LOCK).open("r+b", buffering=0) as file:
+            return not lock_descriptor(file.fileno(), blocking=False)
     except OSError:
         return False
-    try:
-        _try(handle)
-    except OSError as error:
-        return error.errno in _TAKEN
-    finally:
-        os.close(handle)
-    return False

@@ -18,7 +18,6 @@ from htc_lab.data.dataset import Sample
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
 from htc_lab.model import HybridTaskCascade, total_loss
-from htc_lab.structures import Counts
 from htc_lab.train.batches import StepBatch, seeded
 from htc_lab.train.run_folder import RunLog
 from htc_lab.train.schedule import Schedule
@@ -34,17 +33,16 @@ class _Losses(nn.Module):
 
     def forward(
         self, samples: list[Sample], draws: list[torch.Generator], canvas: tuple[int, int]
-    ) -> tuple[dict[str, Tensor], Counts]:
-        counts: Counts = {}
+    ) -> tuple[dict[str, Tensor], dict[str, int]]:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.amp):
             losses = self.model.losses(
                 [s.image for s in samples],
                 [s.targets for s in samples],
                 generator=draws,
                 canvas=canvas,
-                counts=counts,
             )
-        return losses, counts
+        # A plain dict, in which DistributedDataParallel finds the tensors.
+        return dict(losses), losses.counts
 
 
 class GradientStep:
@@ -148,7 +146,7 @@ class GradientStep:
             f"{losses}The batch is {files}; htc_lab.course.lesson07.figures.show_batch(FILE) shows it"
         )
 
-    def _weighed(self, losses: dict[str, Tensor], counts: Counts) -> dict[str, Tensor]:
+    def _weighed(self, losses: dict[str, Tensor], counts: dict[str, int]) -> dict[str, Tensor]:
         """Losses whose mean over the processes is the mean over all samples."""
         whole = self.team.sums([counts[name] for name in losses])
         return {

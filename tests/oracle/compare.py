@@ -158,7 +158,7 @@ class Comparison:
         if features.semantic_logits is not None and features.semantic_feature is not None:
             self.sampled("semantic_logits", features.semantic_logits)
             self.sampled("semantic_feature", features.semantic_feature)
-            self.close("loss_semantic", model._semantic_loss(features, [self.targets]))
+            self.close("loss_semantic", model._semantic_loss(features, [self.targets])[0])
         own = model.propose(features)
         best = len(self.file["rpn_scores"]) if "rpn_scores" in self.file else 0
         self.ranked("rpn", own.rois.boxes[:best], own.scores[:best])
@@ -195,7 +195,7 @@ class Comparison:
         rpn.config = usual
         # The branch has its loss even where its feature is fused into nothing.
         if features.semantic_logits is not None:
-            losses["loss_semantic_seg"] = model._semantic_loss(features, [self.targets])
+            losses["loss_semantic_seg"], _ = model._semantic_loss(features, [self.targets])
         losses.update(model.roi_head.losses(features, self.proposals.rois, [self.targets], toggles))
         for name in self.file.files:
             if name.startswith("train.") and name.removeprefix("train.") in losses:

@@ -17,7 +17,7 @@ from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.distributed import ALONE, LostPeer, Team, _own_device, processes
 from htc_lab.model import build_model
-from htc_lab.structures import Counts, Targets
+from htc_lab.structures import Targets
 from htc_lab.train.batches import BatchOfStep, Share, batches, seeded
 from htc_lab.train.run_folder import RunLog, too_many
 from htc_lab.train.schedule import Schedule
@@ -108,14 +108,11 @@ def test_means_over_shares_weighed_by_their_counts_are_the_mean_over_all(scenes)
     samples = BatchOfStep(CocoDataset(folder.train, semantic_classes(folder)), 4, 1, 5)[0].samples
     model = build_model(config, 0).train()
 
-    def losses(first: int, last: int) -> tuple[dict[str, float], Counts]:
-        counts: Counts = {}
+    def losses(first: int, last: int) -> tuple[dict[str, float], dict[str, int]]:
         here = samples[first:last]
         draws = [seeded(7, place) for place in range(first, last)]
-        found = model.losses(
-            [s.image for s in here], [s.targets for s in here], None, draws, (96, 96), counts
-        )
-        return {n: float(v.detach()) for n, v in found.items()}, counts
+        found = model.losses([s.image for s in here], [s.targets for s in here], None, draws, (96, 96))
+        return {n: float(v.detach()) for n, v in found.items()}, found.counts
 
     (whole, everything), (a, of_a), (b, of_b) = losses(0, 4), losses(0, 1), losses(1, 4)
     assert whole.keys() == everything.keys()

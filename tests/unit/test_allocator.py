@@ -42,3 +42,35 @@ def test_large_blocks_come_back_without_page_faults():
     # 250,000 pages of 4 KiB; huge pages make fewer of them.
     assert usual > 100
     assert faults < usual / 3
+
+
+_WHO_SETS = """
+import htc_lab
+from htc_lab import threads
+from htc_lab.allocator import keep_freed_memory
+from htc_lab.checkpoint.files import empty_model
+from htc_lab.presets import PRESETS
+
+def asked():
+    return keep_freed_memory.cache_info().currsize, threads.asked
+
+def share_cores():
+    threads.asked += 1
+
+threads.asked = 0
+import htc_lab.process_settings
+htc_lab.process_settings.share_cores = share_cores
+config = PRESETS["classroom"]
+htc_lab.HybridTaskCascade(config), empty_model(config)
+print(*asked())
+{use}
+print(*asked())
+"""
+
+
+@pytest.mark.parametrize("use", ["htc_lab.build_model(config)", "htc_lab.load('classroom/htc')"])
+def test_the_process_is_set_up_for_a_model_that_is_used_not_for_its_shapes(use):
+    done = subprocess.run(
+        [sys.executable, "-c", _WHO_SETS.format(use=use)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["0 0", "1 1"]

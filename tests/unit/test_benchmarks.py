@@ -27,7 +27,6 @@ from benchmarks.pictures import objects, picture, proposals_near
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.model import build_model
 from htc_lab.presets import CLASSROOM
-from htc_lab.structures import Counts
 
 SMALL: dict[str, Any] = {"preset": "classroom", "height": 64, "width": 96, "repeats": 1, "peer": False}
 FORWARD = {"backbone", "FPN", "RPN", "RoI pooling", "box heads", "mask heads", "semantic branch", "the rest"}
@@ -60,9 +59,8 @@ def test_training_step_by_parts() -> None:
 def test_proposals_on_objects_give_the_mask_heads_work() -> None:
     def positives(on_objects: int) -> int:
         step = train_step.Step(train_step.Options(**SMALL, objects=3, on_objects=on_objects))
-        counts: Counts = {}
         draws = torch.Generator().manual_seed(0)
-        step.model.losses(step.images, step.targets, generator=draws, counts=counts)
+        counts = step.model.losses(step.images, step.targets, generator=draws).counts
         return sum(counts[f"s{t}.loss_mask"] for t in range(3))
 
     assert positives(40) > positives(0)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from htc_lab.config import BackboneConfig
 from htc_lab.layers.backbone import Backbone
+from htc_lab.layers.conv import convolve
 from htc_lab.layers.cpu import winograd
-from htc_lab.layers.cpu.fused_convolution import convolve, written_out
+from htc_lab.layers.cpu.fused_convolution import written_out
 
 
 def some(*shape: int, seed: int = 0) -> Tensor:

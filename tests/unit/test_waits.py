@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from htc_lab import transfer
 from htc_lab.config import HTC, PLAIN_CASCADE
-from htc_lab.layers import nms, roi_pooling
+from htc_lab.layers import nms
+from htc_lab.layers.cpu import pooling
 from htc_lab.structures import Targets
 from tests.unit.tiny import batch, generator, lively, picture
 
@@ -89,7 +90,7 @@ class _Readings(TorchFunctionMode):
 def as_on_a_gpu(monkeypatch):
     """The paths of a GPU, on the CPU."""
 
-    monkeypatch.setattr(roi_pooling, "_on_cpu", lambda feature: False)
+    monkeypatch.setattr(pooling, "applies", lambda feature: False)
     monkeypatch.setattr(nms, "_image_by_image", nms._all_at_once)
 
 
@@ -137,7 +138,7 @@ def test_a_training_step_waits_as_often_whatever_the_batch(counted, toggles):
     def waits(images: int) -> dict[str, int]:
         pictures, targets = batch(images)
         targets = [_given(t) for t in targets]
-        return counted(lambda: model.losses(pictures, targets, toggles, generator(), counts={}))
+        return counted(lambda: model.losses(pictures, targets, toggles, generator()))
 
     # Anchors once; per stage what is drawn for boxes (and interleaved for masks again), and the levels both
     # are pooled from.

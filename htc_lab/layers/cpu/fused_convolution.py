@@ -1,7 +1,7 @@
-"""A convolution and what follows it in one go, where that gives the same numbers sooner.
+"""A convolution and what follows it in one go, for inference in float32 on a CPU.
 
-In training, on a GPU and in bfloat16 these are torch's own operations, one after the other. At inference in
-float32 on a CPU there are two shorter ways, with nothing to keep for a backward pass:
+The same numbers as :func:`htc_lab.layers.conv.convolve` writes out, sooner, and with nothing to keep for a
+backward pass:
 
 * 3x3 convolutions of many channels are done with fewer multiplications (:mod:`htc_lab.layers.cpu.winograd`);
 * the others add, and cut off below 0, while a result is still in the processor's registers; otherwise the map
@@ -40,29 +40,30 @@ def written_out() -> Iterator[None]:
         _written_out = before
 
 
+def applies(x: Tensor, weight: Tensor) -> bool:
+    """At inference in float32, on a CPU whose torch has these operations of oneDNN."""
+    return (
+        not torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
+        and not _written_out
+        and _FUSED is not None
+    )
+
+
 def convolve(
     x: Float[Tensor, "B C H W"],
     weight: Float[Tensor, "D C_of_group kh kw"],
     bias: Tensor | None,
-    stride: tuple[int, ...] = (1, 1),
-    padding: tuple[int, ...] = (0, 0),
-    groups: int = 1,
-    relu: bool = False,
-    onto: Tensor | None = None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    groups: int,
+    relu: bool,
+    onto: Tensor | None,
 ) -> Float[Tensor, "B D h w"]:
-    """Convolution, plus ``onto`` if given, then ReLU if asked for.
-
-    Args:
-        x: the map.
-        weight, bias, stride, padding, groups: as for ``torch.nn.functional.conv2d``.
-        relu: negative values become 0.
-        onto: a map of the result's shape, which may be overwritten with the result: use it no more.
-    """
-    if not _may_shorten(x, weight):
-        out = F.conv2d(x, weight, bias, stride, padding, 1, groups)
-        if onto is not None:
-            out = out + onto
-        return F.relu(out, inplace=True) if relu else out
+    """As :func:`htc_lab.layers.conv.convolve`, where it :func:`applies`."""
     m = 0
     if (weight.shape[2:], stride, padding, groups) == ((3, 3), (1, 1), (1, 1), 1):
         images, channels, height, width = x.shape
@@ -77,16 +78,3 @@ def convolve(
     else:
         fused = F.conv2d(x, weight, bias, stride, padding, 1, groups)
     return fused
-
-
-def _may_shorten(x: Tensor, weight: Tensor) -> bool:
-    """At inference in float32 on a CPU whose torch has oneDNN with these operations."""
-    return (
-        not torch.is_grad_enabled()
-        and x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and x.numel() > 0
-        and not torch.is_autocast_enabled("cpu")
-        and not _written_out
-        and _FUSED is not None
-    )
