@@ -187,13 +187,14 @@ def on_free_cores(threads: int | None = None) -> Iterator[int]:
     """Compute on as many threads as there are free cores, and no more than before; yields how many.
 
     The number holds until the end, whatever the load does meanwhile: with another one, sums would be split
-    elsewhere and round otherwise.
+    elsewhere and round otherwise. A person's own ``OMP_NUM_THREADS`` is not touched.
 
     Args:
         threads: this number instead, as a training that goes on began with it.
     """
     before = torch.get_num_threads()
-    sharing = share_cores() if before > 1 else None
+    asked = before == 1 or os.environ.get("OMP_NUM_THREADS")
+    sharing = None if asked else share_cores()
     if sharing is not None and not sharing.paused:
         torch.set_num_threads(threads or min(before, sharing.free_cores()))
     try:

@@ -2,7 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
+from htc_lab.light_torchvision import deform_conv2d
 
 
 class DeformConv(nn.Module):

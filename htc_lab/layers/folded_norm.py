@@ -9,7 +9,7 @@ from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from htc_lab.light_torchvision import BasicBlock, Bottleneck
 
 from htc_lab.layers.conv import convolve
 from htc_lab.layers.deformable import DeformConv

@@ -162,6 +162,7 @@ def test_a_training_computes_on_free_cores_and_goes_on_with_as_many(
     machine = Machine()
     sharing = Sharing(machine.look)
     monkeypatch.setattr(threads_module, "share_cores", lambda: sharing)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     machine.others = 1.0
     sharing.update()
     with on_free_cores() as threads:
@@ -169,6 +170,10 @@ def test_a_training_computes_on_free_cores_and_goes_on_with_as_many(
     assert torch.get_num_threads() == 2
     with on_free_cores(2) as threads:
         assert threads == torch.get_num_threads() == 2
+    # What a person asks for is neither lowered by the load nor by what the run began with.
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with on_free_cores(1) as threads:
+        assert threads == 2
     sharing.let_go()
 
 
