@@ -2,6 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
 from htc_lab.light_torchvision import deform_conv2d
 
 

@@ -9,10 +9,10 @@ from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from htc_lab.light_torchvision import BasicBlock, Bottleneck
 
 from htc_lab.layers.conv import convolve
 from htc_lab.layers.deformable import DeformConv
+from htc_lab.light_torchvision import BasicBlock, Bottleneck
 
 Norm = nn.BatchNorm2d | nn.SyncBatchNorm
 
