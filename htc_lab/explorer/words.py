@@ -1,9 +1,7 @@
 """The words of the still figure and of the stage view, which are the browser's too: titles and captions."""
 
-import dataclasses
-
 from htc_lab.config import Toggles
-from htc_lab.explorer.bits import bits_of, title_of
+from htc_lab.explorer.bits import title_of
 from htc_lab.explorer.side import Difference, Side
 from htc_lab.wording import counted
 
@@ -63,7 +61,11 @@ def remark(stage: int, last: int, on: Toggles, trained: Toggles) -> str:
             )
         boxes = "it has just refined" if on.interleaved else "it received"
         return f"Stage {stage} now takes its masks on the boxes {boxes}; the result stays the same."
-    cut = dataclasses.replace(on, interleaved=trained.interleaved)
-    if bits_of(cut) == bits_of(trained):
+    off = [idea.name for idea in trained.ideas if idea not in on.ideas and not idea.cut]
+    if not off:
         return ""
-    return "A model trained without what is switched off here can do better than this."
+    it = "it" if len(off) == 1 else "them"
+    return (
+        f"{', '.join(off)}: switched off in a model trained with {it}. "
+        f"A model trained without {it} can do better than this."
+    )

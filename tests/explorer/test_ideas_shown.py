@@ -21,10 +21,10 @@ from htc_lab.explorer.bits import (
 from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.explore import _not_hidden
 from htc_lab.explorer.pack import make_pack
-from htc_lab.explorer.stage_session import StageSession, ViewState
+from htc_lab.explorer.stage_session import StageSession
 from htc_lab.explorer.stage_view import StageView
-from htc_lab.explorer.stage_words import remark
 from htc_lab.explorer.state import KNOBS, ExplorerState
+from htc_lab.explorer.words import remark
 from htc_lab.ideas import IDEAS, Idea
 from htc_lab.toggles import EVERY_IDEA
 from tests.explorer.made_pack import made_runs, tiny_models, tiny_sample
@@ -138,8 +138,7 @@ def test_stage_view_has_a_switch_for_every_idea(idea: Idea) -> None:
 
 @each_idea
 def test_an_idea_that_is_cut_out_is_remarked(idea: Idea) -> None:
-    session = StageSession({"htc": lively(with_toggles(EVERY_IDEA))}, [tiny_sample()])
-    said = remark(session, ViewState("htc", without(idea)))
+    said = remark(4, 4, without(idea), EVERY_IDEA)
     assert (f"{idea.name}: switched off in a model trained with it" in said) == (not idea.cut)
     assert said
 

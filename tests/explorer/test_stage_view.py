@@ -56,7 +56,7 @@ def test_a_toggle_changes_the_picture_and_back(view: StageView) -> None:
     view.switches["mask_flow"].value = False
     assert view.image.value != first
     assert "Interleaved + Semantic, switched off in HTC. " in words(view)
-    assert "A model trained without what is switched off here" in words(view)
+    assert "switched off in a model trained with it. A model trained without it can do better" in words(view)
     view.switches["mask_flow"].value = True
     assert view.image.value == first
 
