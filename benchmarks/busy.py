@@ -32,7 +32,7 @@ from benchmarks.pictures import picture
 from benchmarks.train_step import Options as StepOptions
 from benchmarks.train_step import Step
 from htc_lab.checkpoint.files import load, shipped_models
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.explorer.runs import run_models
 from htc_lab.measured_on import describe_machine
 from htc_lab.presets import preset

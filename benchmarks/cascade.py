@@ -21,7 +21,7 @@ from benchmarks.figures import peak_gb, seconds_of, show, summary
 from benchmarks.pictures import picture
 from htc_lab.checkpoint.files import load
 from htc_lab.config import HTC, Toggles
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.transforms import resize_image
 from htc_lab.ideas import IDEAS
 from htc_lab.measured_on import describe_machine

@@ -2,7 +2,7 @@
 
 python -m benchmarks.data_loading [--preset NAME] [--workers 0 2] [--json]
 
-The real training loop on generated scenes, every image read from disk, decoded and transformed anew, as from
+The real training loop on generated scenes, every image read from disk, decoded and transformed again, as from
 a data set too large for memory; the wait is what passes between two steps. Beside it, how many images the
 loader alone hands over a second: what a faster device could ask for.
 """

@@ -19,7 +19,7 @@ from jupyter_client.manager import KernelManager
 from PIL import Image
 
 from benchmarks.memory import Growth, mib_of
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.explorer.bits import ALL_BITS, OffMeans
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.measured_on import describe_machine

@@ -21,7 +21,7 @@ from benchmarks.memory import Growth
 from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.checkpoint.files import load
 from htc_lab.config import HTC
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import find_data

@@ -53,7 +53,7 @@ class Cascade(nn.Module):
         """Refuse toggles these weights can't serve.
 
         Raises:
-            InputError: names the toggle and the mend.
+            InputError: names the toggle and the fix.
         """
         have = self.config.toggles
         if toggles.stages > have.stages:

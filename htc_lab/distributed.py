@@ -222,6 +222,6 @@ def _own_device(device: str, local_rank: int, local_size: int) -> str:
         )
     found = torch.cuda.device_count()
     if found < local_size:
-        mend = f"give --nproc-per-node {found}, or --device cpu" if found else "give --device cpu"
-        raise InputError(f"--device cuda: {local_size} processes on this machine, but {found} GPUs; {mend}")
+        fix = f"give --nproc-per-node {found}, or --device cpu" if found else "give --device cpu"
+        raise InputError(f"--device cuda: {local_size} processes on this machine, but {found} GPUs; {fix}")
     return f"cuda:{local_rank}"

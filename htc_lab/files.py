@@ -97,12 +97,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, mend: str) -> Any:
+def read_json(path: Path, fix: str) -> Any:
     """The JSON value in a file.
 
     Args:
         path: the file.
-        mend: what to do about it, as the message ends, e.g. "start the run again".
+        fix: what to do about it, as the message ends, e.g. "start the run again".
 
     Raises:
         InputError: the file is missing, unreadable or broken; the message says where.
@@ -110,14 +110,14 @@ def read_json(path: Path, mend: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise InputError(f"{path}: not JSON of ours (nested too deeply); {mend}") from None
+        raise InputError(f"{path}: not JSON of ours (nested too deeply); {fix}") from None
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {mend}") from None
+        raise InputError(f"{path}: no such file; {fix}") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {fix}") from None
     # A number with thousands of digits is a ValueError, too.
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); {mend}") from None
+        raise InputError(f"{path}: not JSON ({error}); {fix}") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.ablation.measures import read_detections
-from htc_lab.ablation.paper import TITLES, title_of
 from htc_lab.ablation.run_evaluation import DETECTIONS, EVALUATION, evaluation_of
 from htc_lab.ablation.rung_result import RungResult
 from htc_lab.ablation.size import SIZES, with_short_side
@@ -32,6 +31,7 @@ from htc_lab.evaluate.statistics import Interval, paired_bootstrap, paired_over_
 from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.measured_on import describe_machine
 from htc_lab.model import HybridTaskCascade
+from htc_lab.paper import TITLES, title_of
 from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
 from htc_lab.report.tables import cost_markdown, effects, effects_markdown, ladder_markdown
 from htc_lab.toggles import BESIDE_THE_LADDER

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from htc_lab.ablation.ladder import Ladder
-from htc_lab.ablation.paper import PAPER_BOX_AP, PAPER_MASK_AP, TITLES
 from htc_lab.ablation.run_evaluation import EVALUATION
 from htc_lab.ablation.rung_result import RungResult
 from htc_lab.ablation.studies import STUDIES, measure_studies
@@ -13,6 +12,7 @@ from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind
 from htc_lab.files import plain, read_json, sha256_of
 from htc_lab.measured_on import describe_machine
+from htc_lab.paper import PAPER_BOX_AP, PAPER_MASK_AP, TITLES
 from htc_lab.report.tables import combinations, effects
 from htc_lab.train.run_folder import METRICS, read_metrics
 

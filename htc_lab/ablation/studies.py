@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from htc_lab.ablation.paper import PAPER_FUSION, PAPER_SEMANTIC_WEIGHT, PAPER_STAGE_MASK_AP, title_of
 from htc_lab.ablation.rung_result import RungResult, common_seeds, gain_words, spread
 from htc_lab.config import RUNGS, ModelConfig
 from htc_lab.evaluate.statistics import paired_bootstrap, paired_over_seeds
 from htc_lab.files import plain, read_json
+from htc_lab.paper import PAPER_FUSION, PAPER_SEMANTIC_WEIGHT, PAPER_STAGE_MASK_AP, title_of
 
 # Turns the config of the htc rung into that of a variant.
 Change = Callable[[ModelConfig], ModelConfig]

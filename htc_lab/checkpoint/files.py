@@ -166,9 +166,9 @@ def load(
     path = _find(where)
     if path.suffix != ".safetensors":
         found = read_mmdet(path, toggles, config)
-        mend = "it has another architecture, or is cut off: give a whole file of a Cascade Mask R-CNN or HTC"
+        fix = "it has another architecture, or is cut off: give a whole file of a Cascade Mask R-CNN or HTC"
         model = empty_model(found.config)
-        fill(model, found.weights, str(path), mend)
+        fill(model, found.weights, str(path), fix)
         model.class_names = found.class_names
         return model.to(device).eval()
     if toggles is not None or config is not None:
@@ -196,7 +196,7 @@ def load(
     if len(names) != config.classes:
         raise InputError(
             f"{path}: class_names has {counted(len(names), 'name')} for "
-            f"{counted(config.classes, 'class', 'classes')}; save it anew"
+            f"{counted(config.classes, 'class', 'classes')}; save it again"
         )
     model.class_names = tuple(names)
     return model.to(device).eval()
@@ -229,7 +229,7 @@ def fill(
     model: HybridTaskCascade,
     weights: dict[str, Tensor],
     source: str,
-    mend: str = "it belongs to another config",
+    fix: str = "it belongs to another config",
 ) -> None:
     """Load weights into the model; they must match it exactly.
 
@@ -237,7 +237,7 @@ def fill(
         model: on any device, including "meta" (without data).
         weights: by the model's own names.
         source: what the message calls them.
-        mend: what to do about it, as the message ends.
+        fix: what to do about it, as the message ends.
 
     Raises:
         InputError: entries are missing, left over, or have another shape; the message names the first few.
@@ -257,7 +257,7 @@ def fill(
         if names
     ]
     if complaints:
-        raise InputError(f"{source}: entries {'; '.join(complaints)}; {mend}")
+        raise InputError(f"{source}: entries {'; '.join(complaints)}; {fix}")
     # Weights on "meta" are only shapes, without values.
     numbers = {n: v for n, v in weights.items() if v.is_floating_point() and not v.is_meta}
     spoilt = [n for n, v in numbers.items() if not v.isfinite().all()]

@@ -104,8 +104,8 @@ def error_types(truth: dict[str, Any], results: list[dict[str, Any]]) -> ErrorTy
     dap: dict[ErrorType, Measure] = {}
     count: dict[ErrorType, int] = {}
     for kind in ERROR_TYPES:
-        mended = measure(found, missed) if kind == "missed" else measure(_mend(found, kind, objects))
-        dap[kind] = difference(plain, mended)
+        fixed = measure(found, missed) if kind == "missed" else measure(_fix(found, kind, objects))
+        dap[kind] = difference(plain, fixed)
         count[kind] = len(missed) if kind == "missed" else sum(f.error == kind for f in found)
     return ErrorTypes(plain, dap, count)
 
@@ -162,7 +162,7 @@ def error_of(iou: np.ndarray, own: np.ndarray, other: np.ndarray) -> tuple[Error
     return "background", -1
 
 
-def _mend(found: list[_Found], kind: ErrorType, objects: dict[int, tuple[int, int]]) -> list[_Found]:
+def _fix(found: list[_Found], kind: ErrorType, objects: dict[int, tuple[int, int]]) -> list[_Found]:
     """The detections with the errors of one type fixed."""
     if kind not in ("classification", "localisation"):
         return [f for f in found if f.error != kind]

@@ -81,16 +81,16 @@ def read_pack(data: bytes) -> OpenPack:
         InputError: no pack, of another version, or cut.
     """
     if len(data) < _HEAD.size or data[:4] != MAGIC:
-        raise InputError("pack: does not begin as a pack of the stage explorer; make it anew")
+        raise InputError("pack: does not begin as a pack of the stage explorer; make it again")
     _, version, length = _HEAD.unpack_from(data)
     if version != VERSION:
-        raise InputError(f"pack: is of version {version}, this lab reads {VERSION}; make it anew")
+        raise InputError(f"pack: is of version {version}, this lab reads {VERSION}; make it again")
     try:
         index = json.loads(data[_HEAD.size : _HEAD.size + length])
         return OpenPack(index, _blocks(index["blocks"], data[_HEAD.size + length :]))
     # Its parts may be of any type and say anything.
     except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError, zlib.error) as error:
-        raise InputError(f"pack: is damaged ({in_one_line(error)}); make it anew") from None
+        raise InputError(f"pack: is damaged ({in_one_line(error)}); make it again") from None
 
 
 def _blocks(places: Any, packed: bytes) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from htc_lab.checkpoint.files import load, shipped_models
 from htc_lab.config import HTC, Toggles
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import OffMeans
 from htc_lab.explorer.figure import state_figure

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 from PIL import ImageFont
 
-from htc_lab.ablation.paper import TITLES
+from htc_lab.paper import TITLES
 
 Colour = tuple[int, int, int]
 

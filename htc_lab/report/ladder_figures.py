@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from htc_lab.ablation.paper import PAPER_MASK_AP
+from htc_lab.paper import PAPER_MASK_AP
 from htc_lab.plots.figure import Picture, new_figure, plain
 from htc_lab.plots.palette import INK, QUIET, hex_of, rung_words
 from htc_lab.train.run_folder import read_metrics

@@ -5,7 +5,7 @@ from pathlib import Path
 import tyro
 
 from htc_lab.checkpoint.files import load
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.files import write_atomically
 from htc_lab.plots.stages import show_model
 

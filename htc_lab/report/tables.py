@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from htc_lab.ablation.paper import PAPER_MASK_AP, TITLES, title_of
 from htc_lab.ablation.rung_result import RungResult, common_seeds, gain_words, mean, spread
 from htc_lab.ideas import LADDER
+from htc_lab.paper import PAPER_MASK_AP, TITLES, title_of
 from htc_lab.toggles import BESIDE_THE_LADDER, RUNGS
 from htc_lab.wording import signed
 

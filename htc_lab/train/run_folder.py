@@ -43,20 +43,20 @@ def claim(run: Path, wanted: dict[str, Any]) -> None:
         InputError: the folder contains another run, or a checkpoint whose run can't be identified.
     """
     path = run / CONFIG
-    mend = "delete the folder or choose another --run"
+    fix = "delete the folder or choose another --run"
     if not path.exists():
         if (run / CHECKPOINT).exists():
             raise InputError(
-                f"{path}: is missing, and {run / CHECKPOINT} may be of any training; put it back, {mend}"
+                f"{path}: is missing, and {run / CHECKPOINT} may be of any training; put it back, {fix}"
             )
         write_json(path, wanted)
         return
-    found = read_json(path, mend)
+    found = read_json(path, fix)
     asked = plain(wanted)
     for field in _FIXED:
         there = found.get(field) if isinstance(found, dict) else None
         if not isinstance(found, dict) or _compared(field, there) != _compared(field, asked[field]):
-            raise InputError(f"{path}: field '{field}' differs from what is asked for now; {mend}")
+            raise InputError(f"{path}: field '{field}' differs from what is asked for now; {fix}")
 
 
 def threads_of(run: Path) -> int | None:
@@ -93,15 +93,15 @@ def _compared(field: str, value: Any) -> Any:
 def note_parts(run: Path, done: int, accumulate: int) -> None:
     """If the number of parts of a batch has changed, note in ``config.json`` from which step on."""
     path = run / CONFIG
-    mend = "delete the folder or choose another --run"
-    card = read_json(path, mend)
+    fix = "delete the folder or choose another --run"
+    card = read_json(path, fix)
     resumed = card.get(_RESUMED, [])
     try:
         now = resumed[-1]["accumulate"] if resumed else card["schedule"]["accumulate"]
         lines = list(resumed)
     except (LookupError, TypeError):
         raise InputError(
-            f"{path}: field '{_RESUMED}' or 'schedule.accumulate' was changed by hand; {mend}"
+            f"{path}: field '{_RESUMED}' or 'schedule.accumulate' was changed by hand; {fix}"
         ) from None
     if now != accumulate:
         card[_RESUMED] = [*lines, {"step": done + 1, "accumulate": accumulate}]

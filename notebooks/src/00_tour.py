@@ -18,8 +18,8 @@ pictures = 12
 import torch
 
 import htc_lab
-from htc_lab.course.scenes import classroom_samples
 from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.explorer.stage_view import StageView
 from htc_lab.plots import show_sample, show_stages
 

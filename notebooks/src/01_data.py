@@ -20,8 +20,8 @@ from PIL import Image
 
 from htc_lab.course.checking import check, yours_or_ours
 from htc_lab.course.lesson01.figures import show_grid, show_maps
-from htc_lab.course.scenes import classroom_data
 from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.samples import classroom_data
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.rle import decode_segmentation
 from htc_lab.data.semantic import semantic_classes

@@ -29,8 +29,8 @@ from htc_lab.course.lesson02.losses import loss_table
 from htc_lab.course.live import live_boxes
 from htc_lab.course.looked_at import look_at
 from htc_lab.course.plugging import decoding_with
-from htc_lab.course.scenes import classroom_samples
 from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.plots import show_model
 

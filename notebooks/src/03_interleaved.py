@@ -28,9 +28,9 @@ from htc_lab.course.lesson03.figures import plot_heads_on_boxes, plot_mask_boxes
 from htc_lab.course.lesson03.masks import heads_on_boxes, mask_training_boxes
 from htc_lab.course.live import live_interleaving
 from htc_lab.course.looked_at import look_at
-from htc_lab.course.scenes import classroom_samples
 from htc_lab.course.shipped import shipped_table
 from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.layers.boxes import pairwise_iou
 
 go_to_root()

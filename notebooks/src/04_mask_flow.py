@@ -36,9 +36,9 @@ from htc_lab.course.lesson04.stage_ap import stage_ap_table
 from htc_lab.course.live import live_flow
 from htc_lab.course.looked_at import look_at
 from htc_lab.course.plugging import flowing_with
-from htc_lab.course.scenes import classroom_data, classroom_samples
 from htc_lab.course.shipped import shipped_table
 from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.samples import classroom_data, classroom_samples
 from htc_lab.layers.mask_head import MaskHead
 
 go_to_root()

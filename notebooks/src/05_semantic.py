@@ -29,9 +29,9 @@ from htc_lab.course.lesson05.figures import plot_class_iou, plot_decoys, show_fe
 from htc_lab.course.live import live_context
 from htc_lab.course.looked_at import look_at
 from htc_lab.course.plugging import fusing_with
-from htc_lab.course.scenes import classroom_samples
 from htc_lab.course.shipped import shipped_table
 from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.plots import show_model
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import htc_lab
 from htc_lab.course.checking import check, yours_or_ours
 from htc_lab.course.lesson07.own_data import write_example
-from htc_lab.course.scenes import classroom_samples
 from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes

@@ -38,8 +38,8 @@ from htc_lab.course.lesson08.full_size import (
     val_of,
 )
 from htc_lab.course.lesson08.size_ap import COCO_LIMITS, size_ap_table
-from htc_lab.course.scenes import classroom_data, classroom_samples
 from htc_lab.course.working_folder import go_to_root
+from htc_lab.data.classroom.samples import classroom_data, classroom_samples
 from htc_lab.data.classroom.scenes import SCENE_THINGS
 from htc_lab.data.fetch.released import RELEASED, released_name
 from htc_lab.plots import show_model

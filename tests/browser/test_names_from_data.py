@@ -95,7 +95,7 @@ def test_an_address_cannot_bring_code_into_an_export(browser: Browser, tmp_path:
     keys = ["B", "A", "off", "stage", "thr", "obj", "show", "ref", "life", "split", "x"]
     for i, key in enumerate([*keys, "all"]):
         evil = [f"{each}={SCRIPT}{IMAGE}" for each in (keys if key == "all" else [key])]
-        # The query makes it a page that is loaded anew, and not a change of the one before.
+        # The query makes it a page that is loaded again, and not a change of the one before.
         page.goto(f"{path.as_uri()}?{i}#B=1111&{'&'.join(evil)}")
         page.locator(".htc-explorer .marks").wait_for()
         page.wait_for_timeout(100)

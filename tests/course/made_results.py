@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from htc_lab.ablation.paper import TITLES
 from htc_lab.evaluate.statistics import paired_over_seeds
 from htc_lab.files import write_json
+from htc_lab.paper import TITLES
 
 SEEDS = [0, 1, 2, 3, 4]
 MASK_AP = {

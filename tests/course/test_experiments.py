@@ -24,7 +24,7 @@ from htc_lab.course.lesson08.full_size import rehearse, reproduction_table, val_
 from htc_lab.course.lesson08.size_ap import size_ap
 from htc_lab.course.looked_at import Seen, look_at
 from htc_lab.course.plugging import decoding_with, flowing_with, fusing_with
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.classroom.scenes import SCENE_THINGS
 from htc_lab.evaluate.coco_ap import encode_masks, evaluate
 from htc_lab.layers.boxes import pairwise_iou

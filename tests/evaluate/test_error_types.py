@@ -69,7 +69,7 @@ def test_classification() -> None:
     """Class B has an object that is found second, after the wrong one."""
     data = truth(thing(1, A, HERE), thing(1, B, THERE))
     ap50, cost, count = costs(data, [detection(1, B, HERE, 0.9), detection(1, B, THERE, 0.8)])
-    # A: 0, B: 50; mended, both are perfect.
+    # A: 0, B: 50; fixed, both are perfect.
     assert (ap50, cost) == (pytest.approx(25), {"classification": pytest.approx(75)})
     assert count == {"classification": 1}
 
@@ -103,7 +103,7 @@ def test_duplicate() -> None:
 
 
 def test_of_a_mended_and_another_detection_the_better_stays() -> None:
-    """The inexact mask scores higher; mended it takes the place of the exact one, and comes first."""
+    """The inexact mask scores higher; fixed it takes the place of the exact one, and comes first."""
     data = truth(thing(1, A, HERE), thing(1, A, THERE))
     results = [
         detection(1, A, (0, 0, 10, 4), 0.9),

@@ -14,7 +14,7 @@ from PIL import Image
 import htc_lab
 from htc_lab.cli import main
 from htc_lab.config import INTERLEAVED, MASK_FLOW
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import toggles_of_bits
 from htc_lab.explorer.blob import read_pack

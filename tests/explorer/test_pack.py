@@ -60,7 +60,7 @@ def test_blocks_come_back_as_they_were_and_equal_ones_once() -> None:
 def test_what_is_no_whole_pack_is_refused_in_one_line(spoil) -> None:
     writer = BlockWriter()
     writer.add(np.arange(100, dtype=np.uint8))
-    with pytest.raises(InputError, match="make it anew") as error:
+    with pytest.raises(InputError, match="make it again") as error:
         read_pack(spoil(writer.finish({})))
     assert "\n" not in str(error.value)
 

@@ -80,7 +80,7 @@ WARM = (
     ),
     *("engine.train", "explorer.explore", "explorer.export", "plots.drawing"),
 )
-"""Modules that the commands would otherwise import in every child anew."""
+"""Modules that the commands would otherwise import again in every child."""
 
 
 def given(folder: Path) -> Path:

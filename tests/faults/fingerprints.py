@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from htc_lab.checkpoint.files import CHECKPOINT, load, read_run, shipped_models
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
 from htc_lab.evaluate.inference import average_precision, predict_split, truth_of

@@ -63,10 +63,10 @@ def test_broken_json_files(tmp_path: Path) -> None:
     data = json.dumps(_CLASSROOM).encode()
     for seed in range(times(150)):
         path = fresh(tmp_path, "config.json", broken_bytes(data, random.Random(seed)))
-        outcome(lambda path=path: read_json(path, "start the run anew"), path)
+        outcome(lambda path=path: read_json(path, "start the run again"), path)
     for odd in (b"[" * 100_000, b"9" * 5000, b"\xff", b"", b"\x00" * 9):
         path = fresh(tmp_path, "config.json", odd)
-        assert outcome(lambda path=path: read_json(path, "start the run anew"), path) is None
+        assert outcome(lambda path=path: read_json(path, "start the run again"), path) is None
 
 
 # ---- mmdet's

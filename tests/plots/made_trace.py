@@ -5,7 +5,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from htc_lab.config import HTC, Toggles
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.classroom.scenes import SCENE_THINGS
 from htc_lab.data.dataset import Sample
 from htc_lab.structures import Proposals, RoIs, Targets

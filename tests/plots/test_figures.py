@@ -14,7 +14,7 @@ import htc_lab
 from htc_lab.config import PLAIN_CASCADE
 from htc_lab.course.lesson05.figures import show_prediction
 from htc_lab.course.looked_at import look_at
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.data.transforms import resize_sample
 from htc_lab.errors import InputError

@@ -1,6 +1,6 @@
 """What the tests let two real processes do: ``torchrun ... -m tests.train.two_processes DATA OUT``.
 
-Each task joins the processes anew, as a command does, and writes what it saw into OUT.
+Each task joins the processes again, as a command does, and writes what it saw into OUT.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Freed memory is kept: a large block that comes again and again is not mapped anew each time."""
+"""Freed memory is kept: a large block that comes again and again is not mapped again each time."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def test_large_blocks_come_back_without_page_faults():
         pytest.skip("this system's C library has no mallopt")
     left_alone, usual = _faults(HTC_LAB_KEEP_MEMORY="0")
     assert left_alone == "False"
-    # The C library maps blocks of 64 MB anew each time, smaller ones only sometimes. 8 rounds of two are
+    # The C library maps blocks of 64 MB again each time, smaller ones only sometimes. 8 rounds of two are
     # 250,000 pages of 4 KiB; huge pages make fewer of them.
     assert usual > 100
     assert faults < usual / 3

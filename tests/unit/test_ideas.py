@@ -9,7 +9,6 @@ import sys
 import pytest
 import torch
 
-from htc_lab.ablation.paper import TITLES
 from htc_lab.config import HTC, PLAIN_CASCADE, RUNGS, SWITCHES, ModelConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, model_config_in_full, to_dict
 from htc_lab.errors import InputError
@@ -17,6 +16,7 @@ from htc_lab.files import plain, write_json
 from htc_lab.ideas import FLOW_CONVOLUTIONS, IDEAS, LADDER, PARTS, SEMANTIC_BRANCH, Idea, in_short
 from htc_lab.interop.shapes import config_from_shapes
 from htc_lab.model import HybridTaskCascade
+from htc_lab.paper import TITLES
 from htc_lab.toggles import BESIDE_THE_LADDER, EVERY_IDEA
 from htc_lab.train.run_folder import claim
 from tests.unit.tiny import TINY, assert_same, batch, generator, lively, with_toggles

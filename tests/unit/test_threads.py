@@ -219,7 +219,7 @@ import json, sys, threading
 import torch
 import htc_lab
 from htc_lab import threads as threads_module
-from htc_lab.course.scenes import classroom_samples
+from htc_lab.data.classroom.samples import classroom_samples
 
 torch.set_num_threads(2)
 model = htc_lab.load("classroom/htc")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from htc_lab.ablation.paper import PAPER_MASK_AP
+from htc_lab.paper import PAPER_MASK_AP
 from htc_lab.plots.figure import Picture, new_figure, plain
 from htc_lab.plots.palette import INK, QUIET, RULE, hex_of, rung_words
 

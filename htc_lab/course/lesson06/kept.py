@@ -6,9 +6,9 @@ from typing import Any
 
 from IPython.display import Markdown
 
-from htc_lab.ablation.paper import PAPER_MASK_AP
 from htc_lab.ablation.rung_result import mean, spread
 from htc_lab.files import read_json
+from htc_lab.paper import PAPER_MASK_AP
 from htc_lab.plots.palette import rung_words
 from htc_lab.report.ladder_report import findings
 from htc_lab.wording import signed

@@ -8,7 +8,7 @@ const KINDS = { f4: Float32Array, u1: Uint8Array, i2: Int16Array };
 export async function openPack(bytes) {
   const head = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 12 || head.getUint32(0, false) !== MAGIC) throw new Error('This is not a pack of the stage explorer.');
-  if (head.getUint32(4, true) !== VERSION) throw new Error('This pack is of another version of the lab. Make it anew.');
+  if (head.getUint32(4, true) !== VERSION) throw new Error('This pack is of another version of the lab. Make it again.');
   const end = 12 + head.getUint32(8, true);
   const index = JSON.parse(new TextDecoder().decode(bytes.subarray(12, end)));
   const inflated = new Blob([bytes.subarray(end)]).stream().pipeThrough(new DecompressionStream('deflate'));

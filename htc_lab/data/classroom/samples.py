@@ -1,4 +1,4 @@
-"""Classroom scenes for a lesson, drawn in memory (no files needed) or on disk."""
+"""Classroom scenes as samples, drawn in memory: no files needed."""
 
 from pathlib import Path
 
