@@ -27,8 +27,8 @@ from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.measured_on import describe_machine
+from htc_lab.schedule import Schedule
 from htc_lab.train.loop import TrainOptions, train
-from htc_lab.train.schedule import Schedule
 from tests.unit.tiny import TINY
 
 

@@ -20,8 +20,8 @@ from htc_lab.data.semantic import semantic_classes
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically
 from htc_lab.presets import CLASSROOM
+from htc_lab.schedule import Schedule
 from htc_lab.train.loop import TrainOptions, train
-from htc_lab.train.schedule import Schedule
 
 
 def main(

@@ -23,11 +23,11 @@ from .model import HybridTaskCascade as HybridTaskCascade
 from .model import build_model as build_model
 from .model import total_loss as total_loss
 from .presets import PRESETS as PRESETS
+from .schedule import Schedule as Schedule
 from .structures import Detections as Detections
 from .structures import Proposals as Proposals
 from .structures import RoIs as RoIs
 from .structures import Targets as Targets
 from .trace import StageTrace as StageTrace
-from .train.schedule import Schedule as Schedule
 
 __version__: str

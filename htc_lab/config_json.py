@@ -18,8 +18,8 @@ from typing_extensions import Doc
 from htc_lab.config import ModelConfig, disagreement
 from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import plain
+from htc_lab.schedule import Schedule
 from htc_lab.toggles import written_fields
-from htc_lab.train.schedule import Schedule
 
 Config = TypeVar("Config", ModelConfig, Schedule)
 

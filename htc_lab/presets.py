@@ -15,7 +15,7 @@ from htc_lab.config import (
     SemanticConfig,
 )
 from htc_lab.errors import InputError
-from htc_lab.train.schedule import Schedule
+from htc_lab.schedule import Schedule
 
 RELEASED_BY = "mmdet 3.3.0 model zoo (configs/htc/metafile.yml, configs/cascade_rcnn/metafile.yml)"
 

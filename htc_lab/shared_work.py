@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from htc_lab.config import Toggles
+from htc_lab.toggles import Toggles
 
 Run = Callable[..., Any]
 """``run(function, *arguments)``: the result of ``function(*arguments)``."""

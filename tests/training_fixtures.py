@@ -10,7 +10,7 @@ from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
 from htc_lab.data.layout import DataFolder, find_data
 from htc_lab.data.semantic import semantic_classes
-from htc_lab.train.schedule import Schedule
+from htc_lab.schedule import Schedule
 from tests.unit.tiny import TINY
 
 SCHEDULE = Schedule(steps=6, batch=2, lr=0.01, lr_batch=2, warmup_steps=2, clip_norm=10.0, min_size=8)

@@ -27,8 +27,8 @@ from htc_lab.data.semantic import semantic_classes
 from htc_lab.evaluate.inference import predict_split
 from htc_lab.measured_on import describe_machine, peak_memory
 from htc_lab.predictors import ModelPredictor
+from htc_lab.schedule import Schedule
 from htc_lab.train.loop import TrainOptions, train
-from htc_lab.train.schedule import Schedule
 
 # The first steps of a process also pay for memory and kernels that are used for the first time.
 _WARM_STEPS = 3

@@ -15,6 +15,7 @@ from htc_lab.ablation.run_evaluation import DETECTIONS, EVALUATION, evaluation_o
 from htc_lab.ablation.rung_result import RungResult
 from htc_lab.ablation.size import SIZES, with_short_side
 from htc_lab.ablation.studies import STUDIES, VARIANTS, Study, measure_studies, study_markdown
+from htc_lab.ablation.tables import cost_markdown, effects, effects_markdown, ladder_markdown
 from htc_lab.checkpoint.files import load
 from htc_lab.config import HTC, RUNGS, ModelConfig
 from htc_lab.config_json import to_dict
@@ -33,10 +34,9 @@ from htc_lab.measured_on import describe_machine
 from htc_lab.model import HybridTaskCascade
 from htc_lab.paper import TITLES, title_of
 from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
-from htc_lab.report.tables import cost_markdown, effects, effects_markdown, ladder_markdown
+from htc_lab.schedule import Schedule
 from htc_lab.toggles import BESIDE_THE_LADDER
 from htc_lab.train.loop import OnLook, TrainOptions, train
-from htc_lab.train.schedule import Schedule
 
 CLASSROOM_DATA = Path("data/classroom")
 REPORT_DATA = Path("data/classroom_report")
@@ -210,7 +210,7 @@ class Ladder:
         return verdict(title_of(first), title_of(last), self.gain(first, last))
 
     def effects(self) -> dict[str, list[float]]:
-        """Each idea's effect in every combination with the others (:func:`htc_lab.report.tables.effects`)."""
+        """Each idea's effect in every combination (:func:`htc_lab.ablation.tables.effects`)."""
         return effects(self.done)
 
     def studies(self) -> list[dict[str, Any]]:

@@ -7,13 +7,13 @@ from htc_lab.ablation.ladder import Ladder
 from htc_lab.ablation.run_evaluation import EVALUATION
 from htc_lab.ablation.rung_result import RungResult
 from htc_lab.ablation.studies import STUDIES, measure_studies
+from htc_lab.ablation.tables import combinations, effects
 from htc_lab.config_json import to_dict
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind
 from htc_lab.files import plain, read_json, sha256_of
 from htc_lab.measured_on import describe_machine
 from htc_lab.paper import PAPER_BOX_AP, PAPER_MASK_AP, TITLES
-from htc_lab.report.tables import combinations, effects
 from htc_lab.train.run_folder import METRICS, read_metrics
 
 _MEND = "delete it and run the ablation again"

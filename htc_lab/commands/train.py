@@ -14,7 +14,7 @@ from htc_lab.config import ModelConfig
 from htc_lab.config_json import schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.presets import preset, schedule_of
-from htc_lab.train.schedule import Schedule
+from htc_lab.schedule import Schedule
 from htc_lab.wording import counted
 
 

@@ -12,7 +12,7 @@ from htc_lab.interop.mmdet_model import model_config
 from htc_lab.interop.mmdet_schedule import image_sizes, schedule
 from htc_lab.interop.python_config import read_python_config
 from htc_lab.presets import PRESETS, schedule_of
-from htc_lab.train.schedule import Schedule
+from htc_lab.schedule import Schedule
 
 _NAMED = 6
 

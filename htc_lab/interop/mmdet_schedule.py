@@ -5,7 +5,7 @@ from typing import Any
 
 from htc_lab.config import ImageConfig
 from htc_lab.interop.fields import Fields
-from htc_lab.train.schedule import Schedule
+from htc_lab.schedule import Schedule
 
 _UNRELATED = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs")
 _LONGEST_SIDE = 100_000

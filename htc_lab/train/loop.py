@@ -28,12 +28,12 @@ from htc_lab.data.dataset import CocoDataset
 from htc_lab.distributed import ALONE, SharedError, Team
 from htc_lab.errors import InputError
 from htc_lab.model import HybridTaskCascade, build_model
+from htc_lab.schedule import Schedule
 from htc_lab.threads import on_free_cores
 from htc_lab.train.batches import BatchOfStep, Share, batches
 from htc_lab.train.lock import only_here
 from htc_lab.train.out_of_memory import memory_explained
 from htc_lab.train.run_folder import RunLog, claim, note_parts, require_in_place, threads_of, tidy
-from htc_lab.train.schedule import Schedule
 from htc_lab.train.step import GradientStep
 from htc_lab.train.stopping import stopping_between_steps
 

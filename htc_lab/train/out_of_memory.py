@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from htc_lab.errors import InputError
-from htc_lab.train.schedule import Schedule
+from htc_lab.schedule import Schedule
 
 # What torch, its libraries and its loader say where there is no exception class. oneDNN "could not create a
 # primitive" if there is no memory for its code; if it doesn't support an operation, it says "descriptor".

@@ -18,9 +18,9 @@ from htc_lab.data.dataset import Sample
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
 from htc_lab.model import HybridTaskCascade, total_loss
+from htc_lab.schedule import Schedule
 from htc_lab.train.batches import StepBatch, seeded
 from htc_lab.train.run_folder import RunLog
-from htc_lab.train.schedule import Schedule
 from htc_lab.train.stopped_batch import save_batch
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from htc_lab.config_json import to_dict
-from htc_lab.train.schedule import Schedule
+from htc_lab.schedule import Schedule
 
 
 def step_line(step: int, loss: float = 1.0) -> dict:

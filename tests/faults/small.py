@@ -19,8 +19,8 @@ from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.errors import InputError
+from htc_lab.schedule import Schedule
 from htc_lab.train.loop import OnStep, TrainOptions, train
-from htc_lab.train.schedule import Schedule
 from tests.unit.tiny import TINY
 
 SCHEDULE = Schedule(steps=10, batch=2, lr=0.01, lr_batch=2, warmup_steps=2, clip_norm=10.0, min_size=8)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from htc_lab.errors import InputError
+from htc_lab.schedule import Schedule
 from htc_lab.train.out_of_memory import memory_explained
-from htc_lab.train.schedule import Schedule
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes its faults with Linux's own means")
 

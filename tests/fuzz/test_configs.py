@@ -16,8 +16,8 @@ from htc_lab.files import read_json
 from htc_lab.interop.mmdet_config import config_from_mmdet
 from htc_lab.interop.python_config import evaluate_text, read_python_config
 from htc_lab.presets import PRESETS
+from htc_lab.schedule import Schedule
 from htc_lab.toggles import RUNGS, SWITCHES, parse_toggles
-from htc_lab.train.schedule import Schedule
 from tests.fuzz.mutate import ODD, broken_bytes, broken_tree, places
 from tests.fuzz.outcome import examples, fresh, outcome, times
 from tests.interop.configs import tree

@@ -14,8 +14,8 @@ from htc_lab.board.report import Place, report_of, run_report
 from htc_lab.data.layout import find_data
 from htc_lab.evaluate.coco_ap import STATISTICS
 from htc_lab.files import plain
+from htc_lab.schedule import Schedule
 from htc_lab.train.run_folder import claim, note_parts, read_metrics
-from htc_lab.train.schedule import Schedule
 from tests.data.folders import annotation, tree, write_images, write_json
 from tests.fuzz.mutate import broken_bytes, broken_tree
 from tests.fuzz.outcome import fresh, outcome, times

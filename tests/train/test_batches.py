@@ -17,10 +17,10 @@ from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.distributed import ALONE, LostPeer, Team, _own_device, processes
 from htc_lab.model import build_model
+from htc_lab.schedule import Schedule
 from htc_lab.structures import Targets
 from htc_lab.train.batches import BatchOfStep, Share, batches, seeded
 from htc_lab.train.run_folder import RunLog, too_many
-from htc_lab.train.schedule import Schedule
 from htc_lab.train.step import GradientStep
 from tests.train.test_train import assert_equal, weights
 from tests.train.two_processes import tiny, train_tiny

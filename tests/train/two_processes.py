@@ -24,8 +24,8 @@ from htc_lab.errors import InputError
 from htc_lab.evaluate.inference import SplitResults, predict_split
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.predictors import ModelPredictor
+from htc_lab.schedule import Schedule
 from htc_lab.train.loop import OnStep, TrainOptions, train
-from htc_lab.train.schedule import Schedule
 from tests.unit.tiny import TINY
 
 SCHEDULE = Schedule(steps=5, batch=4, lr=0.02, lr_batch=4, warmup_steps=2, clip_norm=10.0, min_size=8)

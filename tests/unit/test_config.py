@@ -17,7 +17,7 @@ from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS, preset, schedule_of
-from htc_lab.train.schedule import Schedule
+from htc_lab.schedule import Schedule
 
 # The type checks of the test run would refuse these before the module's own words come: so, without them.
 PlainToggles = runpy.run_path(toggles_module.__file__)["Toggles"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from htc_lab.errors import InputError
+from htc_lab.schedule import Schedule
 from htc_lab.train.out_of_memory import is_out_of_memory, memory_explained
-from htc_lab.train.schedule import Schedule
 
 # As torch words it; nothing here has a GPU to run out of.
 CUDA = torch.OutOfMemoryError(

@@ -21,11 +21,11 @@ from htc_lab.layers.matching import sample
 from htc_lab.layers.rpn import anchor_grid
 from htc_lab.layers.sampling import sample_rois
 from htc_lab.model import build_model
+from htc_lab.schedule import Schedule
 from htc_lab.stages import mask_flow
 from htc_lab.stages.semantic import semantic_loss
 from htc_lab.structures import RoIs, Targets
 from htc_lab.train.loop import learning_rate
-from htc_lab.train.schedule import Schedule
 from tests.unit import by_hand
 from tests.unit.tiny import TINY, batch, generator, lively, near_truth, picture
 
