@@ -68,7 +68,7 @@ def test_the_tour_answers_a_toggle(page: Page, address: str) -> None:
 
     view.get_by_role("button", name="Proposals").click()
     wait_for_another(page, source)
-    expect(words).to_contain_text("proposals, without class or mask")
+    expect(words).to_contain_text("no class yet, no masks")
     assert shown(page) not in (first, without_flow)
 
 
