@@ -75,6 +75,17 @@ HTC = Toggles()
 EVERY_IDEA = dataclasses.replace(HTC, **{idea.field: True for idea in IDEAS})
 """What a model is built with that can serve all toggles: HTC, and any idea beyond the paper's."""
 
+
+def built_first(toggles: Toggles) -> Toggles:
+    """What has to be built so that ``toggles`` get the weights that a seed gives to every model.
+
+    The parts of the paper's ideas are made between others. That of a later idea is made after all before it,
+    so models without it needn't wait for it.
+    """
+    last = max(IDEAS.index(idea) for idea in (*HTC.ideas, *toggles.ideas))
+    return dataclasses.replace(HTC, **{idea.field: True for idea in IDEAS[: last + 1]})
+
+
 # The ladder of the paper's table 2, from the bottom up.
 RUNGS: dict[str, Toggles] = {
     "plain_cascade": PLAIN_CASCADE,
