@@ -117,7 +117,7 @@ def test_the_readmes_calls_give_the_scores_of_the_explorer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the picture has not the size that the network sees."""
-    readme = (STATIC.parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = (WEB.parents[1] / "README.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     pixels = classroom_samples(1, first=1)[0].image.permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(tmp_path / "picture.png")
