@@ -24,6 +24,7 @@ class Toggles:
         semantic_mask: the semantic feature is added to the mask features (eq. 6).
         average_masks: at test time, the mean of the stages' mask probabilities; off: the last stage's alone.
         stages: how many stages of the cascade run, 1 to 3.
+        feature_relay: the mask head also sees the hidden feature of the box head (SCNet, beyond the paper).
     """
 
     interleaved: bool = True
@@ -32,6 +33,7 @@ class Toggles:
     semantic_mask: bool = True
     average_masks: bool = True
     stages: int = 3
+    feature_relay: bool = False
 
     def __post_init__(self) -> None:
         for name in SWITCHES:
