@@ -18,7 +18,7 @@ from htc_lab.layers.roi_pooling import pool, pool_pyramid
 from htc_lab.layers.sampling import StageSamples, sample_rois
 from htc_lab.shared_work import Run, SharedWork, call
 from htc_lab.stage_results import Choice, Found, TrainingStage
-from htc_lab.stages import interleaved, mask_flow, plain_cascade, semantic
+from htc_lab.stages import feature_relay, interleaved, mask_flow, plain_cascade, semantic
 from htc_lab.structures import Features, Losses, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
 
@@ -48,6 +48,9 @@ class Cascade(nn.Module):
         self.semantic_head = None
         if toggles.semantic:
             self.semantic_head = semantic.SemanticBranch(channels, config.fpn.levels, config.semantic)
+        self.feat_relay_head = None
+        if toggles.feature_relay:
+            self.feat_relay_head = feature_relay.FeatureRelay(c.fc_channels, channels, c.box_size)
 
     def check(self, toggles: Toggles) -> None:
         """Refuse toggles these weights can't serve.
@@ -99,6 +102,17 @@ class Cascade(nn.Module):
         size = self.config.cascade.mask_size
         pooled: Tensor = run(self._pool, features, rois, size, toggles.semantic_mask)
         return pooled
+
+    def _relayed(
+        self, x_mask: Tensor, features: Features, rois: RoIs, t: int, toggles: Toggles, run: Run = call
+    ) -> Float[Tensor, "N C h w"]:
+        """x^mask, with the relay also the feature of stage t's box head on the same RoIs."""
+        if not toggles.feature_relay:
+            return x_mask
+        x_box = run(self._pool, features, rois, self.config.cascade.box_size, toggles.semantic_box)
+        head = self._box_heads(t + 1)[-1]
+        relayed: Tensor = run(feature_relay.fuse, self.feat_relay_head, head, x_mask, x_box)
+        return relayed
 
     def all_masks(
         self, x_mask: Float[Tensor, "N C h w"], labels: Int[Tensor, " N"], toggles: Toggles, run: Run = call
@@ -181,6 +195,7 @@ class Cascade(nn.Module):
         outputs, boxes, labels = found.outputs, found.boxes, found.labels
         final: RoIs = run(RoIs.select, boxes[-1], found.detected)
         final_features = self.mask_features(features, final, toggles, run)
+        final_features = self._relayed(final_features, features, final, len(outputs) - 1, toggles, run)
         final_masks = self.all_masks(final_features, labels, toggles, run)
 
         records = []
@@ -191,6 +206,7 @@ class Cascade(nn.Module):
             if per_stage_view and seen_on is not boxes[-1]:
                 view_rois = run(RoIs.select, seen_on, found.detected)
                 view_features = self.mask_features(features, view_rois, toggles, run)
+                view_features = self._relayed(view_features, features, view_rois, t, toggles, run)
                 view_masks = self._stage_masks(view_features, labels, t, toggles, run)
             records.append(
                 StageRecord(
@@ -280,6 +296,7 @@ class Cascade(nn.Module):
         self, features: Features, samples: StageSamples, targets: list[Targets], t: int, toggles: Toggles
     ) -> Tensor:
         x_mask = self.mask_features(features, samples.rois, toggles)
+        x_mask = self._relayed(x_mask, features, samples.rois, t, toggles)
         logits = self._stage_masks(x_mask, samples.labels, t, toggles)
         counts = torch.bincount(samples.image, minlength=len(targets)).tolist()
         truth, boxes = samples.truth.split(counts), samples.rois.boxes.split(counts)

@@ -59,7 +59,7 @@ class Idea:
         knob: the names that hide its switch, separated by spaces.
         name: in full.
         short: for where there is little room.
-        equation: of the paper.
+        equation: of the paper; the other paper's name for an idea of another one.
         says: what it does, beside its switch.
         training: what it changes in training.
         test: what it changes at test time.
@@ -92,6 +92,7 @@ class Idea:
 
 FLOW_CONVOLUTIONS = Part("mask_flow", "the mask information flow", "roi_head.mask_head.*.conv_res.*")
 SEMANTIC_BRANCH = Part("semantic", "the semantic branch", "roi_head.semantic_head.*")
+RELAY_LAYER = Part("feature_relay", "the feature relay", "roi_head.feat_relay_head.*")
 
 # In the order of the bits in shared links: a new idea goes to the end.
 IDEAS: tuple[Idea, ...] = (
@@ -155,6 +156,19 @@ IDEAS: tuple[Idea, ...] = (
         needs=SEMANTIC_BRANCH,
         mmdet="mask",
         wires=(Wire("semantic", "mask", True, words="semantic features enter the mask heads"),),
+    ),
+    Idea(
+        field="feature_relay",
+        key="R",
+        knob="feature_relay",
+        name="Feature relay",
+        short="Feature relay",
+        equation="SCNet",
+        says="The box head hands its feature to the mask head",
+        training="Mask heads learn with the box heads’ features; the mask loss also trains the box heads.",
+        test="A mask head adds what the box head of its stage knows of the object to its input.",
+        needs=RELAY_LAYER,
+        wires=(Wire("box", "mask", True, words="each mask head is handed the feature of its box head"),),
     ),
 )
 

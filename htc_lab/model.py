@@ -21,7 +21,7 @@ from htc_lab.shared_work import SharedWork
 from htc_lab.stage_results import Choice
 from htc_lab.stages.semantic import IGNORED_PIXEL, counted_pixels, semantic_loss
 from htc_lab.structures import Detections, Features, Losses, Proposals, Targets
-from htc_lab.toggles import EVERY_IDEA
+from htc_lab.toggles import built_first
 from htc_lab.trace import StageTrace
 from htc_lab.transfer import fetch
 
@@ -269,8 +269,9 @@ def build_model(config: ModelConfig, seed: int | None = None) -> HybridTaskCasca
         return HybridTaskCascade(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        whole = HybridTaskCascade(dataclasses.replace(config, toggles=EVERY_IDEA))
-        if config.toggles == EVERY_IDEA:
+        toggles = built_first(config.toggles)
+        whole = HybridTaskCascade(dataclasses.replace(config, toggles=toggles))
+        if config.toggles == toggles:
             return whole
         model = HybridTaskCascade(config)
     shared = whole.state_dict()

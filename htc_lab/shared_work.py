@@ -8,15 +8,16 @@ result is known by what it was made from, and by nothing else:
 - the features of a mask by the boxes they are pooled from and ``semantic_mask``;
 - the output of a mask head's trunk by those features and, with ``mask_flow``, the trunk before it.
 
-Sixteen settings of the four switches thus take two box cascades instead of sixteen, and no trunk runs twice
-on the same boxes.
+Sixteen settings of the paper's four switches thus take two box cascades instead of sixteen, and no trunk runs
+twice on the same boxes.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from htc_lab.toggles import Toggles
+from htc_lab.ideas import IDEAS
+from htc_lab.toggles import HTC, Toggles
 
 Run = Callable[..., Any]
 """``run(function, *arguments)``: the result of ``function(*arguments)``."""
@@ -27,9 +28,10 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def sharing_order(toggles: Toggles) -> tuple[bool, int, bool]:
-    """Sort key that puts settings side by side that have boxes and mask features in common."""
-    return toggles.semantic_box, toggles.stages, toggles.semantic_mask
+def sharing_order(toggles: Toggles) -> tuple[int, ...]:
+    """Sort key that puts settings side by side that have boxes, mask features and later ideas in common."""
+    beyond_the_paper = (idea in toggles.ideas for idea in IDEAS if idea not in HTC.ideas)
+    return toggles.semantic_box, toggles.stages, toggles.semantic_mask, *beyond_the_paper
 
 
 class SharedWork:

@@ -24,6 +24,7 @@ class Toggles:
         semantic_mask: the semantic feature is added to the mask features (eq. 6).
         average_masks: at test time, the mean of the stages' mask probabilities; off: the last stage's alone.
         stages: how many stages of the cascade run, 1 to 3.
+        feature_relay: the mask head also sees the hidden feature of the box head (SCNet, beyond the paper).
     """
 
     interleaved: bool = True
@@ -32,6 +33,7 @@ class Toggles:
     semantic_mask: bool = True
     average_masks: bool = True
     stages: int = 3
+    feature_relay: bool = False
 
     def __post_init__(self) -> None:
         for name in SWITCHES:
@@ -74,6 +76,17 @@ HTC = Toggles()
 
 EVERY_IDEA = dataclasses.replace(HTC, **{idea.field: True for idea in IDEAS})
 """What a model is built with that can serve all toggles: HTC, and any idea beyond the paper's."""
+
+
+def built_first(toggles: Toggles) -> Toggles:
+    """What has to be built so that ``toggles`` get the weights that a seed gives to every model.
+
+    The parts of the paper's ideas are made between others. That of a later idea is made after all before it,
+    so models without it needn't wait for it.
+    """
+    last = max(IDEAS.index(idea) for idea in (*HTC.ideas, *toggles.ideas))
+    return dataclasses.replace(HTC, **{idea.field: True for idea in IDEAS[: last + 1]})
+
 
 # The ladder of the paper's table 2, from the bottom up.
 RUNGS: dict[str, Toggles] = {

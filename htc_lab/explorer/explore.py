@@ -92,7 +92,7 @@ def explore(
     hide: Sequence[str] = (),
     static: bool = False,
 ) -> StageExplorer | StillPicture:
-    """Toggle the four ideas on a picture and see them, live.
+    """Toggle the ideas on a picture and see them, live.
 
     Args:
         picture: a path, an image (3, H, W) uint8, a sample with its truth, or the number of a classroom test

@@ -33,8 +33,9 @@ class ExplorerState:
     As text: ``B=1111&A=0000&split=0.50&off=t&stage=4&thr=0.30&obj=5&show=masks.boxes&ref=prev&life=box``.
 
     Attributes:
-        bits: the ideas as 0 and 1, in the order of :data:`htc_lab.ideas.IDEAS`: interleaved, mask flow,
-            semantic → boxes, semantic → masks. Ideas at the end that a string leaves out are off.
+        bits: the ideas as 0 and 1, in the order of :data:`htc_lab.ideas.IDEAS`; the paper's come first:
+            interleaved, mask flow, semantic → boxes, semantic → masks. Ideas at the end that a string leaves
+            out are off.
         compare: the same for side A of the comparison; None: nothing is compared.
         split: where the divider of A and B stands, 0 to 1.
         off_means: another checkpoint, or this model with the idea cut out.

@@ -22,7 +22,7 @@ from htc_lab.web.export import script, styles, to_html
 
 
 class StageExplorer(anywidget.AnyWidget):
-    """One picture, the four ideas as switches, every object at every stage.
+    """One picture, the ideas as switches, every object at every stage.
 
     Make one with :func:`htc_lab.explore` or :meth:`from_models`.
 

@@ -21,12 +21,17 @@ class BoxHead(nn.Module):
         for layer in (*hidden_layers, self.fc_cls, self.fc_reg):
             nn.init.zeros_(layer.bias)
 
+    def hidden(self, features: Float[Tensor, "N C size size"]) -> Float[Tensor, "N hidden"]:
+        """The box feature: what the fully connected layers make of a RoI, before classes and deltas."""
+        x = features.flatten(1)
+        for layer in self.shared_fcs:
+            x = F.relu(layer(x))
+        return x
+
     def forward(
         self, features: Float[Tensor, "N C size size"]
     ) -> tuple[Float[Tensor, "N classes"], Float[Tensor, "N 4"]]:
         """Class logits (N, K + 1) and deltas (N, 4)."""
-        x = features.flatten(1)
-        for layer in self.shared_fcs:
-            x = F.relu(layer(x))
+        x = self.hidden(features)
         # What follows (softmax, the move of a box) needs more digits than bfloat16 has.
         return self.fc_cls(x).float(), self.fc_reg(x).float()

@@ -5,6 +5,8 @@
 3. ``mask_flow``: each mask head also sees the mask feature of the previous one (eqs. 3-5).
 4. ``semantic``: scene context for boxes and masks (eq. 6).
 
+Beyond the paper: ``feature_relay``, the box head's feature handed to the mask head (SCNet).
+
 Where a function takes ``run``, it calls the parts of the network through it. By default that is a plain call;
 ``htc_lab.shared_work`` has a ``run`` that makes no call twice.
 """

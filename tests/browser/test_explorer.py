@@ -8,7 +8,10 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 import htc_lab
+from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE
+from htc_lab.explorer.bits import bits_of, whole_bits
 from htc_lab.explorer.pack import make_pack
+from htc_lab.ideas import IDEAS
 from htc_lab.web.export import to_html
 from tests.browser.opened import HANDLE, Opened, drawn, settle, state, switch, until
 from tests.explorer.made_pack import made_runs
@@ -21,10 +24,10 @@ def test_each_control_answers_the_mouse(opened: Opened, made: bytes) -> None:
     page = opened(made)
     first = drawn(page)
     switch(page, "Mask information flow").click()
-    assert state(page)["B"] == "1011"
+    assert state(page)["B"] == whole_bits("1011")
     expect(switch(page, "Mask information flow")).to_have_attribute("aria-checked", "false")
     page.get_by_role("radio", name="Plain cascade", exact=True).click()
-    assert state(page)["B"] == "0000"
+    assert state(page)["B"] == bits_of(PLAIN_CASCADE)
     expect(page.locator(".badge")).to_have_text("trained so")
     page.get_by_role("radio", name="switched off in this model").click()
     expect(page.locator(".badge")).to_contain_text("switched off in HTC")
@@ -47,12 +50,12 @@ def test_each_control_answers_the_mouse(opened: Opened, made: bytes) -> None:
         assert drawn(page) != before
         assert (name in state(page)["show"].split(".")) == (name in ("truth", "difference"))
     page.get_by_role("button", name="Compare A|B").click()
-    assert state(page)["A"] == "0000"
+    assert state(page)["A"] == bits_of(PLAIN_CASCADE)
     page.get_by_role("radio", name="A", exact=True).click()
     page.get_by_role("radio", name="+ Mask flow", exact=True).click()
-    assert (state(page)["A"], state(page)["B"]) == ("1100", "1111")
+    assert (state(page)["A"], state(page)["B"]) == (bits_of(MASK_FLOW), bits_of(HTC))
     page.get_by_role("button", name="Swap A and B").click()
-    assert (state(page)["A"], state(page)["B"]) == ("1111", "1100")
+    assert (state(page)["A"], state(page)["B"]) == (bits_of(HTC), bits_of(MASK_FLOW))
     box = page.locator(".divider").bounding_box()
     assert box
     page.mouse.move(box["x"] + 22, box["y"] + 60)
@@ -70,17 +73,33 @@ def test_each_key_does_what_the_help_says(opened: Opened, made: bytes) -> None:
     page = opened(made)
     page.locator(".htc-explorer").focus()
     for key, name, value in (
-        *(("i", "B", "0111"), ("f", "B", "0011"), ("b", "B", "0001"), ("m", "B", "0000"), ("h", "B", "1111")),
-        *(("p", "B", "0000"), ("ArrowLeft", "stage", "3"), ("0", "stage", "0"), ("ArrowRight", "stage", "1")),
+        *(
+            ("i", "B", whole_bits("0111")),
+            ("f", "B", whole_bits("0011")),
+            ("b", "B", whole_bits("0001")),
+            ("m", "B", bits_of(PLAIN_CASCADE)),
+            ("h", "B", bits_of(HTC)),
+        ),
+        *(
+            ("p", "B", bits_of(PLAIN_CASCADE)),
+            ("ArrowLeft", "stage", "3"),
+            ("0", "stage", "0"),
+            ("ArrowRight", "stage", "1"),
+        ),
         *(
             ("]", "obj", "1"),
             ("[", "obj", "0"),
             (".", "thr", "0.35"),
             (",", "thr", "0.30"),
-            ("c", "A", "0000"),
+            ("c", "A", bits_of(PLAIN_CASCADE)),
         ),
         *(("t", "show", "masks.boxes.labels.truth"), ("d", "show", "masks.boxes.labels.truth.difference")),
-        *(("h", "B", "1111"), ("x", "A", "1111"), ("x", "A", "0000"), ("4", "stage", "4")),
+        *(
+            ("h", "B", bits_of(HTC)),
+            ("x", "A", bits_of(HTC)),
+            ("x", "A", bits_of(PLAIN_CASCADE)),
+            ("4", "stage", "4"),
+        ),
     ):
         page.keyboard.press(key)
         assert state(page)[name] == value, key
@@ -94,7 +113,7 @@ def test_each_key_does_what_the_help_says(opened: Opened, made: bytes) -> None:
     assert state(page)["stage"] == "3"
     page.get_by_role("radio", name="HTC", exact=True).focus()
     page.keyboard.press("ArrowLeft")
-    assert state(page)["B"] == "1100"
+    assert state(page)["B"] == bits_of(MASK_FLOW)
     expect(page.get_by_role("radio", name="+ Mask flow")).to_be_focused()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -199,7 +218,7 @@ def test_a_thousand_toggles_leave_no_trace(opened: Opened, made: bytes) -> None:
 def test_fingers_do_what_the_mouse_does(opened: Opened, made: bytes) -> None:
     page = opened(made, "B=1111&A=0000&obj=1", touch=True)
     switch(page, "Interleaved").tap()
-    assert state(page)["B"] == "0111"
+    assert state(page)["B"] == whole_bits("0111")
     page.locator(".swatch").nth(2).tap()
     assert state(page)["obj"] == "2"
     session = page.context.new_cdp_session(page)
@@ -220,7 +239,10 @@ def test_fingers_do_what_the_mouse_does(opened: Opened, made: bytes) -> None:
 
 
 def test_a_link_opens_as_it_was_left(opened: Opened, made: bytes) -> None:
-    text = "B=1101&A=1000&split=0.30&off=s&stage=2&thr=0.45&obj=2&show=masks.labels.truth&ref=prev&life=box"
+    text = (
+        f"B={whole_bits('1101')}&A={bits_of(INTERLEAVED)}"
+        "&split=0.30&off=s&stage=2&thr=0.45&obj=2&show=masks.labels.truth&ref=prev&life=box"
+    )
     page = opened(made, text)
     assert page.evaluate(f"{HANDLE}.state") == text
     first = drawn(page)
@@ -235,17 +257,20 @@ def test_a_link_opens_as_it_was_left(opened: Opened, made: bytes) -> None:
 
 
 def test_nonsense_in_a_link_is_left_out(opened: Opened, made: bytes) -> None:
-    page = opened(made, "B=9&stage=99&thr=x&show=ghosts&A=11111")
-    assert state(page) == {"B": "1111", "off": "t", "stage": "4", "thr": "0.30", "obj": "0", "show": ""}
+    page = opened(made, f"B=9&stage=99&thr=x&show=ghosts&A={'1' * (len(IDEAS) + 1)}")
+    assert state(page) == {"B": bits_of(HTC), "off": "t", "stage": "4", "thr": "0.30", "obj": "0", "show": ""}
 
 
 def test_a_link_with_fewer_bits_leaves_the_other_ideas_off(opened: Opened, made: bytes) -> None:
     page = opened(made, "B=11&A=1")
-    assert (state(page)["B"], state(page)["A"]) == ("1100", "1000")
+    assert (state(page)["B"], state(page)["A"]) == (bits_of(MASK_FLOW), bits_of(INTERLEAVED))
 
 
 def test_the_copied_python_gives_the_same_picture(opened: Opened) -> None:
-    text = "B=1010&A=1100&split=0.30&off=s&stage=2&thr=0.45&obj=2&show=masks.truth&life=box"
+    text = (
+        f"B={whole_bits('1010')}&A={bits_of(MASK_FLOW)}"
+        "&split=0.30&off=s&stage=2&thr=0.45&obj=2&show=masks.truth&life=box"
+    )
     shown = htc_lab.explore(3, "classroom/htc", state=text)
     code = opened(shown.pack, text).evaluate(f"{HANDLE}.python()")
     again = eval(code.removeprefix("import htc_lab").strip(), {"htc_lab": htc_lab})
@@ -281,7 +306,7 @@ def test_the_picture_and_the_page_are_saved(opened: Opened, made: bytes) -> None
 
 def test_hidden_knobs_are_gone_with_their_keys(opened: Opened, made: bytes) -> None:
     page = opened(made, "B=1100", hide=("semantic", "compare", "threshold", "truth"))
-    expect(page.get_by_role("switch")).to_have_count(2)
+    expect(page.get_by_role("switch")).to_have_count(len(IDEAS) - 2)
     for name in ("Semantic", "Truth", "Compare A|B"):
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
     expect(page.get_by_role("radio", name="HTC", exact=True)).to_have_count(0)
@@ -295,7 +320,7 @@ def test_hidden_knobs_are_gone_with_their_keys(opened: Opened, made: bytes) -> N
 def test_who_has_no_switches_is_not_told_to_switch(opened: Opened, made: bytes) -> None:
     words = "Switch an idea on"
     expect(opened(made, "B=0000").locator(".note:has(.badge)")).to_contain_text(words)
-    page = opened(made, "B=0000", hide=("interleaved", "mask_flow", "semantic"))
+    page = opened(made, "B=0000", hide=tuple({idea.knob.split()[0] for idea in IDEAS}))
     expect(page.locator(".note:has(.badge)")).to_contain_text("what the others are compared with")
     expect(page.locator(".note:has(.badge)")).not_to_contain_text(words)
 
@@ -330,7 +355,7 @@ def test_a_broken_page_says_so(browser: Browser, tmp_path: Path, made: bytes) ->
 
 def test_a_lost_object_tells_how_it_was_lost(opened: Opened) -> None:
     runs = made_runs()
-    trace = runs.runs[3].traces["1111"]
+    trace = runs.runs[3].traces[bits_of(HTC)]
     keep = torch.arange(len(trace.detected)) != 1
     stages = tuple(
         dataclasses.replace(
@@ -344,7 +369,7 @@ def test_a_lost_object_tells_how_it_was_lost(opened: Opened) -> None:
     )
     fields = ("detected", "labels", "scores", "boxes", "mask_probabilities")
     less = dataclasses.replace(trace, stages=stages, **{name: getattr(trace, name)[keep] for name in fields})
-    last = dataclasses.replace(runs.runs[3], traces={**runs.runs[3].traces, "1111": less})
+    last = dataclasses.replace(runs.runs[3], traces={**runs.runs[3].traces, bits_of(HTC): less})
     page = opened(make_pack(dataclasses.replace(runs, runs=(*runs.runs[:3], last))), "B=1111&obj=1")
     expect(page.locator(".object .status")).to_have_text("missed")
     expect(page.locator(".why")).to_contain_text("it scores 0.1")

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from htc_lab.config import HTC
+from htc_lab.explorer.bits import bits_of, whole_bits
 from tests.browser.lab import run_all_cells, serve
 from tests.browser.opened import HANDLE, Opened, settle
 from tests.plots.made_trace import made_sample
@@ -142,15 +144,15 @@ def test_two_explorers_in_a_notebook(browser: Browser, lab: str, tmp_path: Path)
     for key in ("b", "d", "d", "m"):
         page.keyboard.press(key)
     assert page.locator(".jp-Cell").count() == cells
-    assert first.evaluate("e => e.htcExplorer.state").startswith("B=0111&")
-    assert second.evaluate("e => e.htcExplorer.state").startswith("B=1111&")
+    assert first.evaluate("e => e.htcExplorer.state").startswith(f"B={whole_bits('0111')}&")
+    assert second.evaluate("e => e.htcExplorer.state").startswith(f"B={bits_of(HTC)}&")
 
     path = tmp_path / "my scene.png"
     Image.fromarray(np.ascontiguousarray(made_sample(5).image.permute(1, 2, 0))).save(path)
     first.locator("input[type=file]").set_input_files(path)
     expect(first.locator(".sub")).to_contain_text("my scene.png", timeout=60_000)
     expect(first.locator(".figure")).to_contain_text("no truth for this picture")
-    assert first.evaluate("e => e.htcExplorer.state").startswith("B=0111&")
+    assert first.evaluate("e => e.htcExplorer.state").startswith(f"B={whole_bits('0111')}&")
     (tmp_path / "notes.jpg").write_text("no picture")
     first.locator("input[type=file]").set_input_files(tmp_path / "notes.jpg")
     expect(first.locator(".busy")).to_contain_text("notes.jpg: cannot be read as a picture", timeout=30_000)

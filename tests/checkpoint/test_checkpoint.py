@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from htc_lab import HTC, PLAIN_CASCADE, InputError
-from htc_lab.checkpoint.files import fill, load, read_run, save_model, save_run
+from htc_lab.checkpoint.files import fill, load, read_run, save_model, save_run, shipped_models
 from htc_lab.model import build_model
+from htc_lab.toggles import EVERY_IDEA
 
 
 def test_a_saved_model_comes_back_the_same(tmp_path, config):
@@ -25,6 +26,23 @@ def test_a_saved_model_comes_back_the_same(tmp_path, config):
     card = json.loads((tmp_path / "m.json").read_text())
     assert card["seed"] == 3
     assert card["config"]["name"] == config.name
+
+
+@pytest.mark.parametrize("ways", [{}, {"half": True}, {"packed": True}], ids=["whole", "half", "packed"])
+def test_a_model_of_every_idea_keeps_them(tmp_path, config, ways):
+    model = build_model(dataclasses.replace(config, toggles=EVERY_IDEA), seed=3)
+    save_model(model, tmp_path / "m.safetensors", **ways)
+    back = load(tmp_path / "m.safetensors")
+    assert back.config.toggles == EVERY_IDEA
+    assert back.state_dict().keys() == model.state_dict().keys()
+    for name in ("roi_head.feat_relay_head.fc.weight", "roi_head.feat_relay_head.fc.bias"):
+        ours, theirs = (each.state_dict()[name] for each in (model, back))
+        assert float((ours - theirs).norm()) <= 0.01 * float(ours.norm())
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_has_no_idea_beyond_the_paper(name):
+    assert set(load(name).config.toggles.ideas) <= set(HTC.ideas)
 
 
 def test_half_precision_is_loaded_as_float32(tmp_path, config):

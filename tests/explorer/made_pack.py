@@ -6,7 +6,7 @@ import torch
 
 from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, Toggles
 from htc_lab.data.dataset import Sample
-from htc_lab.explorer.bits import ALL_BITS, bits_of, toggles_of_bits
+from htc_lab.explorer.bits import ALL_BITS, bits_of, can_serve, toggles_of_bits
 from htc_lab.explorer.runs import ModelRun, PictureRuns, run_models
 from htc_lab.model import HybridTaskCascade
 from htc_lab.trace import StageTrace
@@ -56,7 +56,7 @@ def made_runs(toggles: dict[str, Toggles] | None = None, sample: Sample | None =
     sample = sample or made_sample(3)
     runs = []
     for i, (name, own) in enumerate((toggles or RUNGS).items()):
-        wanted = ALL_BITS if own == HTC else (bits_of(own),)
+        wanted = [bits for bits in ALL_BITS if can_serve(own, bits)] if own == HTC else [bits_of(own)]
         traces = {bits: made_trace(sample, toggles_of_bits(bits), seed=i) for bits in wanted}
         semantic = sample.targets.semantic if own.semantic else None
         runs.append(ModelRun(name, own, traces, semantic))

@@ -13,10 +13,10 @@ from PIL import Image
 
 import htc_lab
 from htc_lab.cli import main
-from htc_lab.config import INTERLEAVED, MASK_FLOW
+from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE
 from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.errors import InputError
-from htc_lab.explorer.bits import toggles_of_bits
+from htc_lab.explorer.bits import bits_of, toggles_of_bits
 from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.pack import kept, make_pack
 from htc_lab.explorer.widget import StageExplorer
@@ -36,7 +36,9 @@ def test_a_call_takes_words_or_a_state_string() -> None:
     given = htc_lab.explore(
         tiny_sample(), models, toggles=MASK_FLOW, compare=INTERLEAVED, stage=2, threshold=0.4, hide=["open"]
     )
-    assert given.state.startswith("B=1100&A=1000&split=0.50&off=t&stage=2&thr=0.40")
+    assert given.state.startswith(
+        f"B={bits_of(MASK_FLOW)}&A={bits_of(INTERLEAVED)}&split=0.50&off=t&stage=2&thr=0.40"
+    )
     again = htc_lab.explore(tiny_sample(), models, state=given.state, hide=["open"])
     assert (again.state, again.hide, again.pack) == (given.state, ["open"], given.pack)
     assert read_pack(given.pack).index["code"] == {}
@@ -44,7 +46,7 @@ def test_a_call_takes_words_or_a_state_string() -> None:
 
 def test_an_idea_that_is_hidden_is_not_on_either() -> None:
     start = htc_lab.explore(tiny_sample(), tiny_models(("plain", "htc")), hide=["semantic"])
-    assert start.state.startswith("B=1100&")
+    assert start.state.startswith(f"B={bits_of(MASK_FLOW)}&")
 
 
 def test_python_says_names_where_there_are_any(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_a_file_that_is_no_picture_is_named_and_nothing_changes(explorer: StageE
 def test_checkpoints_of_mmdet_are_explored_under_their_own_names(tmp_path: Path) -> None:
     image = picture(1)
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "photo.png")
-    bits = {"cascade_mask_rcnn_r50": "0000", "htc_r50": "1111"}
+    bits = {"cascade_mask_rcnn_r50": bits_of(PLAIN_CASCADE), "htc_r50": bits_of(HTC)}
     paths = {}
     for name, on in bits.items():
         state = lively(with_toggles(toggles_of_bits(on))).state_dict()
@@ -101,7 +103,10 @@ def test_checkpoints_of_mmdet_are_explored_under_their_own_names(tmp_path: Path)
     index = opened.index
     assert index["classes"] == ["cat", "dog", "cup"]
     assert {model["name"]: model["bits"] for model in index["models"]} == bits
-    assert index["answers"]["trained_without"]["0000"] != index["answers"]["switched_off"]["0000"]
+    assert (
+        index["answers"]["trained_without"][bits_of(PLAIN_CASCADE)]
+        != index["answers"]["switched_off"][bits_of(PLAIN_CASCADE)]
+    )
     for name, on in bits.items():
         model = htc_lab.load(paths[name])
         features = model.encode([image])
@@ -117,7 +122,7 @@ def test_the_readmes_calls_give_the_scores_of_the_explorer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the picture has not the size that the network sees."""
-    readme = (STATIC.parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = (WEB.parents[1] / "README.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     pixels = classroom_samples(1, first=1)[0].image.permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(tmp_path / "picture.png")
@@ -127,7 +132,7 @@ def test_the_readmes_calls_give_the_scores_of_the_explorer(
     trace, found = said["trace"], said["found"]
     assert trace.sizes != trace.pictures == [pixels.shape[:2]]
     opened = read_pack(htc_lab.explore("picture.png", "classroom/htc").pack)
-    for bits, mine in (("1111", trace), ("0000", said["plain"])):
+    for bits, mine in ((bits_of(HTC), trace), (bits_of(PLAIN_CASCADE), said["plain"])):
         run = opened.index["runs"][opened.index["answers"]["switched_off"][bits][0]]
         assert run["count"] == len(kept(mine)) > 0
         for stage in range(3):
@@ -175,7 +180,7 @@ def test_the_command_writes_one_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert figures["html_bytes"] == page.stat().st_size < 3 * 1024 * 1024
     assert figures["pack_bytes"] < 16 * 100 * 1024
     assert figures["models"] == ["classroom/htc"]
-    assert '"state": "B=1100&off=t' in page.read_text(encoding="utf-8")
+    assert f'"state": "B={bits_of(MASK_FLOW)}&off=t' in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

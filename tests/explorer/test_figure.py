@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 import htc_lab
-from htc_lab.config import HTC
+from htc_lab.config import HTC, MASK_FLOW, PLAIN_CASCADE
+from htc_lab.explorer.bits import bits_of, whole_bits
 from htc_lab.explorer.blob import OpenPack, read_pack
 from htc_lab.explorer.figure import state_figure
 from htc_lab.explorer.lookup import side_of, sides_of, true_masks
@@ -48,10 +49,10 @@ def boxes_drawn(axes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3, 4])
-@pytest.mark.parametrize("bits", ["0000", "1100", "1011"])
+@pytest.mark.parametrize("bits", [bits_of(PLAIN_CASCADE), bits_of(MASK_FLOW), whole_bits("1011")])
 def test_the_figure_draws_the_boxes_and_pixels_of_the_trace(pack: bytes, bits: str, stage: int) -> None:
     runs = made_runs()
-    model = {"0000": 0, "1100": 2}.get(bits, 3)
+    model = {bits_of(PLAIN_CASCADE): 0, bits_of(MASK_FLOW): 2}.get(bits, 3)
     trace = runs.runs[model].traces[bits]
     soft, where = trace.mask_probabilities, trace.boxes
     boxes = trace.boxes
@@ -72,28 +73,30 @@ def test_the_figure_draws_the_boxes_and_pixels_of_the_trace(pack: bytes, bits: s
 
 def test_the_threshold_leaves_out_what_the_browser_leaves_out(opened: OpenPack) -> None:
     state = ExplorerState(threshold=0.6)
-    run = opened.index["runs"][opened.index["answers"]["trained_without"]["1111"][0]]
+    run = opened.index["runs"][opened.index["answers"]["trained_without"][bits_of(HTC)][0]]
     scores = opened.blocks[run["scores"][4]]
-    side = side_of(opened, state, "1111")
+    side = side_of(opened, state, bits_of(HTC))
     assert [each.score for each in side.objects] == pytest.approx([s for s in scores if s >= 0.6])
     assert 0 < len(side.objects) < len(scores)
-    at_proposals = side_of(opened, dataclasses.replace(state, stage=0), "1111")
+    at_proposals = side_of(opened, dataclasses.replace(state, stage=0), bits_of(HTC))
     assert len(at_proposals.objects) == len(side.objects)
     assert all(each.mask is None for each in at_proposals.objects)
 
 
 def test_both_meanings_of_off_are_told_apart(opened: OpenPack) -> None:
-    trained = side_of(opened, ExplorerState(bits="1100"), "1100")
-    cut = side_of(opened, ExplorerState(bits="1100", off_means="switched_off"), "1100")
+    trained = side_of(opened, ExplorerState(bits=bits_of(MASK_FLOW)), bits_of(MASK_FLOW))
+    cut = side_of(
+        opened, ExplorerState(bits=bits_of(MASK_FLOW), off_means="switched_off"), bits_of(MASK_FLOW)
+    )
     assert trained.title == "+ Mask flow, trained so"
     assert cut.title == "+ Mask flow, switched off in HTC"
     assert trained.run != cut.run
-    assert side_of(opened, ExplorerState(), "0100").title == "Mask flow, switched off in HTC"
+    assert side_of(opened, ExplorerState(), whole_bits("0100")).title == "Mask flow, switched off in HTC"
 
 
 def test_compared_sides_stand_beside_each_other_and_their_ap_too(pack: bytes, opened: OpenPack) -> None:
-    state = ExplorerState(compare="0000", bits="1111", stage=2)
-    assert [side.bits for side in sides_of(opened, state)] == ["0000", "1111"]
+    state = ExplorerState(compare=bits_of(PLAIN_CASCADE), bits=bits_of(HTC), stage=2)
+    assert [side.bits for side in sides_of(opened, state)] == [bits_of(PLAIN_CASCADE), bits_of(HTC)]
     figure = state_figure(pack, state)
     assert [axes.get_title(loc="left").split(",")[0] for axes in figure.axes] == [
         "A  Plain cascade",
@@ -155,11 +158,11 @@ def test_the_proposals_have_no_difference(pack: bytes) -> None:
 
 
 def test_what_is_missed_is_counted_and_named(pack: bytes, opened: OpenPack) -> None:
-    run = opened.index["runs"][opened.index["answers"]["trained_without"]["1111"][0]]
+    run = opened.index["runs"][opened.index["answers"]["trained_without"][bits_of(HTC)][0]]
     found = opened.blocks[run["truth"]["match"]][-1]
     shown = found[opened.blocks[run["scores"][4]] >= 0.6]
     missed = sorted(set(range(opened.index["things"]["true"])) - set(shown.tolist()))
-    assert side_of(opened, ExplorerState(threshold=0.6), "1111").missed == missed != []
+    assert side_of(opened, ExplorerState(threshold=0.6), bits_of(HTC)).missed == missed != []
     axes = state_figure(pack, "B=1111&stage=4&thr=0.6&show=labels.truth").axes[0]
     assert sum(text.get_text().startswith("missed: ") for text in axes.texts) == len(missed)
     assert axes.get_xlabel().endswith(f", {len(missed)} missed")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from htc_lab.config import CascadeConfig
+from htc_lab.config import PLAIN_CASCADE, CascadeConfig
+from htc_lab.explorer.bits import bits_of
 from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.lost import (
     CROWDED_OUT,
@@ -114,7 +115,10 @@ def test_a_detection_that_stands_for_another_object_is_said_to(trace: StageTrace
 
 def test_a_pack_tells_of_every_true_object_that_no_detection_stands_for(trace: StageTrace) -> None:
     runs = made_runs()
-    run = dataclasses.replace(runs.runs[0], traces={"0000": without(runs.runs[0].traces["0000"], OBJECT)})
+    run = dataclasses.replace(
+        runs.runs[0],
+        traces={bits_of(PLAIN_CASCADE): without(runs.runs[0].traces[bits_of(PLAIN_CASCADE)], OBJECT)},
+    )
     opened = read_pack(
         make_pack(PictureRuns(runs.image, runs.targets, (run, *runs.runs[1:]), runs.class_names, ()))
     )

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 import htc_lab
-from htc_lab.config import HTC, PLAIN_CASCADE
+from htc_lab.config import HTC, INTERLEAVED, PLAIN_CASCADE
 from htc_lab.course.plugging import flowing_with
 from htc_lab.errors import InputError
 from htc_lab.evaluate.matching import compare_with_truth
+from htc_lab.explorer.bits import bits_of, whole_bits
 from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.judge import FOUND
 from htc_lab.explorer.lookup import side_of
@@ -22,10 +23,13 @@ from htc_lab.explorer.stage_session import LiveState, StageSession
 from htc_lab.explorer.stage_view import PROPOSALS, RESULT, StageView
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.explorer.words import counts
+from htc_lab.ideas import IDEAS
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.presets import PRESETS
 from htc_lab.trace import StageTrace
 from tests.plots.made_trace import CLASS_NAMES, made_sample
+
+BEYOND_THE_PAPER = {idea.field for idea in IDEAS if idea not in HTC.ideas}
 
 
 def model_with(toggles=HTC) -> HybridTaskCascade:
@@ -94,11 +98,11 @@ def test_every_stage_has_its_own_picture(view: StageView) -> None:
 def test_switches_the_weights_cannot_serve_are_disabled_with_the_reason(view: StageView) -> None:
     view.set(model="plain_cascade")
     disabled = {name for name, switch in view.switches.items() if switch.disabled}
-    assert disabled == {"mask_flow", "semantic_box", "semantic_mask"}
+    assert disabled == {"mask_flow", "semantic_box", "semantic_mask"} | BEYOND_THE_PAPER
     assert "has no weights for it" in view._hints["mask_flow"].value
     assert view.state.toggles == PLAIN_CASCADE
     view.set(model="htc")
-    assert not any(switch.disabled for switch in view.switches.values())
+    assert {name for name, switch in view.switches.items() if switch.disabled} == BEYOND_THE_PAPER
     assert view.state.toggles == HTC
 
 
@@ -160,7 +164,7 @@ def test_a_notebook_without_a_kernel_shows_the_picture(view: StageView) -> None:
     bundle = view._repr_mimebundle_()
     assert base64.b64decode(bundle["image/jpeg"]) == view.image.value
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert bundle["text/plain"].startswith("StageView of htc, picture 1: B=1111&")
+    assert bundle["text/plain"].startswith(f"StageView of htc, picture 1: B={bits_of(HTC)}&")
 
 
 def test_the_words_agree_with_the_figures(view: StageView) -> None:
@@ -186,7 +190,7 @@ def test_the_mean_iou_is_that_of_the_objects_found(view: StageView) -> None:
     assert side.missed == list(comparison.missed)
 
 
-@pytest.mark.parametrize("bits", ["1111", "0111", "1000"])
+@pytest.mark.parametrize("bits", [bits_of(HTC), whole_bits("0111"), bits_of(INTERLEAVED)])
 def test_live_and_packed_are_one_view(bits: str) -> None:
     """Titles, words, objects, verdicts and masks of a stage view are those of the explorer's figure."""
     models = {"htc": htc_lab.load("classroom/htc")}

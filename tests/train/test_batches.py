@@ -138,7 +138,7 @@ def test_training_goes_on_without_torn_pictures_and_resumes_the_same(tmp_path, t
     skipped = [json.loads(line) for line in (tmp_path / "whole" / "skipped.jsonl").read_text().splitlines()]
     assert sorted(line["image_id"] for line in skipped) == [2, 5]
     said = capsys.readouterr().err
-    assert said.count("image 2 left out") == said.count("image 5 left out") == 1
+    assert said.count("image 2 replaced") == said.count("image 5 replaced") == 1
 
     class Stop(Exception):
         pass

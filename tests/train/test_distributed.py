@@ -158,7 +158,7 @@ def test_a_torn_picture_is_named_once_and_replaced_for_all(tmp_path, torn, two, 
         (skipped,) = [json.loads(line) for line in (run / "skipped.jsonl").read_text().splitlines()]
         assert skipped["image_id"] == 3
         assert "000003.png: cannot be read as a picture" in skipped["why"]
-        assert said.count("image 3 left out") == 1
+        assert said.count("image 3 replaced") == 1
 
 
 def test_evaluation_shared_by_two_equals_one_exactly(scenes, two):

@@ -1,4 +1,4 @@
-"""Equations 1 to 6 written out with bare tensor operations, to hold the package's stages against.
+"""Equations 1 to 6 and SCNet's relay, written out with bare tensor operations, to hold the stages against.
 
 Nothing of ``htc_lab.stages`` or ``htc_lab.layers`` is used here; only weights are taken from the model.
 """
@@ -71,6 +71,21 @@ def trunk(model: HybridTaskCascade, t: int, x: Tensor) -> Tensor:
     for layer in model.roi_head.mask_head[t].convs:
         x = F.conv2d(x, layer.conv.weight, layer.conv.bias, padding=1).clamp(min=0)
     return x
+
+
+def relay(model: HybridTaskCascade, t: int, x: Tensor) -> Tensor:
+    """R(h_t(x)): 7x7 cells, each corner of the 14x14 on one of theirs, straight lines between."""
+    for layer in model.roi_head.bbox_head[t].shared_fcs:
+        x = (x.reshape(len(x), -1) @ layer.weight.T + layer.bias).clamp(min=0)
+    fc = model.roi_head.feat_relay_head.fc
+    cells = (x @ fc.weight.T + fc.bias).reshape(len(x), -1, 7, 7)
+    between = torch.zeros(14, 7)
+    for i in range(14):
+        before, share = divmod(i * 6, 13)
+        between[i, before] = 1 - share / 13
+        if share:
+            between[i, before + 1] = share / 13
+    return between @ cells @ between.T
 
 
 def flow(model: HybridTaskCascade, t: int, m: Tensor) -> Tensor:

@@ -9,14 +9,16 @@ from htc_lab.config import RUNGS, Toggles
 from htc_lab.errors import InputError
 from htc_lab.model import total_loss
 from htc_lab.structures import Proposals, RoIs, Targets
-from tests.unit.tiny import TINY, batch, generator, lively, picture, truth
+from htc_lab.toggles import EVERY_IDEA
+from tests.unit.tiny import TINY, batch, generator, lively, picture, truth, with_toggles
 
-rungs = pytest.mark.parametrize("toggles", RUNGS.values(), ids=RUNGS)
+CASES = {**RUNGS, "every idea": EVERY_IDEA}
+rungs = pytest.mark.parametrize("toggles", CASES.values(), ids=CASES)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return lively()
+    return lively(with_toggles(EVERY_IDEA))
 
 
 def nothing(height=64, width=64):
@@ -50,6 +52,8 @@ def test_pictures_without_objects(model, toggles):
         flows = toggles.mask_flow and t > 0
         for name, weight in head.named_parameters():
             assert (weight.grad is not None) == (flows or "conv_res" not in name)
+    for weight in model.roi_head.feat_relay_head.parameters():
+        assert (weight.grad is not None) == toggles.feature_relay
 
 
 @rungs

@@ -1,5 +1,6 @@
 """Which loss reaches which weights. Each "not" stands beside the case where it does."""
 
+import dataclasses
 import inspect
 
 import pytest
@@ -9,15 +10,17 @@ from torch import nn
 from htc_lab import cascade as cascade_module
 from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, Toggles
 from htc_lab.stages import plain_cascade
-from tests.unit.tiny import batch, generator, lively, near_truth
+from htc_lab.toggles import EVERY_IDEA
+from tests.unit.tiny import batch, generator, lively, near_truth, with_toggles
 
 BOX_CONTEXT = Toggles(semantic_mask=False)
 MASK_CONTEXT = Toggles(semantic_box=False)
+RELAY = dataclasses.replace(PLAIN_CASCADE, feature_relay=True)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return lively(moves=10.0)
+    return lively(with_toggles(EVERY_IDEA), moves=10.0)
 
 
 _LOSSES = {}
@@ -93,6 +96,27 @@ def test_boxes_between_stages_carry_no_gradient(model, toggles):
             assert not reached(heads[other], *own, losses[f"s{t}.loss_mask"])
         # Not even within the stage: the mask is taken on a box that is given.
         assert not reached(heads[t], losses[f"s{t}.loss_mask"])
+
+
+@pytest.mark.parametrize(
+    ("toggles", "relays"),
+    [(RELAY, True), (EVERY_IDEA, True), (PLAIN_CASCADE, False), (HTC, False)],
+    ids=["relay", "every idea", "plain", "htc"],
+)
+def test_the_mask_loss_trains_the_box_head_of_its_stage_only_through_the_relay(model, toggles, relays):
+    losses, heads = losses_of(model, toggles), model.roi_head.bbox_head
+    for t in range(3):
+        mask_loss = losses[f"s{t}.loss_mask"]
+        assert reached(model.roi_head.feat_relay_head, mask_loss) == relays
+        assert reached(heads[t].shared_fcs, mask_loss) == relays
+        # What is handed on is the feature, before classes and deltas.
+        for exit_of_head in (heads[t].fc_cls, heads[t].fc_reg):
+            assert not reached(exit_of_head, mask_loss)
+        for other in {0, 1, 2} - {t}:
+            assert not reached(heads[other], mask_loss)
+        assert not reached(
+            model.roi_head.feat_relay_head, losses[f"s{t}.loss_cls"], losses[f"s{t}.loss_bbox"]
+        )
 
 
 def test_boxes_that_carry_a_gradient_would_be_noticed(model, monkeypatch):

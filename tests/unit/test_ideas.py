@@ -15,13 +15,17 @@ from htc_lab.errors import InputError
 from htc_lab.files import plain, write_json
 from htc_lab.ideas import FLOW_CONVOLUTIONS, IDEAS, LADDER, PARTS, SEMANTIC_BRANCH, Idea, in_short
 from htc_lab.interop.shapes import config_from_shapes
-from htc_lab.model import HybridTaskCascade
+from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.paper import TITLES
 from htc_lab.toggles import BESIDE_THE_LADDER, EVERY_IDEA
 from htc_lab.train.run_folder import claim
 from tests.unit.tiny import TINY, assert_same, batch, generator, lively, with_toggles
 
 each_idea = pytest.mark.parametrize("idea", IDEAS, ids=lambda idea: idea.field)
+SETTINGS = [
+    Toggles(**dict(zip([idea.field for idea in IDEAS], on, strict=True)))
+    for on in itertools.product((True, False), repeat=len(IDEAS))
+]
 
 
 @functools.cache
@@ -61,13 +65,16 @@ def test_an_idea_says_what_it_does(idea: Idea) -> None:
     # The other keys of the explorer: rungs, comparison, layers.
     assert idea.key.isupper()
     assert idea.key not in "PHCXTSD"
-    assert idea.equation.startswith(("eq. ", "eqs. "))
+    # An idea beyond the paper names where it is from.
+    in_paper = any(idea in step.ideas for step in LADDER)
+    assert idea.equation.startswith(("eq. ", "eqs. ")) == in_paper
+    assert idea.equation
     for sentence in (idea.training, idea.test):
         assert sentence.endswith(".")
         assert sentence[0].isupper()
     for words in (idea.name, idea.short, idea.says, idea.cut):
         assert not words.endswith(".")
-    assert idea.hint.startswith(f"{idea.says} (eq")
+    assert idea.hint.startswith(f"{idea.says} (")
     assert idea.knob.split()[-1] == idea.field
 
 
@@ -177,12 +184,30 @@ def test_a_file_s_weights_show_which_ideas_it_can_have(parts: tuple[bool, ...]) 
     assert set(config_from_shapes(shapes, "m", "m.pth").toggles.parts) == set(there)
 
 
+def test_a_seed_gives_every_setting_the_weights_of_the_whole() -> None:
+    whole = built_with(EVERY_IDEA).state_dict()
+    for toggles in SETTINGS:
+        for name, value in built_with(toggles).state_dict().items():
+            assert torch.equal(value, whole[name]), name
+
+
+def test_a_model_waits_for_no_part_of_a_later_idea(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Toggles] = []
+    real = HybridTaskCascade.__init__
+
+    def counting(model: HybridTaskCascade, config: ModelConfig) -> None:
+        built.append(config.toggles)
+        real(model, config)
+
+    monkeypatch.setattr(HybridTaskCascade, "__init__", counting)
+    for toggles, wanted in ((HTC, [HTC]), (EVERY_IDEA, [EVERY_IDEA]), (PLAIN_CASCADE, [HTC, PLAIN_CASCADE])):
+        built.clear()
+        build_model(with_toggles(toggles), seed=0)
+        assert built == wanted
+
+
 def test_one_rule_says_what_weights_can_serve() -> None:
-    settings = [
-        Toggles(**dict(zip([idea.field for idea in IDEAS], on, strict=True)))
-        for on in itertools.product((True, False), repeat=len(IDEAS))
-    ]
-    for have, wanted in itertools.product(settings, settings):
+    for have, wanted in itertools.product(SETTINGS, SETTINGS):
         lacking = wanted.lacking(have)
         assert set(lacking) == {
             idea

@@ -9,22 +9,29 @@ import torch
 from torch import Tensor
 
 from htc_lab import cascade as cascade_module
-from htc_lab.config import HTC, PLAIN_CASCADE, Toggles
+from htc_lab.config import HTC, PLAIN_CASCADE, SWITCHES, Toggles
 from htc_lab.errors import InputError
+from htc_lab.ideas import IDEAS
 from htc_lab.predictors import ModelPredictor
 from htc_lab.shared_work import SharedWork, call, sharing_order
+from htc_lab.toggles import EVERY_IDEA
 from tests.unit.tiny import assert_same, lively, picture, with_toggles
 
-SWITCHES = ("interleaved", "mask_flow", "semantic_box", "semantic_mask")
-SIXTEEN = [
-    Toggles(**dict(zip(SWITCHES, on, strict=True))) for on in itertools.product((True, False), repeat=4)
-]
-EVERY = [Toggles(*on) for on in itertools.product((True, False), repeat=5)]
+
+def settings(fields: tuple[str, ...]) -> list[Toggles]:
+    return [
+        Toggles(**dict(zip(fields, on, strict=True)))
+        for on in itertools.product((True, False), repeat=len(fields))
+    ]
+
+
+SIXTEEN = settings(("interleaved", "mask_flow", "semantic_box", "semantic_mask"))
+EVERY = settings(SWITCHES)
 
 
 @pytest.fixture(scope="module")
 def seen():
-    model = lively()
+    model = lively(with_toggles(EVERY_IDEA))
     with torch.no_grad():
         features = model.encode([picture(3)])
         return model, features, model.propose(features)
@@ -77,7 +84,7 @@ def test_what_is_kept_and_for_whom_changes_no_trace(seen) -> None:
         half = model.encode([picture(3)])
         given = [(half, model.propose(half)), (other, model.propose(other))]
     assert half.levels[0].dtype == torch.bfloat16
-    asked = [HTC, Toggles(stages=2), Toggles(stages=1, interleaved=False), HTC]
+    asked = [HTC, EVERY_IDEA, Toggles(stages=2), Toggles(stages=1, interleaved=False), HTC]
     for most in (2, 64):
         shared = SharedWork(most)
         for f, p in [(features, proposals), *given]:
@@ -109,6 +116,19 @@ def test_sixteen_settings_take_two_box_cascades_and_no_trunk_twice(seen, monkeyp
         model.cascade(features, proposals, toggles)
     assert work.counts["box head 0"] == work.counts["detect"] == 16
     assert work.counts["trunks"] == 2 * 2 * (6 + 9 + 5 + 6)
+
+
+@torch.no_grad()
+def test_no_setting_of_the_ideas_runs_a_trunk_twice(seen, monkeypatch) -> None:
+    model, features, proposals = seen
+    work, counts = Work(model, monkeypatch), []
+    for shared in (SharedWork(), SharedWork(most=10**6)):
+        work.counts.clear()
+        for toggles in sorted(settings(tuple(idea.field for idea in IDEAS)), key=sharing_order):
+            model.cascade(features, proposals, toggles, shared=shared)
+        counts.append(dict(work.counts))
+    assert counts[0]["trunks"] == counts[1]["trunks"]
+    assert counts[0]["box head 0"] == counts[1]["box head 0"] == 2
 
 
 @torch.no_grad()

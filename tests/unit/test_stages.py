@@ -1,15 +1,19 @@
-"""The four stages against the paper's equations written out by hand."""
+"""The stages against the papers' equations written out by hand."""
+
+import dataclasses
 
 import pytest
 import torch
 
 from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, Toggles
+from htc_lab.layers.box_head import BoxHead
 from htc_lab.layers.sampling import sample_rois
-from htc_lab.stages import mask_flow, plain_cascade
+from htc_lab.stages import feature_relay, mask_flow, plain_cascade
 from htc_lab.stages.interleaved import mask_rois, refined_samples, samples_for_masks
 from htc_lab.structures import RoIs
+from htc_lab.toggles import EVERY_IDEA
 from tests.unit import by_hand
-from tests.unit.tiny import TINY, generator, lively, picture, truth
+from tests.unit.tiny import TINY, generator, lively, picture, truth, with_toggles
 
 # The paper's ladder, and the fusion into one branch alone.
 CASES = {
@@ -20,13 +24,15 @@ CASES = {
     "context for boxes": Toggles(mask_flow=False, semantic_mask=False),
     "context for masks": Toggles(mask_flow=False, semantic_box=False),
     "parallel, all else": Toggles(interleaved=False),
+    "relay": dataclasses.replace(PLAIN_CASCADE, feature_relay=True),
+    "every idea": EVERY_IDEA,
 }
 
 
 @pytest.fixture(scope="module")
 def seen():
     """A model and what it encodes and proposes for one picture."""
-    model = lively()
+    model = lively(with_toggles(EVERY_IDEA))
     with torch.no_grad():
         features = model.encode([picture(3)])
         return model, features, model.propose(features)
@@ -47,8 +53,9 @@ def test_the_cascade_is_that_of_the_equations(seen, name):
     def x_box(r):
         return by_hand.pooled(model, features, r, 7, toggles.semantic_box)
 
-    def x_mask(r):
-        return by_hand.pooled(model, features, r, 14, toggles.semantic_mask)
+    def x_mask(r, t):
+        x = by_hand.pooled(model, features, r, 14, toggles.semantic_mask)
+        return x + by_hand.relay(model, t, x_box(r)) if toggles.feature_relay else x
 
     r0 = proposals.rois.boxes
     cls1, reg1 = by_hand.box_head(model, 0, x_box(r0))
@@ -74,12 +81,12 @@ def test_the_cascade_is_that_of_the_equations(seen, name):
         m3 = by_hand.trunk(model, 2, x + by_hand.flow(model, 2, m2) if toggles.mask_flow else x)
         return [by_hand.mask_logits(model, t, m)[which, trace.labels] for t, m in enumerate((m1, m2, m3))]
 
-    final = masks(x_mask(r3[found]))
+    final = masks(x_mask(r3[found], 2))
     for t, (record, at_the_end) in enumerate(zip(trace.stages, final, strict=True)):
         _close(record.final_mask_logits, at_the_end)
         own = ((r1, r2, r3) if toggles.interleaved else (r0, r1, r2))[t][found]
         _close(record.mask_boxes, own)
-        _close(record.mask_logits, masks(x_mask(own))[t])
+        _close(record.mask_logits, masks(x_mask(own, t))[t])
     _close(trace.mask_probabilities, (final[0].sigmoid() + final[1].sigmoid() + final[2].sigmoid()) / 3)
 
 
@@ -96,6 +103,11 @@ def test_the_ideas_make_a_difference(seen):
     context = traces["context for boxes"]
     assert (context.stages[0].class_logits - plain.stages[0].class_logits).abs().max() > 1e-2
     assert torch.equal(traces["context for masks"].stages[2].boxes, plain.stages[2].boxes)
+    relayed = traces["relay"]
+    assert torch.equal(relayed.boxes, plain.boxes)
+    for t in range(3):
+        assert (relayed.stages[t].mask_logits - plain.stages[t].mask_logits).abs().max() > 1e-2
+        assert (relayed.stages[t].final_mask_logits - plain.stages[t].final_mask_logits).abs().max() > 1e-2
 
 
 @torch.no_grad()
@@ -124,6 +136,42 @@ def test_flow_needs_a_head_that_takes_it():
     model = lively()
     with pytest.raises(AssertionError, match="G_t"):
         mask_flow.fuse(model.roi_head.mask_head[0], torch.zeros(1, 16, 14, 14), torch.zeros(1, 12, 14, 14))
+
+
+def relay_of_two_numbers():
+    """A box head of two hidden numbers on 2x2 cells of one channel, and a relay of them onto 2x2 cells."""
+    head = BoxHead(channels=1, size=2, hidden=2, fcs=1, classes=3)
+    relay = feature_relay.FeatureRelay(hidden=2, channels=1, size=2)
+    with torch.no_grad():
+        # The sum of the cells, and less than nothing where the first is positive.
+        head.shared_fcs[0].weight.copy_(torch.tensor([[1.0, 1, 1, 1], [-1, 0, 0, 0]]))
+        relay.fc.weight.copy_(torch.tensor([[0.0, 9], [1, 9], [2, 9], [3, 9]]))
+        relay.fc.bias.copy_(torch.tensor([4.0, 0, 0, 0]))
+    return relay, head
+
+
+def test_the_relay_of_two_rois_computed_by_hand():
+    relay, head = relay_of_two_numbers()
+    x_box = torch.tensor([[[[1.0, 2], [3, 4]]], [[[-1.0, 0], [0, 0]]]])
+    x_mask = torch.arange(9.0).reshape(1, 1, 3, 3).repeat(2, 1, 1, 1)
+    # Hidden: (10, 0) and (0, 1). Cells: 4 10 20 30 and 13 9 9 9; between two cells lies their mean.
+    relayed = torch.tensor(
+        [
+            [[[4.0, 7, 10], [12, 16, 20], [20, 25, 30]]],
+            [[[13.0, 11, 9], [11, 10, 9], [9, 9, 9]]],
+        ]
+    )
+    torch.testing.assert_close(feature_relay.fuse(relay, head, x_mask, x_box), x_mask + relayed)
+
+
+def test_the_relay_of_no_roi_hands_a_gradient_of_zero_to_its_weights():
+    relay, head = relay_of_two_numbers()
+    fused = feature_relay.fuse(relay, head, torch.zeros(0, 1, 3, 3), torch.zeros(0, 1, 2, 2))
+    assert fused.shape == (0, 1, 3, 3)
+    fused.sum().backward()
+    for weight in (*relay.parameters(), *head.shared_fcs.parameters()):
+        assert weight.grad is not None
+        assert not weight.grad.any()
 
 
 def test_which_boxes_the_masks_are_taken_on():

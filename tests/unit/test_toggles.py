@@ -10,6 +10,7 @@ import torch
 from htc_lab.config import HTC, PLAIN_CASCADE, RUNGS, SWITCHES, Toggles
 from htc_lab.errors import InputError
 from htc_lab.model import total_loss
+from htc_lab.toggles import EVERY_IDEA, parse_toggles
 from tests.unit.tiny import assert_same, batch, generator, lively, with_toggles
 
 COMBINATIONS = [
@@ -37,7 +38,7 @@ def built_with(toggles):
 @pytest.fixture(scope="module")
 def full():
     """A model that has every part, and what it encodes and proposes for two pictures."""
-    model = lively()
+    model = lively(with_toggles(EVERY_IDEA))
     images, targets = batch()
     with torch.no_grad():
         features = model.encode(images)
@@ -57,6 +58,7 @@ def test_forward_and_off_means_gone(full, toggles):
     # Averaging has no weights, so two combinations share a model.
     bare = built_with(dataclasses.replace(toggles, average_masks=True))
     assert (bare.roi_head.semantic_head is not None) == toggles.semantic
+    assert (bare.roi_head.feat_relay_head is not None) == toggles.feature_relay
     assert [head.conv_res is not None for head in bare.roi_head.mask_head] == [
         toggles.mask_flow and t > 0 for t in range(toggles.stages)
     ]
@@ -105,8 +107,9 @@ def test_predict_runs_on_every_rung(full, toggles):
 def test_every_toggle_does_something(full, name):
     """Else "off" would equal "gone" for a switch that is not wired up."""
     model, _, _, features, proposals = full
-    on = model.cascade(features, proposals, HTC)
-    off = model.cascade(features, proposals, Toggles(**{name: 1 if name == "stages" else False}))
+    on = model.cascade(features, proposals, EVERY_IDEA)
+    without = dataclasses.replace(EVERY_IDEA, **{name: 1 if name == "stages" else False})
+    off = model.cascade(features, proposals, without)
     changed = {
         "interleaved": lambda t: t.stages[0].mask_boxes,
         "mask_flow": lambda t: t.stages[2].final_mask_logits,
@@ -114,6 +117,7 @@ def test_every_toggle_does_something(full, name):
         "semantic_mask": lambda t: t.stages[0].final_mask_logits,
         "average_masks": lambda t: t.mask_probabilities,
         "stages": lambda t: t.boxes,
+        "feature_relay": lambda t: t.stages[0].final_mask_logits,
     }[name]
     assert not torch.equal(changed(on), changed(off))
 
@@ -174,6 +178,12 @@ def test_toggles_the_weights_cannot_serve_are_refused(built, asked, named):
         model.predict(images, asked)
     with pytest.raises(InputError, match=message):
         model.losses(images, targets, asked)
+
+
+def test_words_ask_for_the_relay_and_names_of_rungs_do_not():
+    asked = parse_toggles("mask_flow+feature_relay")
+    assert asked == dataclasses.replace(PLAIN_CASCADE, mask_flow=True, feature_relay=True)
+    assert not any(parse_toggles(name).feature_relay for name in RUNGS)
 
 
 def test_one_fusion_at_run_time_where_the_other_was_built(full):
