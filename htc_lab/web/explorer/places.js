@@ -28,16 +28,19 @@ function render({ model, el }) {
       model.send({ kind: 'export', state });
     }),
     changed(state) {
-      if (model.get('state') === state) return;
+      if (!saving && model.get('state') === state) return;
+      clearTimeout(saving);
+      saving = setTimeout(() => save(state), 150);
       model.set('state', state);
-      save();
     },
   };
-  // The kernel need not hear of every step of a drag.
+  // The kernel need not hear of every step of a drag. What it says meanwhile is an echo of an earlier step: it must not
+  // take back what the person has done since.
   let saving = 0;
-  const save = () => {
-    clearTimeout(saving);
-    saving = setTimeout(() => model.save_changes(), 150);
+  const save = state => {
+    model.set('state', state);
+    saving = 0;
+    model.save_changes();
   };
   async function load() {
     const mine = ++generation;
@@ -60,7 +63,7 @@ function render({ model, el }) {
   const onMessage = (message, buffers) => {
     if (message.kind === 'html') waiting?.resolve(new Blob(buffers, { type: 'text/html' }));
   };
-  const onState = () => explorer?.setState(model.get('state'));
+  const onState = () => saving || explorer?.setState(model.get('state'));
   const onHide = () => explorer?.setHidden(model.get('hide'));
   const heard = [['change:pack', load], ['change:status', onStatus], ['change:state', onState], ['change:hide', onHide],
     ['msg:custom', onMessage]];
