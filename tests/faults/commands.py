@@ -70,15 +70,8 @@ HUNGRY = {
 """What takes more memory than there is."""
 
 WARM = (
-    *(
-        "board.look",
-        "course.copies",
-        "course.grading",
-        "course.notebooks",
-        "engine.costs",
-        "engine.reproduce",
-    ),
-    *("engine.train", "explorer.explore", "explorer.export", "plots.drawing"),
+    *("ablation.costs", "ablation.reproduce", "board.look", "course.copies", "course.grading.grade"),
+    *("course.notebooks", "explorer.explore", "plots.drawing", "train.loop", "web.export"),
 )
 """Modules that the commands would otherwise import again in every child."""
 
