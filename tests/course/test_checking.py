@@ -82,7 +82,7 @@ def test_every_sentence_of_a_verdict_ends_once() -> None:
     def chooses(x, previous, flow):
         raise RuntimeError("expected one of:\n  cpu, cuda\n  and more")
 
-    assert "is the `return` missing?\n" in str(check("04.2", none)) + "\n"
+    assert "because the `return` is missing.\n" in str(check("04.2", none)) + "\n"
     assert "ValueError: give a size. Your line" in str(check("04.2", refuses))
     assert "RuntimeError: expected one of: cpu, cuda. Your line" in str(check("04.2", chooses))
 
