@@ -88,8 +88,7 @@ class Sharing:
         self.crowded = self.paused = False
         self._look, self._period = look, period
         self._quiet = 0
-        self._parked: list[threading.Thread] = []
-        self._release = threading.Event()
+        self._parked: list[tuple[threading.Thread, threading.Event]] = []
         self._last = look()
         self._taken: deque[float] = deque(maxlen=_REMEMBERED_LOOKS)
 
@@ -113,10 +112,10 @@ class Sharing:
     def let_go(self) -> None:
         """Let the parked threads end, so that waiting threads spin again."""
         self.crowded = False
-        self._release.set()
-        for thread in self._parked:
+        while self._parked:
+            thread, release = self._parked.pop()
+            release.set()
             thread.join()
-        self._parked.clear()
 
     def free_cores(self) -> int:
         """How many cores others left free in the last two seconds, at least 1; waits for a first look."""
@@ -135,19 +134,18 @@ class Sharing:
         if threads < 2:
             return
         self.crowded = True
-        self._release = threading.Event()
         # The first parallel operation of a thread makes a team of its own: the thread and workers beside it.
         for _ in range(math.ceil((cores + 1 - threads) / (threads - 1))):
-            ready = threading.Event()
+            ready, release = threading.Event(), threading.Event()
             thread = threading.Thread(
                 target=_wait_with_a_team,
-                args=(threads, ready, self._release),
+                args=(threads, ready, release),
                 name="htc-lab-parked",
                 daemon=True,
             )
             thread.start()
             ready.wait()
-            self._parked.append(thread)
+            self._parked.append((thread, release))
 
 
 def _wait_with_a_team(threads: int, ready: threading.Event, release: threading.Event) -> None:
