@@ -105,8 +105,12 @@ def train(
         with team.together():
             config = _config(preset_name, toggles, sync_norm)
             numbers = {"steps": steps, "epochs": epochs, "batch": batch, "lr": lr, "accumulate": accumulate}
+            schedule = _schedule(preset_name, numbers)
             schedule = dataclasses.replace(
-                _schedule(preset_name, numbers), amp=amp, sync_norm=sync_norm, group_by_shape=group_by_shape
+                schedule,
+                amp=amp,
+                sync_norm=sync_norm or schedule.sync_norm,
+                group_by_shape=group_by_shape,
             )
             folder = layout.find(data)
             semantic = semantic_classes(folder)

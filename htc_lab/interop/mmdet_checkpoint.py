@@ -5,6 +5,7 @@ a file may hold besides the weights (optimiser, loss history, config text, an av
 unwrapped here.
 """
 
+import dataclasses
 import io
 import json
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from htc_lab.config import ModelConfig, Toggles
+from htc_lab.config import BackboneConfig, ModelConfig, Toggles, disagreement
 from htc_lab.config_json import model_config_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically
@@ -46,7 +47,8 @@ def read_mmdet(
 
     Nothing in the file is executed. The weights may be the file's whole content or under ``state_dict``, with
     anything beside them; if the file has averaged weights (EMA), those are used. Entries are returned as
-    float32.
+    float32. What weights don't show is taken from the config text in the file; without one, a file that has
+    "caffe" in its name is of that style.
 
     Args:
         path: the file.
@@ -180,15 +182,21 @@ def _config(path: Path, weights: dict[str, Tensor], meta: dict[Any, Any]) -> Mod
         return model_config_from_dict(values, f"{path}: meta.{_OURS}")
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     config = config_from_shapes(shapes, path.stem, str(path))
-    if "caffe" in path.name:
-        raise InputError(
-            f"{path}: judging by its name, has a caffe-style backbone (stride in the first 1x1 convolution, "
-            "BGR pictures), which this lab doesn't build; use the one of the pytorch style"
+    if "caffe" in path.name and isinstance(config.backbone, BackboneConfig):
+        config = dataclasses.replace(
+            config,
+            backbone=dataclasses.replace(config.backbone, style="caffe"),
+            image=dataclasses.replace(config.image, std=(1.0, 1.0, 1.0), bgr=True),
         )
     for key in ("cfg", "config"):
         if isinstance(meta.get(key), str):
             config = with_config_text(config, meta[key], str(path))
             break
+    fault = disagreement(config)
+    if fault is not None:
+        raise InputError(
+            f"{path}: {fault}; its weights don't show this, so pass the model's config to load()"
+        )
     return like_a_preset(config, path.stem)
 
 

@@ -22,11 +22,12 @@ from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import CHECKPOINT, fill, load, read_run, save_run
 from htc_lab.checkpoint.pretrained import pretrained_weights
-from htc_lab.config import ModelConfig
+from htc_lab.config import ModelConfig, norms_of
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.distributed import ALONE, SharedError, Team
 from htc_lab.errors import InputError
+from htc_lab.layers.norm import share_norms
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.schedule import Schedule
 from htc_lab.threads import on_free_cores
@@ -161,8 +162,8 @@ def _train(
     with team.together():
         if team.first:
             note_parts(run, done, schedule.accumulate)
-    if schedule.sync_norm and team.size > 1:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model, team.gradients)
+    if team.size > 1:
+        share_norms(model, team.gradients, every=schedule.sync_norm)
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     weights = list(named.values())
     optimizer = _optimizer(weights, schedule)
@@ -225,12 +226,13 @@ def _check(
             f"--batch {schedule.batch}: is the batch of all processes together, and {team.size} processes "
             f"times --accumulate {schedule.accumulate} can't share it evenly; give a multiple of {takers}"
         )
-    if schedule.sync_norm and config.backbone.frozen_norm:
+    in_heads = any(norm.kind != "group" for norm, _ in norms_of(config).values())
+    if schedule.sync_norm and config.backbone.frozen_norm and not in_heads:
         raise InputError(
             "schedule.sync_norm: batch norm is frozen in this config, so there are no statistics to share; "
             "set backbone.frozen_norm=False, or leave sync_norm off"
         )
-    if schedule.sync_norm and team.size > 1 and options.device == "cpu":
+    if schedule.sync_norm and not config.backbone.frozen_norm and team.size > 1 and options.device == "cpu":
         raise InputError(
             "--sync-norm: several processes can share batch norm on GPUs only; give --device cuda, or start "
             "one process"

@@ -13,7 +13,7 @@ from annotated_types import Interval
 from typing_extensions import Doc
 
 from htc_lab import toggles as toggles_module
-from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, Toggles
+from htc_lab.config import GUIDED_RPN, HTC, RUNGS, SWITCHES, ModelConfig, NormConfig, SENetConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS, preset, schedule_of
@@ -72,6 +72,20 @@ def test_a_changed_number_survives_json():
     again = model_config_from_dict(json.loads(json.dumps(to_dict(config))))
     assert again.cascade.nms_iou == 0.4375
     assert again != PRESETS["classroom"]
+
+
+def test_a_backbone_is_told_by_its_fields():
+    config = dataclasses.replace(PRESETS["htc_r50_1x"], backbone=SENetConfig(deformable=(4,)))
+    values = json.loads(json.dumps(to_dict(config)))
+    assert model_config_from_dict(values) == config
+    values["backbone"]["reduction"] = 0
+    with pytest.raises(InputError, match=r"run\.json\.backbone\.reduction: is 0; it must be from 1"):
+        model_config_from_dict(values, "run.json")
+    values["backbone"] |= {"reduction": 16, "depth": 50}
+    with pytest.raises(
+        InputError, match=r"run\.json\.backbone\.depth: no such field; fields are blocks, width"
+    ):
+        model_config_from_dict(values, "run.json")
 
 
 def _broken(path, value):
@@ -191,6 +205,18 @@ def _numbers(kind, path=()):
         yield path, kind, []
 
 
+# A config without a None in it, so that every field is there.
+_FULL_SIZE = PRESETS["htc_x101_64x4d_dcn_ms_20e"]
+_WHOLE = dataclasses.replace(
+    _FULL_SIZE,
+    fpn=dataclasses.replace(_FULL_SIZE.fpn, norm=NormConfig("group")),
+    rpn=GUIDED_RPN,
+    cascade=dataclasses.replace(
+        _FULL_SIZE.cascade, box_convs=4, box_norm=NormConfig("sync"), mask_norm=NormConfig("batch")
+    ),
+    semantic=dataclasses.replace(_FULL_SIZE.semantic, norm=NormConfig("sync")),
+)
+
 FIELDS = [
     *((ModelConfig, *field) for field in _numbers(ModelConfig) if field[0][0] != "toggles"),
     *((Schedule, *field) for field in _numbers(Schedule)),
@@ -211,7 +237,7 @@ def test_every_field_has_its_words_and_every_number_its_range(field):
     if not ranges:
         return
     read, sound = (
-        (model_config_from_dict, PRESETS["htc_x101_64x4d_dcn_ms_20e"])
+        (model_config_from_dict, _WHOLE)
         if kind is ModelConfig
         else (schedule_from_dict, schedule_of("classroom"))
     )
