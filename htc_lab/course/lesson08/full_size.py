@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from IPython.display import Markdown
+from torch import nn
 
 from htc_lab.ablation.reproduce import Contestant, Reproduction, at_score_threshold, reproduce
 from htc_lab.checkpoint.files import empty_model
@@ -39,7 +40,7 @@ def millions(preset: str) -> dict[str, float]:
     """The number of parameters of each part of a preset, in millions."""
     model = empty_model(PRESETS[preset])
     heads = model.roi_head
-    parts = {
+    parts: dict[str, nn.Module] = {
         "backbone": model.backbone,
         "FPN": model.neck,
         "RPN": model.rpn_head,
