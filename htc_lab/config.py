@@ -16,6 +16,7 @@ from htc_lab.layers.backbone_config import BackboneConfig
 from htc_lab.layers.cascade_config import PAPER_STAGES, CascadeConfig, StageConfig
 from htc_lab.layers.fpn_config import FPNConfig
 from htc_lab.layers.rpn_config import RPNConfig
+from htc_lab.layers.soft_nms_config import SoftNMSConfig
 from htc_lab.layers.timm_backbone_config import TimmBackboneConfig
 from htc_lab.stages.semantic_config import PAPER_SEMANTIC, REFERENCE_SEMANTIC, SemanticConfig
 from htc_lab.toggles import (
@@ -47,6 +48,7 @@ __all__ = [
     "ModelConfig",
     "RPNConfig",
     "SemanticConfig",
+    "SoftNMSConfig",
     "StageConfig",
     "TimmBackboneConfig",
     "Toggles",

@@ -104,7 +104,7 @@ def rehearse(dataset: CocoDataset, out: Path, images: int = 4, short: int = 200)
         model = build_model(config, seed=0)
         model.class_names = few.class_names
         predictor = ModelPredictor(at_score_threshold(model, 0.001))
-        contestants.append(Contestant(role, predictor, "random"))
+        contestants.append(Contestant(role, predictor, ("random",)))
     return reproduce(contestants, part, out, progress=False, tell=lambda _: None)
 
 
