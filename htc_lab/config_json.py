@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Interval
 from typing_extensions import Doc
@@ -155,6 +155,8 @@ def _unwrapped(kind: Any) -> tuple[Any, list[Any]]:
 
 
 def _name_of(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
     # The one thing left that may be wrong with a list is the length of one whose length is given.
     if get_origin(kind) is tuple:
         return f"a list of {len(get_args(kind))} numbers"

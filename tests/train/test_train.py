@@ -10,7 +10,8 @@ from htc_lab import InputError
 from htc_lab.ablation.ladder import train_dataset
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.train.batches import BatchOfStep
-from htc_lab.train.loop import TrainOptions, learning_rate, steps_of, train
+from htc_lab.train.loop import TrainOptions, steps_of, train
+from htc_lab.train.rates import learning_rate
 from tests.training_fixtures import SCHEDULE
 
 QUIET = TrainOptions(progress=False, checkpoint_every=2)
