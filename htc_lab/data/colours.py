@@ -72,7 +72,7 @@ def to_hsv(
 def from_hsv(
     hue: Float[Tensor, "H W"], saturation: Float[Tensor, "H W"], value: Float[Tensor, "H W"]
 ) -> Float[Tensor, "3 H W"]:
-    """The inverse of :func:`to_hsv`: v (1 - s max(0, min(k, 4 - k, 1))), k = (n + h / 60) % 6, n = 5, 3, 1."""
+    """The inverse: v (1 - s max(0, min(k, 4 - k, 1))), k = (n + h / 60) mod 6; n = 5, 3, 1 for R, G, B."""
     at = torch.tensor([5.0, 3.0, 1.0]).view(3, 1, 1)
     k = (at + hue / 60) % 6
     return value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1)

@@ -63,7 +63,7 @@ def _without_background(head: dict[str, Any], where: str) -> None:
 
 
 def _box_coder(head: dict[str, Any]) -> None:
-    coder = {name: head.pop(name) for name in ("target_means", "target_stds") if name in head}
+    coder: dict[str, Any] = {name: head.pop(name) for name in ("target_means", "target_stds") if name in head}
     if coder:
         head.setdefault("bbox_coder", {"type": "DeltaXYWHBBoxCoder", **coder})
 

@@ -2,8 +2,8 @@
 
 A config is Python, of which this reads the part that describes values: assignments, also to an item
 (``model['roi_head']['num_stages'] = 2``) or in a chain (``a = b = 1``); literals, names and items;
-arithmetic; f-strings; and the few functions in ``_MAKERS``. Anything else (imports, conditions, other calls)
-is refused with its line.
+arithmetic; f-strings; lists of what is made from each item of another; and the few functions in ``_MAKERS``.
+Anything else (imports, conditions, other calls) is refused with its line.
 
 Lists and dicts are shared between names as they are in Python, so a change to one shows in the other. A short
 text can therefore describe more than there is memory, or a list that holds itself: see :func:`copied`.
@@ -22,7 +22,7 @@ _SCALARS = (str, int, float, bool, type(None))
 _LONGEST = 10_000
 _LARGEST = 2**63
 _HIGHEST_POWER = 64
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 200_000
 _DEEPEST = 100
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -59,7 +59,7 @@ def copied(values: dict[str, Any], where: str) -> dict[str, Any]:
     """A copy in which no list or dict is in two places.
 
     Raises:
-        InputError: it would hold more than a million values, or lists nested a hundred deep, as one does that
+        InputError: it would hold more than 200,000 values, or lists nested a hundred deep, as one does that
             holds itself.
     """
     left = _MOST_VALUES
@@ -139,6 +139,8 @@ class _Values:
     def __init__(self, names: dict[str, Any], where: str) -> None:
         self.names = names
         self.where = where
+        # Loops in loops are short to write; this is how often all of them together may go round.
+        self.left = _LONGEST
 
     def refuse(self, node: ast.AST) -> InputError:
         try:
@@ -189,7 +191,7 @@ class _Values:
         for target in targets:
             self._assign(target, value, statement)
 
-    def _assign(self, target: ast.expr, value: Any, statement: ast.stmt) -> None:
+    def _assign(self, target: ast.expr, value: Any, statement: ast.stmt | ast.expr) -> None:
         if isinstance(target, ast.Name):
             if target.id != BASE:
                 self.names[target.id] = value
@@ -236,6 +238,8 @@ class _Values:
             return self._of(inner)
         if isinstance(node, ast.Call):
             return self._made(node)
+        if isinstance(node, ast.ListComp):
+            return self._each(node, node.elt, node.generators)
         if isinstance(node, ast.Attribute) and isinstance(owner := self._of(node.value), dict):
             return owner[node.attr]
         if isinstance(node, ast.Subscript):
@@ -261,6 +265,23 @@ class _Values:
         if not isinstance(value, dict):
             raise self.refuse(node)
         return value
+
+    def _each(self, node: ast.expr, item: ast.expr, loops: list[ast.comprehension]) -> list[Any]:
+        """The items of ``[item for name in a_list]``, for a list that is written out somewhere."""
+        loop, *inner = loops
+        rows = self._of(loop.iter)
+        if loop.ifs or loop.is_async or not isinstance(rows, list | tuple):
+            raise self.refuse(node)
+        outside, made = self.names, []
+        for row in rows:
+            self.left -= 1
+            if self.left < 0:
+                raise self.refuse(node)
+            self.names = dict(outside)
+            self._assign(loop.target, row, node)
+            made += self._each(node, item, inner) if inner else [self._of(item)]
+        self.names = outside
+        return made
 
     def _items(self, node: ast.List | ast.Tuple) -> list[Any]:
         items: list[Any] = []

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from htc_lab.errors import InputError
+from htc_lab.interop import python_values
 from htc_lab.interop.mmdet_config import config_from_mmdet
 from htc_lab.interop.mmdet_defaults import plain_types
 from htc_lab.interop.python_config import evaluate_text, read_python_config
@@ -36,6 +37,11 @@ from tests.interop.configs import tree
         ("x = 2**5 * 10**-1", 3.2),
         ("a = [1, 2]\nx = [*a, 3, *a]", [1, 2, 3, 1, 2]),
         ("x = [1, 2, 3][-1]", 3),
+        (
+            "n = [1, 2]\nx = [dict(a=i * k, b=n) for i, k in [(1, 2), (3, 4)] for n in range(1)]",
+            [{"a": 2, "b": 0}, {"a": 12, "b": 0}],
+        ),
+        ("i = 5\ny = [i for i in [1, 2]]\nx = [i, *y]", [5, 1, 2]),
     ],
 )
 def test_statements_and_values(text, x):
@@ -59,6 +65,9 @@ def test_statements_and_values(text, x):
         "x = (1, 2)\nx[0] = 3",
         "x += 'a' * 3",
         "x = sorted([2, 1])",
+        "x = [c for c in 'ab']",
+        "x = [c for c in [1, 2] if c]",
+        "x = [0 for a in range(9999) for b in range(9999)]",
     ],
 )
 def test_what_is_no_description_of_values_is_refused(text):
@@ -76,7 +85,8 @@ def test_what_is_no_description_of_values_is_refused(text):
         "x = [0] * 9999\nx = [x] * 9999",
     ],
 )
-def test_short_texts_of_endless_values_are_refused(text):
+def test_short_texts_of_endless_values_are_refused(text, monkeypatch):
+    monkeypatch.setattr(python_values, "_MOST_VALUES", 20_000)
     with pytest.raises(InputError, match="more values than a config has, or a list that holds itself"):
         evaluate_text(text, "text")
 
