@@ -91,6 +91,9 @@ def disagreement(config: ModelConfig) -> str | None:
     ):
         if level > most:
             return f"{path}: is {level}; it must be at most {most}, fpn.levels is {levels}"
+    image = config.image
+    if image.flip + image.flip_vertical + image.flip_both > 1 + 1e-9:
+        return "image.flip: together with flip_vertical and flip_both above 1; they are chances of one draw"
     if config.rpn.negative_iou > config.rpn.positive_iou:
         return "rpn.negative_iou: is above rpn.positive_iou; it must be at most that"
     return None

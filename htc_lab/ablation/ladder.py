@@ -24,7 +24,7 @@ from htc_lab.data.classroom.tree import ensure_classroom
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder, find_data
 from htc_lab.data.semantic import SemanticClasses, semantic_classes
-from htc_lab.data.transforms import TrainTransform
+from htc_lab.data.transforms import train_transform
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind
 from htc_lab.evaluate.inference import require_objects, truth_of
@@ -59,13 +59,12 @@ def train_dataset(
     data: DataFolder, semantic: SemanticClasses, config: ModelConfig, schedule: Schedule
 ) -> CocoDataset:
     """The train split as a training sees it: augmented, without images that have no object."""
-    image = config.image
     return CocoDataset(
         data.train,
         semantic,
         keep_empty=False,
         min_size=schedule.min_size,
-        transform=TrainTransform(image.train_short, image.train_long, image.flip),
+        transform=train_transform(config.image),
         # The decoded images of a small data set stay in memory; those of a large one would not fit.
         cache=len(data.train.coco.images) <= 2000,
     )

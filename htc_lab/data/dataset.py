@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -25,13 +25,13 @@ class Sample:
     """One image and its ground truth.
 
     Attributes:
-        image: (3, H, W) uint8 RGB.
+        image: (3, H, W) RGB on the scale 0..255: uint8, or float32 after a change of colours.
         targets: at the size of ``image``.
         image_id: COCO id.
         original_size: (H, W) px of the file, before any transform.
     """
 
-    image: UInt8[Tensor, "3 H W"]
+    image: UInt8[Tensor, "3 H W"] | Float[Tensor, "3 H W"]
     targets: Targets
     image_id: int
     original_size: tuple[int, int]

@@ -9,6 +9,7 @@ from typing import Any
 
 from htc_lab.config import ModelConfig, Toggles
 from htc_lab.errors import InputError
+from htc_lab.interop.mmdet_defaults import plain_types
 from htc_lab.interop.python_config import evaluate_text
 
 
@@ -19,7 +20,7 @@ def with_config_text(config: ModelConfig, text: str, where: str) -> ModelConfig:
         InputError: the text describes a model whose weights look the same but that computes something else.
     """
     try:
-        values = evaluate_text(text, where)
+        values = plain_types(evaluate_text(text, where))
     except InputError:
         return config
     model = _dict(values.get("model"))

@@ -34,7 +34,7 @@ def model_config(fields: Fields, name: str, image: ImageConfig) -> ModelConfig:
     Args:
         fields: of a whole config.
         name: name for the model.
-        image: test and training sizes, from the pipelines.
+        image: sizes, flips and colours, from the pipelines.
 
     Raises:
         InputError: it is another family of models, or a value is missing or has the wrong type.
@@ -91,14 +91,10 @@ def _image(fields: Fields, image: ImageConfig) -> ImageConfig:
     # Ours pads maps and masks whenever there are any.
     fields.skip(f"{at}.pad_seg", f"{at}.pad_mask")
     mean, std = fields.numbers(f"{at}.mean", 3), fields.numbers(f"{at}.std", 3)
-    return ImageConfig(
+    return dataclasses.replace(
+        image,
         mean=(mean[0], mean[1], mean[2]),
         std=(std[0], std[1], std[2]),
-        short=image.short,
-        long=image.long,
-        train_short=image.train_short,
-        train_long=image.train_long,
-        flip=image.flip,
         pad=fields.integer(f"{at}.pad_size_divisor", 1),
     )
 

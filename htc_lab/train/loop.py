@@ -35,6 +35,7 @@ from htc_lab.train.feature_crops import FeatureCrops
 from htc_lab.train.feature_file import features_of
 from htc_lab.train.lock import only_here
 from htc_lab.train.out_of_memory import memory_explained
+from htc_lab.train.rates import FACTOR, learning_rate, parameter_groups
 from htc_lab.train.run_folder import RunLog, claim, note_parts, require_in_place, threads_of, tidy
 from htc_lab.train.step import GradientStep
 from htc_lab.train.stopping import stopping_between_steps
@@ -85,19 +86,6 @@ class TrainOptions:
 def steps_of(schedule: Schedule, images: int) -> int:
     """The number of optimiser steps in the whole training."""
     return schedule.steps or math.ceil(schedule.epochs * images / schedule.batch)
-
-
-def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
-    """The learning rate at ``step`` (from 0): linear warm-up, then ``decay`` at each of ``decay_at``."""
-    rate = schedule.lr * schedule.batch / schedule.lr_batch
-    for fraction in schedule.decay_at:
-        if step >= round(fraction * steps):
-            rate /= schedule.decay
-    # A short run should not spend most of its steps on warming up.
-    warmup = min(schedule.warmup_steps, steps // 4)
-    if step < warmup:
-        rate *= schedule.warmup_from + (1 - schedule.warmup_from) * step / warmup
-    return rate
 
 
 def train(
@@ -174,7 +162,7 @@ def _train(
         nn.SyncBatchNorm.convert_sync_batchnorm(model, team.gradients)
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     weights = list(named.values())
-    optimizer = _optimizer(named, schedule)
+    optimizer = _optimizer(parameter_groups(model, named, schedule), schedule)
     _restore(optimizer, named, kept)
     model.train()
     gradients = GradientStep(model, schedule, options.seed, team)
@@ -189,9 +177,9 @@ def _train(
     ):
         for step, batch in enumerate(loader, start=done):
             began = time.perf_counter()
-            lr = learning_rate(schedule, step, steps)
+            rate = learning_rate(schedule, step, steps)
             for group in optimizer.param_groups:
-                group["lr"] = lr * group["lr_factor"]
+                group["lr"] = rate * group[FACTOR]
             optimizer.zero_grad(set_to_none=True)
             metrics = gradients.backward(step, batch, log)
             if schedule.clip_norm:
@@ -199,7 +187,7 @@ def _train(
                 if not math.isfinite(norm):
                     gradients.stop(f"the gradient's norm is {norm}", step, batch.samples, metrics, log)
             optimizer.step()
-            metrics |= {"lr": lr, "seconds": time.perf_counter() - began}
+            metrics |= {"lr": rate, "seconds": time.perf_counter() - began}
             log.step(step + 1, metrics)
             bar.set_postfix(loss=f"{metrics['loss']:.2f}", refresh=False)
             bar.update()
@@ -271,18 +259,11 @@ def _check(
         )
 
 
-def _optimizer(named: dict[str, nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
-    by_factor: dict[float, list[nn.Parameter]] = {}
-    for name, weight in named.items():
-        factor = schedule.backbone_lr_factor if name.startswith("backbone.") else 1.0
-        by_factor.setdefault(factor, []).append(weight)
-    groups = [{"params": weights, "lr_factor": factor} for factor, weights in by_factor.items()]
+def _optimizer(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.Optimizer:
     if schedule.adaptive:
         # Fused: one pass over all weights. Otherwise the optimizer takes a tenth of a small model's step.
-        return torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=True)
-    return torch.optim.SGD(
-        groups, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
-    )
+        return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+    return torch.optim.SGD(groups, lr=schedule.lr, momentum=schedule.momentum)
 
 
 def _all_numbers(model: nn.Module) -> bool:

@@ -15,9 +15,10 @@ from typing_extensions import Doc
 from htc_lab import toggles as toggles_module
 from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, SoftNMSConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
+from htc_lab.data.image_config import ColourConfig
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS, preset, schedule_of
-from htc_lab.schedule import Schedule
+from htc_lab.schedule import PartRates, Schedule
 
 # The type checks of the test run would refuse these before the module's own words come: so, without them.
 PlainToggles = runpy.run_path(toggles_module.__file__)["Toggles"]
@@ -212,12 +213,6 @@ def _numbers(kind, path=()):
         yield path, kind, []
 
 
-# A config without a None in it, so that every field is there.
-_FULL_SIZE = PRESETS["htc_x101_64x4d_dcn_ms_20e"]
-_WHOLE = dataclasses.replace(
-    _FULL_SIZE, cascade=dataclasses.replace(_FULL_SIZE.cascade, soft_nms=SoftNMSConfig())
-)
-
 FIELDS = [
     *((ModelConfig, *field) for field in _numbers(ModelConfig) if field[0][0] != "toggles"),
     *((Schedule, *field) for field in _numbers(Schedule)),
@@ -229,6 +224,19 @@ def _named(field):
     return ".".join(map(str, (kind.__name__, *path)))
 
 
+_SCHEDULE = dataclasses.replace(schedule_of("classroom"), parts=(PartRates("backbone"),))
+
+
+def _full():
+    """A config in which no list is empty and nothing is None."""
+    sound = PRESETS["htc_x101_64x4d_dcn_ms_20e"]
+    image = dataclasses.replace(
+        sound.image, train_longs=(900,), train_pairs=((800, 900),), colour=ColourConfig()
+    )
+    cascade = dataclasses.replace(sound.cascade, soft_nms=SoftNMSConfig())
+    return dataclasses.replace(sound, image=image, cascade=cascade)
+
+
 @pytest.mark.parametrize("field", FIELDS, ids=_named)
 def test_every_field_has_its_words_and_every_number_its_range(field):
     kind, path, found, said = field
@@ -238,9 +246,7 @@ def test_every_field_has_its_words_and_every_number_its_range(field):
     if not ranges:
         return
     read, sound = (
-        (model_config_from_dict, _WHOLE)
-        if kind is ModelConfig
-        else (schedule_from_dict, schedule_of("classroom"))
+        (model_config_from_dict, _full()) if kind is ModelConfig else (schedule_from_dict, _SCHEDULE)
     )
     low, high = ranges[0].ge, ranges[0].le
     for value in (low - 1, high + 1):
