@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.config_json import model_config_in_full
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.errors import InputError

@@ -1,13 +1,14 @@
 """mmdet's config files as ours: :func:`config_from_mmdet`."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from htc_lab.config import ModelConfig
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.errors import InputError
-from htc_lab.interop.fields import Fields, Unsupported
+from htc_lab.interop.fields import Fields, Unsupported, shown
 from htc_lab.interop.mmdet_model import model_config
 from htc_lab.interop.mmdet_schedule import image_sizes, schedule
 from htc_lab.interop.python_config import read_python_config
@@ -25,11 +26,13 @@ class MmdetConfig:
         model: for ``build_model``, or for ``load`` of a checkpoint trained with it.
         schedule: for training.
         unsupported: settings without an equivalent; empty unless they were allowed.
+        notes: what the config asks for besides, and how to do it here; one sentence each, also on stderr.
     """
 
     model: ModelConfig
     schedule: Schedule
     unsupported: tuple[Unsupported, ...]
+    notes: tuple[str, ...] = ()
 
 
 def config_from_mmdet(path: str | Path, strict: bool = True) -> MmdetConfig:
@@ -76,4 +79,17 @@ def config_from_mmdet(path: str | Path, strict: bool = True) -> MmdetConfig:
     for preset in PRESETS.values() if not fields.unsupported else ():
         if dataclasses.replace(model, name=preset.name) == preset and schedule_of(preset.name) == training:
             model = preset
-    return MmdetConfig(model, training, tuple(fields.unsupported))
+    notes = _notes(fields)
+    for note in notes:
+        print(f"note: {path}: {note}", file=sys.stderr)
+    return MmdetConfig(model, training, tuple(fields.unsupported), notes)
+
+
+def _notes(fields: Fields) -> tuple[str, ...]:
+    start = fields.get("load_from", None)
+    if not isinstance(start, str) or not start:
+        return ()
+    return (
+        f"load_from={shown(start, 200)} is not followed; get that file and start the training from it with "
+        "htc-lab train --init FILE (in Python: TrainOptions(init=FILE))",
+    )
