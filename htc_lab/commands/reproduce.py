@@ -64,7 +64,7 @@ def reproduce(
     from htc_lab.checkpoint.files import load
     from htc_lab.data.coco import read_coco
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.data.layout import Split, image_folder, require_images
+    from htc_lab.data.layout import Split, find_images
     from htc_lab.evaluate.inference import require_objects, truth_of
     from htc_lab.predictors import ModelPredictor
 
@@ -72,8 +72,7 @@ def reproduce(
     truth = read_coco(chosen)
     if first is not None:
         truth = truth.subset([image["id"] for image in truth.images[:first]])
-    folder = image_folder(coco, "val", truth, images)
-    require_images(folder, truth)
+    folder, truth, _ = find_images(coco, "val", truth, images)
     contestants = []
     for role, path in (("cascade", cascade), ("htc", htc)):
         predictor = ModelPredictor(at_score_threshold(load(str(path), place), score))
