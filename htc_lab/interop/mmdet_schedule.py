@@ -58,7 +58,11 @@ def schedule(fields: Fields) -> Schedule:
             fields.cannot(at, "no hooks")
     for name in ("load_from", "resume_from"):
         if fields.has(name):
-            fields.tell(name, f"{name} is not taken; use --init FILE")
+            fields.tell(
+                name,
+                "is not followed; get that file and start the training from it with "
+                "htc-lab train --init FILE; in Python: TrainOptions(init=FILE)",
+            )
     return found
 
 
