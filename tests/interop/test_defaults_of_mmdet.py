@@ -163,8 +163,8 @@ def test_weights_to_start_from_are_told_and_refuse_nothing(models):
     path = child(models, "mine", "cascade", "load_from = 'https://example.org/a.pth'")
     found = config_from_mmdet(path)
     assert list(map(str, found.unsupported)) == [
-        "load_from='https://example.org/a.pth' (is not followed; get that file and start the training from it "
-        "with htc-lab train --init FILE; in Python: TrainOptions(init=FILE))"
+        "load_from='https://example.org/a.pth' (is not followed; get that file and start the training "
+        "from it with htc-lab train --init FILE; in Python: TrainOptions(init=FILE))"
     ]
     assert found.model == PRESETS["cascade_r50_1x"]
 
