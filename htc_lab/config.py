@@ -19,6 +19,8 @@ from htc_lab.layers.guided_config import GuidedConfig
 from htc_lab.layers.norm_config import NormConfig
 from htc_lab.layers.rpn_config import GUIDED_RPN, RPNConfig
 from htc_lab.layers.senet_config import SENetConfig
+from htc_lab.layers.soft_nms_config import SoftNMSConfig
+from htc_lab.layers.timm_backbone_config import TimmBackboneConfig
 from htc_lab.stages.semantic_config import PAPER_SEMANTIC, REFERENCE_SEMANTIC, SemanticConfig
 from htc_lab.toggles import (
     HTC,
@@ -53,7 +55,9 @@ __all__ = [
     "RPNConfig",
     "SENetConfig",
     "SemanticConfig",
+    "SoftNMSConfig",
     "StageConfig",
+    "TimmBackboneConfig",
     "Toggles",
     "disagreement",
     "norms_of",
@@ -61,7 +65,7 @@ __all__ = [
 ]
 
 # In a file they are told apart by their fields.
-AnyBackboneConfig = BackboneConfig | SENetConfig
+AnyBackboneConfig = BackboneConfig | SENetConfig | TimmBackboneConfig
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,9 @@ def disagreement(config: ModelConfig) -> str | None:
             f"rpn.guided.deform_groups: {guided.deform_groups} groups can't share {channels} channels "
             f"evenly; give a divisor of {channels}"
         )
+    image = config.image
+    if image.flip + image.flip_vertical + image.flip_both > 1 + 1e-9:
+        return "image.flip: together with flip_vertical and flip_both above 1; they are chances of one draw"
     if config.rpn.negative_iou > config.rpn.positive_iou:
         return "rpn.negative_iou: is above rpn.positive_iou; it must be at most that"
     return None

@@ -13,6 +13,7 @@ def convert(
     out: Path,
     toggles: str | None = None,
     config: Path | None = None,
+    mmdet_configs: Path | None = None,
     half: bool = False,
     json: bool = False,
 ) -> dict[str, Any] | None:
@@ -25,6 +26,8 @@ def convert(
             switches joined by "+").
         config: for an mmdet file: its mmdet config (.py), instead of what the weights show; it is only read,
             never run.
+        mmdet_configs: the folder of mmdet's own configs, for a config with bases like "mmdet::htc/...";
+            default: that of the installed mmdet.
         half: store weights in 16 bits (.safetensors).
         json: print what was found as one JSON object.
     """
@@ -40,9 +43,15 @@ def convert(
 
     from htc_lab.checkpoint.files import load, save_model
     from htc_lab.interop.mmdet_checkpoint import save_mmdet
-    from htc_lab.interop.mmdet_config import config_from_mmdet
+    from htc_lab.interop.mmdet_config import model_from_mmdet
 
-    known = None if config is None else config_from_mmdet(config).model
+    known = None
+    if config is not None:
+        found = model_from_mmdet(config, mmdet_configs)
+        known = found.model
+        for unsupported in found.unsupported:
+            if not unsupported.of_training:
+                say(f"{config}: {unsupported}", json)
     model = load(checkpoint, toggles=chosen, config=known)
     if out.suffix == ".pth":
         save_mmdet(model, out)

@@ -10,6 +10,21 @@ from htc_lab.ranges import Offset, Positive, Share, Side
 
 
 @dataclass(frozen=True)
+class ColourConfig:
+    """How far a training may change the colours of a picture (htc_lab/data/colours.py)."""
+
+    brightness: Annotated[
+        float, Interval(ge=0, le=255), Doc("most that is added to all values, or subtracted")
+    ] = 32.0
+    contrast: Annotated[tuple[Positive, Positive], Doc("least and largest factor of all values")] = (0.5, 1.5)
+    saturation: Annotated[tuple[Positive, Positive], Doc("least and largest factor of the saturation")] = (
+        0.5,
+        1.5,
+    )
+    hue: Annotated[float, Interval(ge=0, le=360), Doc("most that the hue is turned, in degrees")] = 18.0
+
+
+@dataclass(frozen=True)
 class ImageConfig:
     """How a picture becomes a tensor, at test time and in training.
 
@@ -38,7 +53,18 @@ class ImageConfig:
         tuple[Side, ...], Len(1), Doc("in training the short side is drawn from these (px)")
     ] = (800,)
     train_long: Annotated[Side, Doc("the long side's most (px) in training")] = 1333
+    train_longs: Annotated[
+        tuple[Side, ...],
+        Doc("in training the long side's most is drawn from these (px), on its own; none: `train_long`"),
+    ] = ()
+    train_pairs: Annotated[
+        tuple[tuple[Side, Side], ...],
+        Doc("(short, long): both are drawn as a pair (px), instead of from the fields above"),
+    ] = ()
     flip: Annotated[Share, Doc("probability of a horizontal flip in training")] = 0.5
+    flip_vertical: Annotated[Share, Doc("probability that it is flipped upside down instead")] = 0.0
+    flip_both: Annotated[Share, Doc("probability that it is flipped both ways instead")] = 0.0
+    colour: Annotated[ColourConfig | None, Doc("changes to the colours in training; None: none")] = None
     pad: Annotated[
         int,
         Interval(ge=1, le=4096),

@@ -9,13 +9,14 @@ from typing import Any
 
 from htc_lab.config import BackboneConfig, ImageConfig, ModelConfig, NormConfig, Toggles
 from htc_lab.errors import InputError
+from htc_lab.interop.mmdet_defaults import plain_types
 from htc_lab.interop.python_config import evaluate_text
 
 
 def with_config_text(config: ModelConfig, text: str, where: str) -> ModelConfig:
     """The config with what the text adds to it; a text that can't be read adds nothing."""
     try:
-        values = evaluate_text(text, where)
+        values = plain_types(evaluate_text(text, where))
     except InputError:
         return config
     model = _dict(values.get("model"))

@@ -6,7 +6,15 @@ the first stage's values are used and the others are compared with them.
 
 from typing import Any
 
-from htc_lab.config import CascadeConfig, FPNConfig, NormConfig, SemanticConfig, StageConfig, Toggles
+from htc_lab.config import (
+    CascadeConfig,
+    FPNConfig,
+    NormConfig,
+    SemanticConfig,
+    SoftNMSConfig,
+    StageConfig,
+    Toggles,
+)
 from htc_lab.interop.fields import ABSENT, Fields
 from htc_lab.layers.cascade_config import BoxLoss
 
@@ -74,7 +82,6 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
         if norms[i] != norms[0]:
             fields.cannot(f"{masks[i]}.norm_cfg", "the same norm in all stages")
     test = "model.test_cfg.rcnn"
-    fields.expect(f"{test}.nms.type", "nms")
     sampler = [f"{path}.sampler" for path in rcnn]
     cascade = CascadeConfig(
         stages=tuple(
@@ -98,12 +105,30 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
         ),
         mask_weight=mask_weights[0],
         score_threshold=fields.number(f"{test}.score_thr"),
-        nms_iou=fields.number(f"{test}.nms.iou_threshold"),
+        **_suppression(fields, f"{test}.nms"),
         max_detections=fields.integer(f"{test}.max_per_img"),
         mask_threshold=fields.number(f"{test}.mask_thr_binary"),
         **heads[0],
     )
     return cascade, classes
+
+
+def _suppression(fields: Fields, path: str) -> dict[str, Any]:
+    """NMS or soft-NMS of the detections, as fields of the cascade's config."""
+    fields.expect(f"{path}.type", "nms", "soft_nms")
+    if fields.get(f"{path}.type", "nms") != "soft_nms":
+        return {"nms_iou": fields.number(f"{path}.iou_threshold")}
+    # What isn't said is mmcv's default.
+    decay = fields.get(f"{path}.method", "linear")
+    fields.expect(f"{path}.method", "linear", "gaussian")
+    return {
+        "soft_nms": SoftNMSConfig(
+            decay="gaussian" if decay == "gaussian" else "linear",
+            iou=fields.number(f"{path}.iou_threshold", 0.3),
+            sigma=fields.number(f"{path}.sigma", 0.5),
+            min_score=fields.number(f"{path}.min_score", 1e-3),
+        )
+    }
 
 
 def _stages(fields: Fields, path: str, count: int) -> list[str]:

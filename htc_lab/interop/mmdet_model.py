@@ -35,7 +35,7 @@ def model_config(fields: Fields, name: str, image: ImageConfig) -> ModelConfig:
     Args:
         fields: of a whole config.
         name: name for the model.
-        image: test and training sizes, from the pipelines.
+        image: sizes, flips and colours, from the pipelines.
 
     Raises:
         InputError: it is another family of models, or a value is missing or has the wrong type.
@@ -94,15 +94,11 @@ def _image(fields: Fields, image: ImageConfig) -> ImageConfig:
     # Theirs are in the order in which the network takes the channels, ours are of R, G, B.
     red, blue = (2, 0) if bgr else (0, 2)
     mean, std = fields.numbers(f"{at}.mean", 3), fields.numbers(f"{at}.std", 3)
-    return ImageConfig(
+    return dataclasses.replace(
+        image,
         mean=(mean[red], mean[1], mean[blue]),
         std=(std[red], std[1], std[blue]),
         bgr=bgr,
-        short=image.short,
-        long=image.long,
-        train_short=image.train_short,
-        train_long=image.train_long,
-        flip=image.flip,
         pad=fields.integer(f"{at}.pad_size_divisor", 1),
     )
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import htc_lab
-from htc_lab.config import NormConfig
+from htc_lab.config import NormConfig, SoftNMSConfig
 from htc_lab.errors import InputError
 from htc_lab.interop.mmdet_config import config_from_mmdet
 from htc_lab.interop.python_config import evaluate_text, read_python_config
@@ -111,6 +111,23 @@ def test_children_change_what_they_name_and_nothing_else(models):
             "test_cfg=dict(rcnn=dict(score_thr=0.2, max_per_img=7))",
             "cascade",
             {"score_threshold": 0.2, "max_detections": 7},
+        ),
+        (
+            # The threshold of the parent's NMS stays, as mmdet merges the two.
+            "test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms')))",
+            "cascade",
+            {"soft_nms": SoftNMSConfig(iou=0.5)},
+        ),
+        (
+            "test_cfg=dict(rcnn=dict(nms=dict(_delete_=True, type='soft_nms')))",
+            "cascade",
+            {"soft_nms": SoftNMSConfig()},
+        ),
+        (
+            "test_cfg=dict(rcnn=dict("
+            "nms=dict(type='soft_nms', method='gaussian', sigma=0.4, min_score=0.01)))",
+            "cascade",
+            {"soft_nms": SoftNMSConfig("gaussian", iou=0.5, sigma=0.4, min_score=0.01)},
         ),
         (
             "roi_head=dict(semantic_head=dict(num_classes=20, num_convs=2))",
@@ -275,7 +292,8 @@ def test_each_setting_of_the_training_reaches_the_schedule(models, text, changes
         ("roi_head=dict(mask_iou_head=dict(type='MaskIoUHead'))", "model.roi_head.mask_iou_head"),
         ("roi_head=dict(mask_roi_extractor=dict(roi_layer=dict(sampling_ratio=2)))", "as for boxes"),
         ("roi_head=dict(semantic_head=dict(seg_scale_factor=0.25))", "seg_scale_factor=0.25"),
-        ("test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms')))", "'soft_nms'"),
+        ("test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms', method='naive')))", "nms.method='naive'"),
+        ("test_cfg=dict(rcnn=dict(nms=dict(type='nms_match')))", "nms.type='nms_match'"),
         ("train_cfg=dict(rpn_proposal=dict(nms=dict(iou_threshold=0.8)))", "iou_threshold=0.8"),
         ("train_cfg=dict(rpn=dict(sampler=dict(type='OHEMSampler')))", "'OHEMSampler'"),
     ],
@@ -292,10 +310,12 @@ def test_what_has_no_equivalent_in_the_model_is_named(models, text, says):
     ("text", "says"),
     [
         ("custom_hooks = [dict(type='EMAHook')]", "custom_hooks.0={'type': 'EMAHook'}"),
-        ("optim_wrapper = dict(paramwise_cfg=dict(norm_decay_mult=0.))", "optim_wrapper.paramwise_cfg"),
         ("optim_wrapper = dict(optimizer=dict(type='Lion'))", "optimizer.type='Lion'"),
         ("optim_wrapper = dict(optimizer=dict(nesterov=True))", "optimizer.nesterov=True"),
-        ("param_scheduler = [dict(type='CosineAnnealingLR', T_max=12)]", "param_scheduler.0=.*Cosine"),
+        (
+            "param_scheduler = [dict(type='CosineRestartLR', periods=[12])]",
+            "param_scheduler.0=.*CosineRestart",
+        ),
         ("train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=90000)", "IterBasedTrainLoop"),
         ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='Mosaic')]))", "pipeline.0=.*Mosaic"),
         (
@@ -425,7 +445,7 @@ def test_values_and_inheritance_follow_mmengine(tmp_path):
         ({"a": "_base_ = './a.py'"}, "is its own base"),
         ({"a": "_base_ = './b.py'", "b": "_base_ = ['a.py']"}, "is its own base"),
         ({"a": "_base_ = './b.py'"}, r"b\.py: cannot be read, the base of .*a\.py"),
-        ({"a": "_base_ = 'mmdet::htc/x.py'"}, "only paths of .py files"),
+        ({"a": "_base_ = 'htc/x.yaml'"}, "only .py files are followed"),
         ({"a": "_base_ = ['b.py', 'c.py']", "b": "x = 1", "c": "x = 2"}, "two files of _base_ set 'x'"),
         ({"a": "_base_ = [1]"}, "not a list of file names"),
         ({"a": "x ="}, "line 1: not Python"),

@@ -12,9 +12,12 @@ from htc_lab.layers.boxes import decode_deltas, encode_deltas
 from htc_lab.layers.detection import detect
 from htc_lab.layers.iou_loss import iou_loss
 from htc_lab.layers.sampling import StageSamples
+from htc_lab.merged_predictor import MergedPredictor
 from htc_lab.model import build_model, total_loss
+from htc_lab.predictors import ModelPredictor
 from htc_lab.stages.plain_cascade import BoxOutput, box_losses, boxes_of_classes, refine
 from htc_lab.structures import RoIs
+from htc_lab.views import View
 from tests.unit.tiny import TINY, assert_same, batch, generator, lively, near_truth, picture
 
 KINDS = ("giou", "diou", "ciou")
@@ -187,13 +190,34 @@ def test_nms_looks_at_the_boxes_of_the_class():
     assert list(zip(roi.tolist(), label.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 0)]
 
 
-def test_classes_with_equal_deltas_are_a_class_agnostic_head():
+def with_and_without_classes():
+    """Two models that compute the same, one of them by deltas for each class, which are equal."""
     agnostic = lively(cascade())
     specific = build_model(cascade(class_agnostic=False), 1).eval()
     weights = agnostic.state_dict()
     for name in [name for name in weights if "fc_reg" in name]:
         weights[name] = weights[name].repeat(3, *(1 for _ in weights[name].shape[1:]))
     specific.load_state_dict(weights)
+    return agnostic, specific
+
+
+@pytest.mark.parametrize("merge", ["roi", "detections"])
+def test_views_are_merged_class_by_class(merge):
+    both = with_and_without_classes()
+    found = [
+        MergedPredictor((ModelPredictor(model),), (View(), View(flip=True)), merge).predict([picture(3)])[0]
+        for model in both
+    ]
+    mixed = MergedPredictor(tuple(ModelPredictor(model) for model in both), merge=merge)
+    found.append(mixed.predict([picture(3)])[0])
+    assert len(found[0]) > 0
+    torch.testing.assert_close(found[0].boxes, found[1].boxes)
+    torch.testing.assert_close(found[0].scores, found[1].scores)
+    assert len(found[2]) > 0
+
+
+def test_classes_with_equal_deltas_are_a_class_agnostic_head():
+    agnostic, specific = with_and_without_classes()
     one, other = (model.trace([picture(3)]) for model in (agnostic, specific))
     assert len(one.scores) > 0
     torch.testing.assert_close(one.boxes, other.boxes)
