@@ -264,7 +264,7 @@ def test_every_field_has_its_words_and_every_number_its_range(field):
 
 def test_the_presets_are_those_of_the_reference():
     for name, config in PRESETS.items():
-        if name == "classroom":
+        if name in ("classroom", "photos"):
             continue
         assert config.classes == 80
         assert config.toggles.semantic == (name.startswith("htc") and "without_semantic" not in name)
