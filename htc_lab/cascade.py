@@ -135,6 +135,19 @@ class Cascade(nn.Module):
             return mask_flow.last_mask_with_flow(heads, x_mask, labels, run)
         return plain_cascade.masks_in_parallel(heads[-1:], x_mask, labels, run)[0]
 
+    def refine(
+        self, features: Features, proposals: RoIs, stages: int, semantic_box: bool
+    ) -> tuple[list[plain_cascade.BoxOutput], list[RoIs]]:
+        """Each stage's output, and r_0, r_1, ..., r_T; arguments as for ``find``."""
+        c = self.config.cascade
+        return plain_cascade.run_box_cascade(
+            self._box_heads(stages),
+            c.stages[:stages],
+            lambda rois: self._pool(features, rois, c.box_size, semantic_box),
+            proposals,
+            features.sizes,
+        )
+
     def find(
         self,
         features: Features,
@@ -151,17 +164,19 @@ class Cascade(nn.Module):
             stages, semantic_box: of the toggles, the two that boxes depend on.
             choose: as for ``forward``.
         """
-        c = self.config.cascade
-        outputs, boxes = plain_cascade.run_box_cascade(
-            self._box_heads(stages),
-            c.stages[:stages],
-            lambda rois: self._pool(features, rois, c.box_size, semantic_box),
-            proposals.rois,
-            features.sizes,
-        )
+        outputs, boxes = self.refine(features, proposals.rois, stages, semantic_box)
         probabilities = plain_cascade.class_probabilities(outputs)
-        found = Found(outputs, boxes, *detect(boxes[-1], probabilities, len(features.sizes), c))
+        picked = detect(boxes[-1], probabilities, len(features.sizes), self.config.cascade)
+        found = Found(outputs, boxes, *picked)
         return found if choose is None else found.chosen(choose)
+
+    def final_masks(
+        self, features: Features, rois: RoIs, labels: Tensor, toggles: Toggles, run: Run = call
+    ) -> tuple[Float[Tensor, "N C h w"], list[Float[Tensor, "N side side"]]]:
+        """The mask half of a run: features of the detections' final boxes, and every stage's mask logits."""
+        x_mask = self.mask_features(features, rois, toggles, run)
+        x_mask = self._relayed(x_mask, features, rois, toggles.stages - 1, toggles, run)
+        return x_mask, self.all_masks(x_mask, labels, toggles, run)
 
     def forward(
         self,
@@ -194,9 +209,7 @@ class Cascade(nn.Module):
         found: Found = run(self.find, features, proposals, toggles.stages, toggles.semantic_box, choose)
         outputs, boxes, labels = found.outputs, found.boxes, found.labels
         final: RoIs = run(RoIs.select, boxes[-1], found.detected)
-        final_features = self.mask_features(features, final, toggles, run)
-        final_features = self._relayed(final_features, features, final, len(outputs) - 1, toggles, run)
-        final_masks = self.all_masks(final_features, labels, toggles, run)
+        final_features, final_masks = self.final_masks(features, final, labels, toggles, run)
 
         records = []
         for t, output in enumerate(outputs):
@@ -221,7 +234,6 @@ class Cascade(nn.Module):
                     mask_features=view_features if keep_features else None,
                 )
             )
-        averaged = final_masks if toggles.average_masks else final_masks[-1:]
         return StageTrace(
             toggles=toggles,
             sizes=features.sizes,
@@ -232,7 +244,7 @@ class Cascade(nn.Module):
             labels=labels,
             scores=found.scores,
             boxes=final.boxes,
-            mask_probabilities=torch.stack([m.sigmoid() for m in averaged]).mean(dim=0),
+            mask_probabilities=plain_cascade.mask_probabilities(final_masks, toggles.average_masks),
         )
 
     def training_stages(

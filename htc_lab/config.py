@@ -16,6 +16,8 @@ from htc_lab.layers.backbone_config import BackboneConfig
 from htc_lab.layers.cascade_config import PAPER_STAGES, CascadeConfig, StageConfig
 from htc_lab.layers.fpn_config import FPNConfig
 from htc_lab.layers.rpn_config import RPNConfig
+from htc_lab.layers.soft_nms_config import SoftNMSConfig
+from htc_lab.layers.timm_backbone_config import TimmBackboneConfig
 from htc_lab.stages.semantic_config import PAPER_SEMANTIC, REFERENCE_SEMANTIC, SemanticConfig
 from htc_lab.toggles import (
     HTC,
@@ -38,6 +40,7 @@ __all__ = [
     "REFERENCE_SEMANTIC",
     "RUNGS",
     "SWITCHES",
+    "AnyBackboneConfig",
     "BackboneConfig",
     "CascadeConfig",
     "FPNConfig",
@@ -45,11 +48,16 @@ __all__ = [
     "ModelConfig",
     "RPNConfig",
     "SemanticConfig",
+    "SoftNMSConfig",
     "StageConfig",
+    "TimmBackboneConfig",
     "Toggles",
     "disagreement",
     "parse_toggles",
 ]
+
+# In a file they are told apart by their fields.
+AnyBackboneConfig = BackboneConfig | TimmBackboneConfig
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class ModelConfig:
     ] = 80
     toggles: Annotated[Toggles, Doc("the parts the model has and is trained with")] = HTC
     image: ImageConfig = field(default_factory=ImageConfig)
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    backbone: AnyBackboneConfig = field(default_factory=BackboneConfig)
     fpn: FPNConfig = field(default_factory=FPNConfig)
     rpn: RPNConfig = field(default_factory=RPNConfig)
     cascade: CascadeConfig = field(default_factory=CascadeConfig)

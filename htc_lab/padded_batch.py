@@ -1,10 +1,11 @@
-"""Images of several sizes as one batch: normalised, and padded to a common size."""
+"""Images of several sizes, or the backbone's maps of them, as one batch, padded to a common size."""
 
 from jaxtyping import Float
-from torch import Tensor, device, tensor
+from torch import Tensor, device, tensor, zeros
 
 from htc_lab.config import ImageConfig
 from htc_lab.errors import InputError
+from htc_lab.layers.timm_backbone import STRIDES
 from htc_lab.transfer import send
 
 
@@ -45,4 +46,27 @@ def padded_batch(
     for i, image in enumerate(images):
         h, w = sizes[i]
         batch[i, :, :h, :w] = (send(image, place).float() - mean) / std
+    return batch
+
+
+def padded_maps(maps: list[list[Tensor]], canvas: tuple[int, int], place: device) -> list[Tensor]:
+    """The backbone's maps of several pictures, zeros at the right and bottom.
+
+    Args:
+        maps: C2..C5 of each picture, (h, w, C), of whatever precision.
+        canvas: (height, width) px of pictures that the batch has room for at least.
+        place: where the batch goes.
+
+    Returns:
+        C2..C5 of the batch, (B, C, h, w) float32.
+    """
+    batch = []
+    for stride, level in zip(STRIDES, zip(*maps, strict=True), strict=True):
+        # Pictures are padded to whole cells of the coarsest map.
+        room = [-(-side // STRIDES[-1]) * (STRIDES[-1] // stride) for side in canvas]
+        height, width = (max(room[i], *(x.shape[i] for x in level)) for i in (0, 1))
+        out = zeros((len(level), height, width, level[0].shape[-1]), device=place)
+        for i, x in enumerate(level):
+            out[i, : x.shape[0], : x.shape[1]] = send(x, place)
+        batch.append(out.permute(0, 3, 1, 2))
     return batch

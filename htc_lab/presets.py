@@ -13,6 +13,7 @@ from htc_lab.config import (
     ModelConfig,
     RPNConfig,
     SemanticConfig,
+    TimmBackboneConfig,
 )
 from htc_lab.errors import InputError
 from htc_lab.schedule import Schedule
@@ -108,6 +109,39 @@ CLASSROOM_SCHEDULE = Schedule(
     min_size=16,
 )
 
+# The classroom's heads behind a backbone that knows photographs and isn't trained. A street has a hundred
+# windows: more boxes at every point, and anchors from 8 px to 256 px.
+PHOTOS = dataclasses.replace(
+    CLASSROOM,
+    name="photos",
+    classes=5,
+    image=ImageConfig(
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+        short=1024,
+        long=1536,
+        train_short=(1024,),
+        train_long=1536,
+    ),
+    backbone=TimmBackboneConfig("tf_efficientnet_lite0", frozen_stages=None),
+    fpn=FPNConfig(channels=48, levels=6),
+    rpn=dataclasses.replace(
+        CLASSROOM.rpn,
+        anchor_scale=2.0,
+        samples=256,
+        train_before_nms=600,
+        train_after_nms=300,
+        test_before_nms=600,
+        test_after_nms=300,
+    ),
+    cascade=dataclasses.replace(CLASSROOM.cascade, samples=128, max_detections=150),
+    semantic=dataclasses.replace(CLASSROOM.semantic, classes=11),
+)
+
+PHOTOS_SCHEDULE = dataclasses.replace(
+    CLASSROOM_SCHEDULE, warmup_steps=50, min_size=32, cached_features=True, crop=512
+)
+
 _DCN_MS = ModelConfig(
     "htc_x101_64x4d_dcn_ms_20e",
     image=ImageConfig(train_short=tuple(range(400, 1401)), train_long=1600),
@@ -116,6 +150,7 @@ _DCN_MS = ModelConfig(
 
 _ALL = (
     Preset(CLASSROOM, CLASSROOM_SCHEDULE),
+    Preset(PHOTOS, PHOTOS_SCHEDULE),
     Preset(_cascade_mask_rcnn("cascade_r50_1x", _R50), ONE_X, Released(41.2, 35.9, 6.0, 11.2)),
     Preset(_cascade_mask_rcnn("cascade_r50_20e", _R50), TWENTY_EPOCHS, Released(41.9, 36.5, 6.0, 11.2)),
     Preset(_cascade_mask_rcnn("cascade_r101_20e", _R101), TWENTY_EPOCHS, Released(43.4, 37.8, 7.9, 9.8)),

@@ -35,6 +35,9 @@ class Schedule:
     batch: Annotated[Count, Doc("images a step")] = 16
     lr: Annotated[Weight, Doc("learning rate for lr_batch images; it is scaled with the batch")] = 0.02
     lr_batch: Annotated[Count, Doc("the batch the learning rate belongs to")] = 16
+    backbone_lr_factor: Annotated[Weight, Doc("the backbone's learning rate, as a share of the others'")] = (
+        1.0
+    )
     adaptive: Annotated[
         bool,
         # A short training needs it: under SGD the heads of stages 2 and 3, whose losses weigh 0.5 and 0.25,
@@ -68,6 +71,18 @@ class Schedule:
         bool,
         Doc("batch norm, where it is not frozen, takes its statistics over the images of all processes"),
     ] = False
+    cached_features: Annotated[
+        bool,
+        Doc(
+            "the frozen backbone's maps of each whole picture are computed once and kept in 16 bits, and "
+            "training starts from them"
+        ),
+    ] = False
+    crop: Annotated[
+        int,
+        Interval(ge=0, le=100_000),
+        Doc("side of the square that is taken of the cached features, a multiple of 32 px; 0: all of them"),
+    ] = 0
     group_by_shape: Annotated[
         bool,
         Doc("upright images and the others come in batches of their own, so that little is padded"),

@@ -36,7 +36,7 @@ from htc_lab.paper import TITLES, title_of
 from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE
 from htc_lab.schedule import Schedule
 from htc_lab.toggles import BESIDE_THE_LADDER
-from htc_lab.train.loop import OnLook, TrainOptions, train
+from htc_lab.train.loop import OnLook, OnStep, TrainOptions, train
 
 CLASSROOM_DATA = Path("data/classroom")
 REPORT_DATA = Path("data/classroom_report")
@@ -132,7 +132,7 @@ class Ladder:
             InputError: no such rung, or its folder contains something else.
         """
         config, chosen = self.config_of(name), list(self.seeds if seeds is None else seeds)
-        cards = [self._run_seed(name, config, seed, progress) for seed in chosen]
+        cards = [self.run_seed(name, seed, progress) for seed in chosen]
         result = RungResult(
             name=name,
             toggles=config.toggles,
@@ -163,8 +163,24 @@ class Ladder:
         """The folder of one training, whether or not it exists yet."""
         return self.out / f"{name}_seed{seed}"
 
-    def _run_seed(self, name: str, config: ModelConfig, seed: int, progress: bool) -> dict[str, Any]:
-        folder = self.run_folder(name, seed)
+    def run_seed(
+        self, name: str, seed: int, progress: bool = True, on_step: OnStep | None = None
+    ) -> dict[str, Any]:
+        """Train and evaluate one run; a finished one is read.
+
+        Args:
+            name: as for ``config_of``.
+            seed: of the run.
+            progress: show progress bars.
+            on_step: as for :func:`htc_lab.train.loop.train`.
+
+        Returns:
+            As :func:`htc_lab.ablation.run_evaluation.evaluation_of`.
+
+        Raises:
+            InputError: as by ``run_rung``.
+        """
+        config, folder = self.config_of(name), self.run_folder(name, seed)
         options = TrainOptions(
             seed=seed,
             device=self.device,
@@ -176,7 +192,7 @@ class Ladder:
         began = time.perf_counter()
         # A finished run is returned at once, and a run with different settings is refused; so the evaluation
         # in the folder belongs to this training.
-        model = train(folder, config, self.schedule, self._train, options)
+        model = train(folder, config, self.schedule, self._train, options, on_step)
         return evaluation_of(folder, model, self.test, self.truth, began, progress)
 
     def load(self, name: str, seed: int | None = None) -> HybridTaskCascade:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from htc_lab.checkpoint.packing import pack, unpack
 from htc_lab.checkpoint.pretrained import CLASSROOM_BASE, SHIPPED
+from htc_lab.checkpoint.timm_pretrained import BACKBONES
 from htc_lab.config import ModelConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, to_dict
 from htc_lab.errors import InputError, in_one_line
@@ -118,7 +119,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def shipped_models() -> list[str]:
     """The names of shipped models, which ``load`` accepts without a path."""
-    files = [p for p in SHIPPED.rglob("*.safetensors") if p != CLASSROOM_BASE]
+    files = [p for p in SHIPPED.rglob("*.safetensors") if p != CLASSROOM_BASE and p.parent != BACKBONES]
     return sorted(p.relative_to(SHIPPED).with_suffix("").as_posix() for p in files)
 
 

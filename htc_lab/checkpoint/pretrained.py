@@ -1,11 +1,12 @@
-"""Weights that a training starts from: torchvision's ImageNet backbones, or the classroom's own base."""
+"""Weights that a training starts from: ImageNet backbones, or the classroom's own base."""
 
 from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import Tensor
 
-from htc_lab.config import ModelConfig
+from htc_lab.checkpoint.timm_pretrained import timm_weights
+from htc_lab.config import ModelConfig, TimmBackboneConfig
 from htc_lab.errors import InputError
 from htc_lab.presets import CLASSROOM
 
@@ -19,12 +20,14 @@ def pretrained_weights(config: ModelConfig) -> dict[str, Tensor]:
     The classroom's base (backbone, FPN, RPN: what all rungs of the ladder share) comes with the lab. It was
     trained in a single-stage detector on scenes from another seed, so that a short training compares the
     heads and not the progress of a backbone. At full size it is only the backbone, from ImageNet, downloaded
-    once by torchvision.
+    once by torchvision; so is timm's, unless it comes with the lab.
 
     Raises:
         InputError: there are none for this shape.
     """
     backbone = config.backbone
+    if isinstance(backbone, TimmBackboneConfig):
+        return timm_weights(backbone, config.image)
     if (backbone, config.fpn) == (CLASSROOM.backbone, CLASSROOM.fpn):
         weights = load_file(CLASSROOM_BASE)
         return {name: v.float() if v.is_floating_point() else v for name, v in weights.items()}

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ from htc_lab.errors import InputError
 if TYPE_CHECKING:
     from htc_lab.ablation.ladder import Ladder
     from htc_lab.ablation.studies import Study
+    from htc_lab.data.layout import Split
+    from htc_lab.train.loop import OnLook
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def ablate(
     report: bool = False,
     seeds: tuple[int, ...] = (0,),
     device: str = "cpu",
+    at_once: int | None = None,
     steps: int | None = None,
     short_side: int | None = None,
     eval_every: int | None = None,
@@ -75,6 +79,8 @@ def ablate(
         report: also measure each kind of situation and error, and write a report with figures.
         seeds: every rung is trained once for each.
         device: cpu or cuda.
+        at_once: how many trainings run side by side, each in a process of its own with its share of the
+            cores. Default: as many as there are cores and memory for; with --tiny and on a GPU, one.
         steps: optimiser steps of every training. Default: 260 for --quick (200 on own data), else 1000.
         short_side: px to which the short side of an image is resized; in training it varies by a tenth either
             way. Small objects need more. Default: 160.
@@ -85,9 +91,8 @@ def ablate(
         json: print the results as one JSON object.
     """
     from htc_lab.ablation.ladder import COSTS, ladder_folder, open_ladder
+    from htc_lab.ablation.side_by_side import at_once_here, train_side_by_side
     from htc_lab.ablation.studies import study_markdown
-    from htc_lab.board.look import look_at
-    from htc_lab.data.dataset import CocoDataset
     from htc_lab.files import write_json
     from htc_lab.toggles import BESIDE_THE_LADDER
 
@@ -98,6 +103,8 @@ def ablate(
     if eval_every is not None:
         in_range("eval-every", eval_every, 1, math.inf)
     in_range("eval-images", eval_images, 1, math.inf)
+    if at_once is not None:
+        in_range("at-once", at_once, 1, 64)
     if steps is not None:
         in_range("steps", steps, 1, math.inf)
     if short_side is not None:
@@ -119,13 +126,20 @@ def ablate(
         short_side=short_side,
     )
     if eval_every is not None:
-        ladder.look = lambda run: look_at(run, CocoDataset(ladder.data.val, cache=True), eval_images)
+        ladder.look = partial(_look, ladder.data.val, eval_images)
         ladder.look_every = eval_every
     say(ladder.data.describe(), json)
     beside = tuple(BESIDE_THE_LADDER) if combinations else ()
     variants = (run for study in studies.chosen() for run in study.runs)
-    for rung in dict.fromkeys((*ladder.rungs, *beside, *variants)):
-        _run(ladder, rung, json)
+    names = list(dict.fromkeys((*ladder.rungs, *beside, *variants)))
+    runs = [(name, seed) for name in names for seed in seeds]
+    # A GPU is one training's; three steps end before another process has started.
+    alone = tiny or ladder.device != "cpu"
+    several = at_once or (1 if alone else at_once_here(len(runs)))
+    if several > 1:
+        train_side_by_side(ladder, runs, several)
+    for name in names:
+        _run(ladder, name, json)
     ladder.take_up()
     ladder.asked = studies.chosen()
     if costs:
@@ -143,6 +157,14 @@ def ablate(
         rungs = [(rung, ladder.done[rung].run_folders) for rung in ladder.rungs]
         say(str(write_report(folder, rungs, ladder.truth, folder / "report")), json)
     return results if json else None
+
+
+def _look(pictures: "Split", images: int, run: Path) -> "OnLook":
+    """What evaluates the run in a folder along the way."""
+    from htc_lab.board.look import look_at
+    from htc_lab.data.dataset import CocoDataset
+
+    return look_at(run, CocoDataset(pictures, cache=True), images)
 
 
 def _run(ladder: "Ladder", name: str, json: bool) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from htc_lab.data.colours import changed_colours
+from htc_lab.data.compact_targets import scaled_boxes
 from htc_lab.data.dataset import Sample
 from htc_lab.data.image_config import ColourConfig, ImageConfig
 from htc_lab.light_torchvision import InterpolationMode, tv_tensors
@@ -18,7 +19,7 @@ from htc_lab.light_torchvision import functional as v2
 from htc_lab.structures import Targets
 
 
-def _fit(height: int, width: int, short: int, long: int) -> tuple[int, int]:
+def fit(height: int, width: int, short: int, long: int) -> tuple[int, int]:
     """The largest size that ``short`` and ``long`` allow, with the aspect ratio kept: (height, width) px."""
     scale = min(short / min(height, width), long / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
@@ -35,7 +36,7 @@ def resize_image(
         The image (the same tensor if its size doesn't change), and the factors scale_x and scale_y.
     """
     height, width = image.shape[-2:]
-    size = _fit(height, width, short, long)
+    size = fit(height, width, short, long)
     if size == (height, width):
         return image, 1.0, 1.0
     resized = v2.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
@@ -59,13 +60,18 @@ def resize_sample(sample: Sample, short: int, long: int) -> Sample:
         return sample
     size = (int(image.shape[-2]), int(image.shape[-1]))
     old = sample.targets
-    limits = torch.tensor([size[1], size[0], size[1], size[0]])
-    boxes = torch.minimum(old.boxes * torch.tensor([scale_x, scale_y, scale_x, scale_y]), limits)
+    boxes = scaled_boxes(old.boxes, scale_x, scale_y, *size)
     semantic = None if old.semantic is None else _nearest(old.semantic[None], size)[0]
     masks = _nearest(old.masks, size)
     keep = masks.bool().flatten(1).any(dim=1) & ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(dim=1)
     targets = Targets(boxes[keep], old.labels[keep], masks[keep], semantic)
     return Sample(image, targets, sample.image_id, sample.original_size)
+
+
+def mirrored_image(image: Shaped[Tensor, "3 H W"]) -> Shaped[Tensor, "3 H W"]:
+    """Left to right."""
+    mirrored: Tensor = v2.horizontal_flip(image)
+    return mirrored
 
 
 def _mirrored(sample: Sample) -> Sample:
@@ -79,8 +85,7 @@ def _mirrored(sample: Sample) -> Sample:
         masks=v2.horizontal_flip(old.masks),
         semantic=None if old.semantic is None else v2.horizontal_flip(old.semantic),
     )
-    image = v2.horizontal_flip(sample.image)
-    return Sample(image, targets, sample.image_id, sample.original_size)
+    return Sample(mirrored_image(sample.image), targets, sample.image_id, sample.original_size)
 
 
 def _upside_down(sample: Sample) -> Sample:

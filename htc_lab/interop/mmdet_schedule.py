@@ -87,8 +87,8 @@ def _with_batch(fields: Fields, found: Schedule) -> Schedule:
         fields.tell(
             own,
             f"is that of one GPU; the learning rate is taken to be for a batch of {total}, as "
-            "auto_scale_lr says, and follows the batch. If it is for N images in all, set batch=N and lr_batch=N "
-            "in the schedule",
+            "auto_scale_lr says, and follows the batch. If it is for N images in all, set batch=N and "
+            "lr_batch=N in the schedule",
         )
     return dataclasses.replace(found, batch=total, lr_batch=total)
 

@@ -8,6 +8,7 @@ from typing_extensions import Doc
 
 from htc_lab.errors import InputError
 from htc_lab.layers.box_coding_config import LARGEST_RATIO, LargestRatio, Means, Stds
+from htc_lab.layers.soft_nms_config import SoftNMSConfig
 from htc_lab.ranges import Channels, Count, NoLimitBelowZero, Share, Side, Weight
 
 
@@ -76,6 +77,10 @@ class CascadeConfig:
     nms_iou: Annotated[Share, Doc("of two boxes of a class that overlap more, the better stays")] = 0.5
     max_detections: Annotated[Count, Doc("of an image, the best ones")] = 100
     mask_threshold: Annotated[Share, Doc("probability from which a pixel belongs to the object")] = 0.5
+    soft_nms: Annotated[
+        SoftNMSConfig | None,
+        Doc("boxes that overlap a better one stay, with lower scores, and nms_iou is unused; null: NMS"),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.mask_size % self.box_size:

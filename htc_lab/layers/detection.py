@@ -1,4 +1,4 @@
-"""From scored RoIs to detections: threshold, NMS within a class, the best few."""
+"""From scored RoIs to detections: threshold, NMS or soft-NMS within a class, the best few."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,6 +6,7 @@ from torch import Tensor
 
 from htc_lab.layers.cascade_config import CascadeConfig
 from htc_lab.layers.nms import best_of_each_image
+from htc_lab.layers.soft_nms import soft_nms
 from htc_lab.structures import RoIs
 
 
@@ -18,14 +19,17 @@ def detect(
         rois: final boxes.
         probabilities: of the K classes, background left out.
         images: B, images in the batch.
-        config: score threshold, NMS IoU, most detections an image.
+        config: score threshold, NMS IoU or soft-NMS, most detections an image.
 
     Returns:
-        For each detection its RoI (index into ``rois``), its class and its score; images in order,
-        best first within one. A RoI may be detected as more than one class.
+        For each detection its RoI (index into ``rois``), its class and its score, which soft-NMS may have
+        lowered; images in order, best first within one. A RoI may be detected as more than one class.
     """
     # RoIs stand image by image, so what passes the threshold does too.
     roi, label = torch.nonzero(probabilities > config.score_threshold, as_tuple=True)
-    score = probabilities[roi, label]
-    keep = best_of_each_image(rois.select(roi), score, label, images, config.nms_iou, config.max_detections)
-    return roi[keep], label[keep], score[keep]
+    score, boxes = probabilities[roi, label], rois.select(roi)
+    if config.soft_nms is None:
+        keep = best_of_each_image(boxes, score, label, images, config.nms_iou, config.max_detections)
+        return roi[keep], label[keep], score[keep]
+    keep, lowered = soft_nms(boxes, score, label, images, config.soft_nms, config.max_detections)
+    return roi[keep], label[keep], lowered

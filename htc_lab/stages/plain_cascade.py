@@ -96,6 +96,11 @@ def class_probabilities(outputs: Sequence[BoxOutput]) -> Float[Tensor, "N K"]:
     return (mean / len(outputs)).softmax(dim=1)[:, :-1]
 
 
+def mask_probabilities(logits: Sequence[Tensor], average: bool) -> Float[Tensor, "N h w"]:
+    """The result's mask from the stages' logits: the mean of their sigmoids, or that of the last alone."""
+    return torch.stack([each.sigmoid() for each in (logits if average else logits[-1:])]).mean(dim=0)
+
+
 def masks_in_parallel(
     heads: Sequence[MaskHead],
     features: Float[Tensor, "N C h w"],

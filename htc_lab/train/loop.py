@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import CHECKPOINT, fill, load, read_run, save_run
 from htc_lab.checkpoint.pretrained import pretrained_weights
-from htc_lab.config import ModelConfig
+from htc_lab.config import ModelConfig, TimmBackboneConfig
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.distributed import ALONE, SharedError, Team
@@ -31,12 +31,18 @@ from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.schedule import Schedule
 from htc_lab.threads import on_free_cores
 from htc_lab.train.batches import BatchOfStep, Share, batches
+from htc_lab.train.feature_crops import FeatureCrops
+from htc_lab.train.feature_file import features_of
 from htc_lab.train.lock import only_here
 from htc_lab.train.out_of_memory import memory_explained
 from htc_lab.train.rates import FACTOR, learning_rate, parameter_groups
 from htc_lab.train.run_folder import RunLog, claim, note_parts, require_in_place, threads_of, tidy
 from htc_lab.train.step import GradientStep
 from htc_lab.train.stopping import stopping_between_steps
+from htc_lab.train.whole_maps import require_fit, require_frozen
+
+FEATURES = "features"
+"""The folder of cached features, beside the folders of the runs that share them."""
 
 # What SGD and AdamW store for each weight.
 _STATE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
@@ -62,6 +68,7 @@ class TrainOptions:
         about: additional entries for ``config.json``, e.g. which data.
         look: evaluates the model along the way (:mod:`htc_lab.board.look`), in every process.
         look_every: steps between evaluations; the last step gets one, too.
+        features: folder of cached features, which trainings share; default: ``features`` beside the run.
     """
 
     seed: int = 0
@@ -73,6 +80,7 @@ class TrainOptions:
     about: dict[str, Any] | None = None
     look: OnLook | None = None
     look_every: int = 200
+    features: Path | None = None
 
 
 def steps_of(schedule: Schedule, images: int) -> int:
@@ -98,7 +106,8 @@ def train(
         run: the run's folder, created if missing.
         config: must have the data's number of classes.
         schedule: length, batch (of all processes together), learning rate.
-        dataset: its transform augments; images without objects should be left out.
+        dataset: its transform augments, except with cached features; images without objects should be left
+            out.
         options: seed, device and the like.
         on_step: called after each step, in every process.
         team: the processes that train together.
@@ -137,7 +146,7 @@ def _train(
 ) -> HybridTaskCascade:
     """Like :func:`train`, in a folder that belongs to this run alone."""
     with team.together():
-        model, kept, done = _start(run, config, dataset, options)
+        model, kept, done = _start(run, config, schedule, dataset, options)
     if len(seen := set(team.gather(done))) > 1:
         raise SharedError(
             f"{run}: its checkpoint is not the same for all processes (steps {sorted(seen)}); choose a --run "
@@ -158,7 +167,8 @@ def _train(
     model.train()
     gradients = GradientStep(model, schedule, options.seed, team)
     share = Share(team.rank, team.size, schedule.accumulate)
-    source = BatchOfStep(dataset, schedule.batch, steps, options.seed, share, schedule.group_by_shape)
+    pictures = _crops(run, model, schedule, dataset, options, team) if schedule.cached_features else dataset
+    source = BatchOfStep(pictures, schedule.batch, steps, options.seed, share, schedule.group_by_shape)
     loader = batches(source, done, options.workers, options.device)
     with (
         stopping_between_steps(team.size == 1) as stop,
@@ -200,6 +210,23 @@ def _train(
     return model.eval()
 
 
+def _crops(
+    run: Path,
+    model: HybridTaskCascade,
+    schedule: Schedule,
+    dataset: CocoDataset,
+    options: TrainOptions,
+    team: Team,
+) -> FeatureCrops:
+    folder = options.features or run.parent / FEATURES
+    # The first writes the file, the others read it.
+    for its_turn in (team.first, not team.first):
+        with team.together():
+            if its_turn:
+                features = features_of(model, dataset, folder, options.progress)
+    return FeatureCrops(dataset, features, model.config.image, schedule.crop)
+
+
 def _check(
     config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions, team: Team
 ) -> None:
@@ -208,6 +235,7 @@ def _check(
             f"{dataset.split.coco.path}: categories has {len(dataset.class_names)} entries, the model's "
             f"config {config.classes} classes; set classes={len(dataset.class_names)}"
         )
+    require_fit(config, schedule)
     takers = team.size * schedule.accumulate
     if schedule.batch % takers:
         raise InputError(
@@ -218,6 +246,11 @@ def _check(
         raise InputError(
             "schedule.sync_norm: batch norm is frozen in this config, so there are no statistics to share; "
             "set backbone.frozen_norm=False, or leave sync_norm off"
+        )
+    if schedule.sync_norm and isinstance(config.backbone, TimmBackboneConfig):
+        raise InputError(
+            f"schedule.sync_norm: batch norm of {config.backbone.name} is timm's own, with the activation in "
+            "it, and can't be shared; leave sync_norm off"
         )
     if schedule.sync_norm and team.size > 1 and options.device == "cpu":
         raise InputError(
@@ -276,9 +309,11 @@ def _asked(
 
 
 def _start(
-    run: Path, config: ModelConfig, dataset: CocoDataset, options: TrainOptions
+    run: Path, config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions
 ) -> tuple[HybridTaskCascade, dict[str, Tensor], int]:
     model = build_model(config, options.seed)
+    if schedule.cached_features:
+        require_frozen(model)
     optimizer_state: dict[str, Tensor] = {}
     done = 0
     if (run / CHECKPOINT).is_file():

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from htc_lab.checkpoint.files import CHECKPOINT
-from htc_lab.config_json import model_config_in_full
+from htc_lab.config_json import model_config_in_full, schedule_in_full
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, remove_leftovers, write_json, write_text
@@ -87,6 +87,8 @@ def _compared(field: str, value: Any) -> Any:
     """What is compared of a field."""
     if field == "model":
         return model_config_in_full(value)
+    if field == "schedule":
+        value = schedule_in_full(value)
     return {k: v for k, v in value.items() if k != "accumulate"} if isinstance(value, dict) else value
 
 

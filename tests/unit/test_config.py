@@ -13,7 +13,7 @@ from annotated_types import Interval
 from typing_extensions import Doc
 
 from htc_lab import toggles as toggles_module
-from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, Toggles
+from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, SoftNMSConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.data.image_config import ColourConfig
 from htc_lab.errors import InputError
@@ -73,6 +73,16 @@ def test_a_changed_number_survives_json():
     again = model_config_from_dict(json.loads(json.dumps(to_dict(config))))
     assert again.cascade.nms_iou == 0.4375
     assert again != PRESETS["classroom"]
+
+
+@pytest.mark.parametrize("soft", [SoftNMSConfig(), SoftNMSConfig("gaussian", sigma=0.25, min_score=0.01)])
+def test_soft_nms_survives_json_and_is_off_where_a_file_does_not_know_it(soft):
+    cascade = dataclasses.replace(PRESETS["classroom"].cascade, soft_nms=soft)
+    config = dataclasses.replace(PRESETS["classroom"], cascade=cascade)
+    values = json.loads(json.dumps(to_dict(config)))
+    assert model_config_from_dict(values) == config
+    del values["cascade"]["soft_nms"]
+    assert model_config_from_dict(values) == PRESETS["classroom"]
 
 
 def _broken(path, value):
@@ -147,6 +157,17 @@ def test_a_missing_field_is_named():
             r"run\.json\.semantic\.level: is 4; it must be at most 3, fpn\.levels is",
         ),
         (["rpn", "negative_iou"], 0.9, r"run\.json\.rpn\.negative_iou: is above rpn\.positive_iou; it must"),
+        (["cascade", "soft_nms"], "linear", r"run\.json\.cascade\.soft_nms: expected an object, found str"),
+        (
+            ["cascade", "soft_nms"],
+            {"decay": "cubic"},
+            r"run\.json\.cascade\.soft_nms\.decay: 'cubic' is not 'linear' or 'gaussian'; correct it",
+        ),
+        (
+            ["cascade", "soft_nms"],
+            {"iou_threshold": 0.3},
+            r"run\.json\.cascade\.soft_nms\.iou_threshold: no such field; fields are decay, iou, sigma, min_",
+        ),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(path, value, message):
@@ -192,6 +213,17 @@ def _numbers(kind, path=()):
         yield path, kind, []
 
 
+# Configs without a None or an empty list in them, so that every field is there.
+_SCHEDULE = dataclasses.replace(schedule_of("classroom"), parts=(PartRates("backbone"),))
+_FULL_SIZE = PRESETS["htc_x101_64x4d_dcn_ms_20e"]
+_WHOLE = dataclasses.replace(
+    _FULL_SIZE,
+    cascade=dataclasses.replace(_FULL_SIZE.cascade, soft_nms=SoftNMSConfig()),
+    image=dataclasses.replace(
+        _FULL_SIZE.image, train_longs=(900,), train_pairs=((800, 900),), colour=ColourConfig()
+    ),
+)
+
 FIELDS = [
     *((ModelConfig, *field) for field in _numbers(ModelConfig) if field[0][0] != "toggles"),
     *((Schedule, *field) for field in _numbers(Schedule)),
@@ -203,18 +235,6 @@ def _named(field):
     return ".".join(map(str, (kind.__name__, *path)))
 
 
-_SCHEDULE = dataclasses.replace(schedule_of("classroom"), parts=(PartRates("backbone"),))
-
-
-def _full():
-    """A config in which no list is empty and nothing is None."""
-    sound = PRESETS["htc_x101_64x4d_dcn_ms_20e"]
-    image = dataclasses.replace(
-        sound.image, train_longs=(900,), train_pairs=((800, 900),), colour=ColourConfig()
-    )
-    return dataclasses.replace(sound, image=image)
-
-
 @pytest.mark.parametrize("field", FIELDS, ids=_named)
 def test_every_field_has_its_words_and_every_number_its_range(field):
     kind, path, found, said = field
@@ -223,9 +243,7 @@ def test_every_field_has_its_words_and_every_number_its_range(field):
     assert len(ranges) == (found in (int, float))
     if not ranges:
         return
-    read, sound = (
-        (model_config_from_dict, _full()) if kind is ModelConfig else (schedule_from_dict, _SCHEDULE)
-    )
+    read, sound = (model_config_from_dict, _WHOLE) if kind is ModelConfig else (schedule_from_dict, _SCHEDULE)
     low, high = ranges[0].ge, ranges[0].le
     for value in (low - 1, high + 1):
         values = json.loads(json.dumps(to_dict(sound)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from IPython.display import Markdown
+from torch import nn
 
 from htc_lab.ablation.reproduce import Contestant, Reproduction, at_score_threshold, reproduce
 from htc_lab.checkpoint.files import empty_model
@@ -39,7 +40,7 @@ def millions(preset: str) -> dict[str, float]:
     """The number of parameters of each part of a preset, in millions."""
     model = empty_model(PRESETS[preset])
     heads = model.roi_head
-    parts = {
+    parts: dict[str, nn.Module] = {
         "backbone": model.backbone,
         "FPN": model.neck,
         "RPN": model.rpn_head,
@@ -103,7 +104,7 @@ def rehearse(dataset: CocoDataset, out: Path, images: int = 4, short: int = 200)
         model = build_model(config, seed=0)
         model.class_names = few.class_names
         predictor = ModelPredictor(at_score_threshold(model, 0.001))
-        contestants.append(Contestant(role, predictor, "random"))
+        contestants.append(Contestant(role, predictor, ("random",)))
     return reproduce(contestants, part, out, progress=False, tell=lambda _: None)
 
 
