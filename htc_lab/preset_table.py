@@ -38,7 +38,7 @@ class Row:
 
 def rows() -> list[Row]:
     """All presets, counted on models that are built without memory for their weights."""
-    from htc_lab.checkpoint.files import empty_model
+    from htc_lab.checkpoint.filling import empty_model
 
     found = []
     for name, preset in PRESET_RECORDS.items():

@@ -35,9 +35,6 @@ class Schedule:
     batch: Annotated[Count, Doc("images a step")] = 16
     lr: Annotated[Weight, Doc("learning rate for lr_batch images; it is scaled with the batch")] = 0.02
     lr_batch: Annotated[Count, Doc("the batch the learning rate belongs to")] = 16
-    backbone_lr_factor: Annotated[Weight, Doc("the backbone's learning rate, as a share of the others'")] = (
-        1.0
-    )
     adaptive: Annotated[
         bool,
         # A short training needs it: under SGD the heads of stages 2 and 3, whose losses weigh 0.5 and 0.25,

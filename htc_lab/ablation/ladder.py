@@ -46,17 +46,16 @@ _REPORT_SEED = 2
 COSTS = "costs.json"
 
 
-def config_for(base: ModelConfig, data: DataFolder, semantic: SemanticClasses) -> ModelConfig:
-    """``base`` with the data's numbers of thing and semantic classes."""
-    return dataclasses.replace(
-        base,
-        classes=len(data.class_names),
-        semantic=dataclasses.replace(base.semantic, classes=semantic.count),
-    )
+def config_for(base: ModelConfig, data: DataFolder, semantic: SemanticClasses | None) -> ModelConfig:
+    """``base`` with the data's numbers of thing and semantic classes; without maps, with its own of these."""
+    config = dataclasses.replace(base, classes=len(data.class_names))
+    if semantic is None:
+        return config
+    return dataclasses.replace(config, semantic=dataclasses.replace(base.semantic, classes=semantic.count))
 
 
 def train_dataset(
-    data: DataFolder, semantic: SemanticClasses, config: ModelConfig, schedule: Schedule
+    data: DataFolder, semantic: SemanticClasses | None, config: ModelConfig, schedule: Schedule
 ) -> CocoDataset:
     """The train split as a training sees it: augmented, without images that have no object."""
     return CocoDataset(

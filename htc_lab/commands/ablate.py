@@ -10,6 +10,7 @@ import tyro
 
 from htc_lab.commands.flags import USUAL, Layout, say, usable_device
 from htc_lab.commands.numbers import in_range, seed_in_range
+from htc_lab.commands.telling import tell_data
 from htc_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def ablate(
     if eval_every is not None:
         ladder.look = partial(_look, ladder.data.val, eval_images)
         ladder.look_every = eval_every
-    say(ladder.data.describe(), json)
+    tell_data(ladder.data, ladder.semantic, json, ladder.config.cascade.max_detections)
     beside = tuple(BESIDE_THE_LADDER) if combinations else ()
     variants = (run for study in studies.chosen() for run in study.runs)
     names = list(dict.fromkeys((*ladder.rungs, *beside, *variants)))

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
+from htc_lab.commands.flags import USUAL, Layout, toggles_of, usable_device
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range
 from htc_lab.commands.predictor_flags import (
     AS_CONFIGURED,
@@ -14,6 +14,7 @@ from htc_lab.commands.predictor_flags import (
     Views,
     load_predictor,
 )
+from htc_lab.commands.telling import tell_cap, tell_data
 from htc_lab.errors import InputError
 from htc_lab.files import one_or_all
 from htc_lab.wording import counted
@@ -72,7 +73,8 @@ def evaluate(
             truth = truth_of(dataset)
             require_objects(truth, dataset.split.coco.path)
         if team.first:
-            say(folder.describe(), json)
+            tell_data(folder, None, json)
+            tell_cap(folder, split, predictor.description(), json)
         began = time.perf_counter()
         found = predict_split(predictor, dataset, stages=True, team=team)
     if not team.first:

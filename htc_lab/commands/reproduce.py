@@ -67,15 +67,14 @@ def reproduce(
     from htc_lab.ablation.reproduce import reproduce as run
     from htc_lab.data.coco import read_coco
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.data.layout import Split, image_folder, require_images
+    from htc_lab.data.layout import Split, find_images
     from htc_lab.evaluate.inference import require_objects, truth_of
 
     place = usable_device(device)
     truth = read_coco(chosen)
     if first is not None:
         truth = truth.subset([image["id"] for image in truth.images[:first]])
-    folder = image_folder(coco, "val", truth, images)
-    require_images(folder, truth)
+    folder, truth, _ = find_images(coco, "val", truth, images)
     contestants = []
     for role, checkpoints in (("cascade", cascade), ("htc", htc)):
         predictor = load_predictor(checkpoints, place, looks, lambda model: at_score_threshold(model, score))

@@ -10,6 +10,7 @@ import tyro
 
 from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range, seed_in_range
+from htc_lab.commands.telling import tell_data
 from htc_lab.config import ModelConfig
 from htc_lab.config_json import schedule_from_dict, to_dict
 from htc_lab.errors import InputError
@@ -65,7 +66,9 @@ def train(
         eval_every: steps between evaluations on pictures of the val split, for the dashboard's AP curves and
             sample pictures; default: none along the way.
         eval_images: how many pictures of the val split.
-        init: checkpoint to start from.
+        init: checkpoint to start from: a run folder, a .safetensors file, a shipped model's name, or a .pth
+            file of mmdet. What fits is kept, also if classes, stages or ideas differ; the rest starts fresh
+            and is named.
         accumulate: take the batch in N parts, one after the other, to use less memory.
         amp: forward passes in bfloat16.
         sync_norm: train batch norm's statistics, over all processes, instead of keeping the pretrained ones.
@@ -95,7 +98,7 @@ def train(
     from htc_lab.ablation.ladder import config_for, train_dataset
     from htc_lab.board.look import look_at
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.data.semantic import semantic_classes
+    from htc_lab.data.semantic import semantic_if_needed
     from htc_lab.distributed import processes
     from htc_lab.train.loop import TrainOptions, steps_of
     from htc_lab.train.loop import train as run_training
@@ -109,15 +112,16 @@ def train(
                 _schedule(preset_name, numbers), amp=amp, sync_norm=sync_norm, group_by_shape=group_by_shape
             )
             folder = layout.find(data)
-            semantic = semantic_classes(folder)
+            semantic = semantic_if_needed(folder, config.toggles.semantic)
             config = config_for(config, folder, semantic)
-            dataset = train_dataset(folder, semantic, config, schedule)
+            used = semantic if config.toggles.semantic else None
+            dataset = train_dataset(folder, used, config, schedule)
             look = None
             if eval_every is not None:
                 look = look_at(run, CocoDataset(folder.val, cache=True), eval_images)
             usable_device(own_device)
         if team.first:
-            say(folder.describe(), json)
+            tell_data(folder, used, json, config.cascade.max_detections)
         options = TrainOptions(
             seed, own_device, workers, checkpoint_every, init, look=look, look_every=eval_every or 1
         )

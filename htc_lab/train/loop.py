@@ -9,6 +9,7 @@ processes compute what a single one would.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,8 +21,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from htc_lab.checkpoint.files import CHECKPOINT, fill, load, read_run, save_run
+from htc_lab.checkpoint.files import CHECKPOINT, read_run, save_run
+from htc_lab.checkpoint.filling import fill
 from htc_lab.checkpoint.pretrained import pretrained_weights
+from htc_lab.checkpoint.starting import Start, start_from
 from htc_lab.config import ModelConfig, TimmBackboneConfig
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
@@ -36,7 +39,15 @@ from htc_lab.train.feature_file import features_of
 from htc_lab.train.lock import only_here
 from htc_lab.train.out_of_memory import memory_explained
 from htc_lab.train.rates import FACTOR, learning_rate, parameter_groups
-from htc_lab.train.run_folder import RunLog, claim, note_parts, require_in_place, threads_of, tidy
+from htc_lab.train.run_folder import (
+    RunLog,
+    claim,
+    note_parts,
+    require_in_place,
+    require_same,
+    threads_of,
+    tidy,
+)
 from htc_lab.train.step import GradientStep
 from htc_lab.train.stopping import stopping_between_steps
 from htc_lab.train.whole_maps import require_fit, require_frozen
@@ -63,7 +74,9 @@ class TrainOptions:
         device: "cpu", "cuda", "cuda:1", ...
         workers: processes that read images; 0: none besides this one.
         checkpoint_every: steps between checkpoints.
-        init: start from this checkpoint's weights instead of fresh ones.
+        init: start from this checkpoint's weights: those that fit the model are kept, all others start fresh
+            and are named on stderr and in ``config.json`` (:mod:`htc_lab.checkpoint.starting`). A run that is
+            resumed goes on from its own checkpoint and doesn't need the file any more.
         progress: show a progress bar.
         about: additional entries for ``config.json``, e.g. which data.
         look: evaluates the model along the way (:mod:`htc_lab.board.look`), in every process.
@@ -75,7 +88,7 @@ class TrainOptions:
     device: str = "cpu"
     workers: int = 0
     checkpoint_every: int = 200
-    init: Path | None = None
+    init: Path | str | None = None
     progress: bool = True
     about: dict[str, Any] | None = None
     look: OnLook | None = None
@@ -117,8 +130,9 @@ def train(
 
     Raises:
         InputError: the folder contains another run or another process trains in it, the data doesn't fit the
-            config, the batch can't be divided evenly, too many images are unreadable, the loss is NaN or
-            infinite, the disk is full, or memory runs out. The last checkpoint is kept.
+            config, ``init`` can't be started from, the batch can't be divided evenly, too many images are
+            unreadable, the loss is NaN or infinite, the disk is full, or memory runs out. The last checkpoint
+            is kept; before the first one, nothing keeps another command out of the folder.
         KeyboardInterrupt: SIGINT or SIGTERM; with a single process, after the current step and its
             checkpoint.
     """
@@ -130,7 +144,7 @@ def train(
             if team.first:
                 if lock.enter_context(only_here(run)):
                     tidy(run)
-                claim(run, _asked(config, schedule, dataset, options))
+                require_same(run, _asked(config, schedule, dataset, options))
         with memory_explained(run, schedule, team.size, options.workers, options.device):
             return _train(run, config, schedule, dataset, options, on_step, team)
 
@@ -146,7 +160,8 @@ def _train(
 ) -> HybridTaskCascade:
     """Like :func:`train`, in a folder that belongs to this run alone."""
     with team.together():
-        model, kept, done = _start(run, config, schedule, dataset, options)
+        begun = _begin(run, config, schedule, dataset, options)
+    model, done = begun.model, begun.done
     if len(seen := set(team.gather(done))) > 1:
         raise SharedError(
             f"{run}: its checkpoint is not the same for all processes (steps {sorted(seen)}); choose a --run "
@@ -157,13 +172,18 @@ def _train(
         return model.eval()
     with team.together():
         if team.first:
+            # Only now, when the model stands: a start that failed must not keep the next command out.
+            start = {} if begun.start is None else {"start": begun.start.as_dict()}
+            claim(run, _asked(config, schedule, dataset, options) | start)
             note_parts(run, done, schedule.accumulate)
+            if begun.start is not None:
+                print(begun.start.describe(), file=sys.stderr)
     if schedule.sync_norm and team.size > 1:
         nn.SyncBatchNorm.convert_sync_batchnorm(model, team.gradients)
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     weights = list(named.values())
     optimizer = _optimizer(parameter_groups(model, named, schedule), schedule)
-    _restore(optimizer, named, kept)
+    _restore(optimizer, named, begun.optimizer)
     model.train()
     gradients = GradientStep(model, schedule, options.seed, team)
     share = Share(team.rank, team.size, schedule.accumulate)
@@ -308,20 +328,30 @@ def _asked(
     }
 
 
-def _start(
+@dataclass(frozen=True)
+class _Begun:
+    """A model on its device, with what its optimiser remembers and the number of steps done."""
+
+    model: HybridTaskCascade
+    optimizer: dict[str, Tensor]
+    done: int
+    start: Start | None = None
+
+
+def _begin(
     run: Path, config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions
-) -> tuple[HybridTaskCascade, dict[str, Tensor], int]:
+) -> _Begun:
     model = build_model(config, options.seed)
+    model.class_names = dataset.class_names
     if schedule.cached_features:
         require_frozen(model)
-    optimizer_state: dict[str, Tensor] = {}
-    done = 0
     if (run / CHECKPOINT).is_file():
-        weights, optimizer_state, done = read_run(run / CHECKPOINT)
+        weights, optimizer, done = read_run(run / CHECKPOINT)
         fill(model, weights, str(run / CHECKPOINT))
-    elif options.init is not None:
-        fill(model, load(options.init).state_dict(), str(options.init))
+        return _Begun(model.to(options.device), optimizer, done)
+    start = None
+    if options.init is not None:
+        start = start_from(model, options.init, dataset.class_names)
     elif config.backbone.pretrained:
         model.load_state_dict(pretrained_weights(config), strict=False)
-    model.class_names = dataset.class_names
-    return model.to(options.device), optimizer_state, done
+    return _Begun(model.to(options.device), {}, 0, start)

@@ -64,7 +64,7 @@ def parameter_groups(
 
     A weight whose name contains the ``part`` of one of ``schedule.parts`` has that one's factors and no
     others (the longest such text decides); of the others, biases and norms have theirs. The offsets of a
-    deformable convolution count as neither. ``backbone_lr_factor`` comes on top.
+    deformable convolution count as neither.
 
     Args:
         model: whose weights they are.
@@ -86,13 +86,6 @@ def parameter_groups(
 
 def _factors(model: nn.Module, name: str, schedule: Schedule, parts: list[PartRates]) -> tuple[float, float]:
     """Of the learning rate and of the weight decay of the weight of that name."""
-    lr, decay = _own_factors(model, name, schedule, parts)
-    return (lr * schedule.backbone_lr_factor if name.startswith("backbone.") else lr), decay
-
-
-def _own_factors(
-    model: nn.Module, name: str, schedule: Schedule, parts: list[PartRates]
-) -> tuple[float, float]:
     for part in parts:
         if part.part in name:
             return part.lr, part.decay

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.files import read_json
 from htc_lab.interop.mmdet_config import config_from_mmdet

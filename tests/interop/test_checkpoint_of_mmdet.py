@@ -206,7 +206,6 @@ def without(weights, *parts):
         (lambda w: without(w, "neck"), "entry neck.lateral_convs.0.conv.weight is missing"),
         (lambda w: without(w, "mask_head"), "Cascade R-CNN without masks"),
         (lambda w: {n.replace("bbox_head.0", "bbox_head"): v for n, v in w.items()}, "has one stage"),
-        (lambda w: {n.removeprefix("roi_head."): v for n, v in w.items()}, "from mmdet 1.x"),
         (
             lambda w: {n: v for n, v in w.items() if "backbone" in n},
             "neither a Cascade Mask R-CNN nor an HTC",

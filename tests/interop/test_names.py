@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.interop.shapes import config_from_shapes, like_a_preset
 from htc_lab.presets import PRESETS
 

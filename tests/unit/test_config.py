@@ -213,17 +213,6 @@ def _numbers(kind, path=()):
         yield path, kind, []
 
 
-# Configs without a None or an empty list in them, so that every field is there.
-_SCHEDULE = dataclasses.replace(schedule_of("classroom"), parts=(PartRates("backbone"),))
-_FULL_SIZE = PRESETS["htc_x101_64x4d_dcn_ms_20e"]
-_WHOLE = dataclasses.replace(
-    _FULL_SIZE,
-    cascade=dataclasses.replace(_FULL_SIZE.cascade, soft_nms=SoftNMSConfig()),
-    image=dataclasses.replace(
-        _FULL_SIZE.image, train_longs=(900,), train_pairs=((800, 900),), colour=ColourConfig()
-    ),
-)
-
 FIELDS = [
     *((ModelConfig, *field) for field in _numbers(ModelConfig) if field[0][0] != "toggles"),
     *((Schedule, *field) for field in _numbers(Schedule)),
@@ -235,6 +224,19 @@ def _named(field):
     return ".".join(map(str, (kind.__name__, *path)))
 
 
+_SCHEDULE = dataclasses.replace(schedule_of("classroom"), parts=(PartRates("backbone"),))
+
+
+def _full():
+    """A config in which no list is empty and nothing is None."""
+    sound = PRESETS["htc_x101_64x4d_dcn_ms_20e"]
+    image = dataclasses.replace(
+        sound.image, train_longs=(900,), train_pairs=((800, 900),), colour=ColourConfig()
+    )
+    cascade = dataclasses.replace(sound.cascade, soft_nms=SoftNMSConfig())
+    return dataclasses.replace(sound, image=image, cascade=cascade)
+
+
 @pytest.mark.parametrize("field", FIELDS, ids=_named)
 def test_every_field_has_its_words_and_every_number_its_range(field):
     kind, path, found, said = field
@@ -243,7 +245,9 @@ def test_every_field_has_its_words_and_every_number_its_range(field):
     assert len(ranges) == (found in (int, float))
     if not ranges:
         return
-    read, sound = (model_config_from_dict, _WHOLE) if kind is ModelConfig else (schedule_from_dict, _SCHEDULE)
+    read, sound = (
+        (model_config_from_dict, _full()) if kind is ModelConfig else (schedule_from_dict, _SCHEDULE)
+    )
     low, high = ranges[0].ge, ranges[0].le
     for value in (low - 1, high + 1):
         values = json.loads(json.dumps(to_dict(sound)))

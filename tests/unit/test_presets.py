@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from htc_lab.checkpoint.files import empty_model, fill
+from htc_lab.checkpoint.filling import empty_model, fill
 from htc_lab.cli import main
 from htc_lab.interop.shapes import config_from_shapes
 from htc_lab.model import HybridTaskCascade, build_model, total_loss

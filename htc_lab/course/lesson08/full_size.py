@@ -9,10 +9,10 @@ from IPython.display import Markdown
 from torch import nn
 
 from htc_lab.ablation.reproduce import Contestant, Reproduction, at_score_threshold, reproduce
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.data.coco import read_coco
 from htc_lab.data.dataset import CocoDataset
-from htc_lab.data.layout import Split, find_data, image_folder, require_images
+from htc_lab.data.layout import Split, find_data, find_images
 from htc_lab.model import build_model
 from htc_lab.predictors import ModelPredictor
 from htc_lab.presets import PRESETS
@@ -77,8 +77,7 @@ def val_of(root: Path) -> CocoDataset:
     if not annotations.is_file():
         return CocoDataset(find_data(root).val)
     coco = read_coco(annotations)
-    folder = image_folder(Path(root), "val", coco, None)
-    require_images(folder, coco)
+    folder, coco, _ = find_images(Path(root), "val", coco, None)
     return CocoDataset(Split("val", coco, folder, None))
 
 
