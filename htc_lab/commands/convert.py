@@ -45,13 +45,7 @@ def convert(
     from htc_lab.interop.mmdet_checkpoint import save_mmdet
     from htc_lab.interop.mmdet_config import model_from_mmdet
 
-    known = None
-    if config is not None:
-        found = model_from_mmdet(config, mmdet_configs)
-        known = found.model
-        for unsupported in found.unsupported:
-            if not unsupported.of_training:
-                say(f"{config}: {unsupported}", json)
+    known = None if config is None else model_from_mmdet(config, mmdet_configs).model
     model = load(checkpoint, toggles=chosen, config=known)
     if out.suffix == ".pth":
         save_mmdet(model, out)

@@ -47,6 +47,13 @@ def require_fit(config: ModelConfig, schedule: Schedule) -> None:
             f"image.train_short: is {sizes}, but cached features are of one size; give one number, or train "
             "without schedule.cached_features"
         )
+    plain = ImageConfig()
+    for name in ("train_longs", "train_pairs", "flip_vertical", "flip_both", "colour"):
+        if getattr(config.image, name) != getattr(plain, name):
+            raise InputError(
+                f"image.{name}: cached features are of pictures in one size, mirrored or not; leave it "
+                f"at {getattr(plain, name)}, or train without schedule.cached_features"
+            )
     if config.image.pad % ALIGNED:
         raise InputError(
             f"image.pad: is {config.image.pad}; for cached features give a multiple of {ALIGNED}"
