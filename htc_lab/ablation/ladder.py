@@ -17,6 +17,7 @@ from htc_lab.ablation.size import SIZES, LadderSize, at_one_size, with_short_sid
 from htc_lab.ablation.studies import STUDIES, VARIANTS, Study, measure_studies, study_markdown
 from htc_lab.ablation.tables import cost_markdown, effects, effects_markdown, ladder_markdown
 from htc_lab.checkpoint.files import load
+from htc_lab.checkpoint.pretrained import pretrained_weights
 from htc_lab.config import HTC, RUNGS, ModelConfig
 from htc_lab.config_json import to_dict
 from htc_lab.data.classroom.scenes import SceneConfig
@@ -31,12 +32,13 @@ from htc_lab.evaluate.inference import require_objects, truth_of
 from htc_lab.evaluate.statistics import Interval, paired_bootstrap, paired_over_seeds, verdict
 from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.measured_on import describe_machine
-from htc_lab.model import HybridTaskCascade
+from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.paper import TITLES, title_of
 from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE, PHOTOS, PHOTOS_SCHEDULE
 from htc_lab.schedule import Schedule
 from htc_lab.toggles import BESIDE_THE_LADDER
-from htc_lab.train.loop import OnLook, OnStep, TrainOptions, train
+from htc_lab.train.feature_file import features_of
+from htc_lab.train.loop import FEATURES, OnLook, OnStep, TrainOptions, train
 
 CLASSROOM_DATA = Path("data/classroom")
 REPORT_DATA = Path("data/classroom_report")
@@ -193,6 +195,21 @@ class Ladder:
         # in the folder belongs to this training.
         model = train(folder, config, self.schedule, self._train, options, on_step)
         return evaluation_of(folder, model, self.test, self.truth, began, progress)
+
+    def compute_features(self, progress: bool = True) -> None:
+        """Keep the features that all runs start from, where they start from any.
+
+        Otherwise the first run computes them.
+
+        Raises:
+            InputError: the disk has no room, or the folder can't be written to.
+        """
+        if self.schedule.cached_features:
+            # The frozen backbone is the same in all runs.
+            model = build_model(self.config, seed=0)
+            if self.config.backbone.pretrained:
+                model.load_state_dict(pretrained_weights(self.config), strict=False)
+            features_of(model.to(self.device), self._train, self.out / FEATURES, progress)
 
     def load(self, name: str, seed: int | None = None) -> HybridTaskCascade:
         """The trained model of a rung.
