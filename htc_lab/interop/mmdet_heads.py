@@ -11,6 +11,7 @@ from htc_lab.interop.fields import ABSENT, Fields
 
 _HEAD = "model.roi_head"
 _RCNN = "model.train_cfg.rcnn"
+_LARGEST = 2**53
 
 
 def box_coder(fields: Fields, path: str) -> tuple[tuple[float, float, float, float], ...]:
@@ -110,7 +111,7 @@ def _stages(fields: Fields, path: str, count: int) -> list[str]:
 def _common(fields: Fields, paths: list[str], name: str, default: Any = ABSENT) -> Any:
     """A number or switch that must be the same in all stages."""
     first = fields.get(f"{paths[0]}.{name}", default)
-    if type(first) not in (int, float, bool):
+    if type(first) not in (int, float, bool) or abs(first) > _LARGEST:
         raise fields.wrong(f"{paths[0]}.{name}", "a number")
     for path in paths[1:]:
         fields.expect(f"{path}.{name}", first, default=default)
