@@ -25,6 +25,7 @@ from htc_lab.evaluate.statistics import Interval, paired_bootstrap, verdict
 from htc_lab.files import plain, read_json, sha256_of, write_json
 from htc_lab.model import HybridTaskCascade
 from htc_lab.predictors import Predictor
+from htc_lab.wording import counted
 
 DETECTIONS = "detections.jsonl"
 SOURCE = "source.json"
@@ -114,7 +115,7 @@ def reproduce(
         kept[contestant.role] = _read_lines(folder / DETECTIONS)
         there = len(kept[contestant.role])
         if there:
-            tell(f"{folder}: {there} of {len(wanted)} images are already done")
+            tell(f"{folder}: {there} of {counted(len(wanted), 'image')} done already")
     total, there = len(wanted) * len(contestants), sum(len(found) for found in kept.values())
     with tqdm(total=total, initial=there, desc="detect", unit="img", disable=not progress) as bar:
         for contestant in contestants:
