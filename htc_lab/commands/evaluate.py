@@ -2,9 +2,11 @@
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
+import tyro
+
+from htc_lab.commands.flags import TOGGLES_WORDS, USUAL, Layout, say, toggles_of, usable_device
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range
 from htc_lab.errors import InputError
 from htc_lab.wording import counted
@@ -14,7 +16,10 @@ def evaluate(
     data: Path,
     checkpoint: str,
     split: Literal["train", "val", "test"] = "val",
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None,
+        tyro.conf.arg(help=f"Evaluate with these ideas instead of the model's own: {TOGGLES_WORDS}."),
+    ] = None,
     device: str = "cpu",
     timeout: float = 600.0,
     bf16: bool = False,
@@ -29,7 +34,6 @@ def evaluate(
         data: folder of a COCO-format data set.
         checkpoint: a run folder, a .safetensors file, or a shipped model's name.
         split: which images.
-        toggles: evaluate with these instead of the model's own.
         device: cpu or cuda; of several GPUs each process takes its own.
         timeout: seconds a process waits for the others before it gives up.
         bf16: convolutions and linear layers in bfloat16: faster, slightly less exact.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from htc_lab.commands.flags import say, toggles_of, usable_device
+from htc_lab.commands.flags import TOGGLES_WORDS, say, toggles_of, usable_device
 from htc_lab.errors import InputError
 from htc_lab.wording import counted
 
@@ -19,7 +19,9 @@ def predict(
     checkpoint: str = "classroom/htc",
     out: Path = Path("predictions"),
     score: float = 0.3,
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None, tyro.conf.arg(help=f"Run with these ideas instead of the model's own: {TOGGLES_WORDS}.")
+    ] = None,
     device: str = "cpu",
     bf16: bool = False,
     json: bool = False,
@@ -31,7 +33,6 @@ def predict(
         checkpoint: a run folder, a .safetensors file, or a shipped model's name.
         out: folder for the pictures (PNG).
         score: lowest score of a detection that is shown, 0 to 1.
-        toggles: run with these instead of the model's own.
         device: cpu or cuda.
         bf16: convolutions and linear layers in bfloat16: faster, slightly less exact.
         json: print the detections as one JSON object.
