@@ -12,6 +12,8 @@ from htc_lab.commands.flags import FROM_FEATURES, USUAL, Layout, say, usable_dev
 from htc_lab.commands.numbers import in_range, seed_in_range
 from htc_lab.commands.telling import tell_data
 from htc_lab.errors import InputError
+from htc_lab.ideas import LADDER
+from htc_lab.wording import uncapitalised
 
 if TYPE_CHECKING:
     from htc_lab.ablation.ladder import Ladder
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
     from htc_lab.train.loop import OnLook
 
 
+_STAGE_MASKS = (
+    f"Masks of each stage, without and with {uncapitalised(LADDER[1].name)} (table 3); no extra trainings."
+)
+
+
 @dataclass(frozen=True)
 class StudyFlags:
-    """Tables beyond the ladder: the paper's tables 3 to 5, and two studies of the lab's own."""
+    """Tables beyond the ladder: the paper's tables 3 to 5, and studies of the lab's own."""
 
-    stage_masks: bool = False
-    """Masks of each stage, without and with mask information flow (table 3); no extra trainings."""
+    stage_masks: Annotated[bool, tyro.conf.arg(help=_STAGE_MASKS)] = False
     averaging: bool = False
     """Masks of the last stage against the mean of all stages (table 3); no extra trainings."""
     fusion: bool = False
@@ -36,6 +42,8 @@ class StudyFlags:
     """One, two and three stages (not in the paper); two extra trainings per seed."""
     thresholds: bool = False
     """Other IoU thresholds for the stages (not in the paper); two extra trainings per seed."""
+    beyond_the_paper: bool = False
+    """Ideas of other papers, each alone and on top of HTC; two extra trainings per seed for each of them."""
 
     def chosen(self) -> "list[Study]":
         """The studies asked for."""

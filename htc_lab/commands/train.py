@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import tyro
 
-from htc_lab.commands.flags import FROM_FEATURES, USUAL, Layout, say, toggles_of, usable_device
+from htc_lab.commands.flags import (
+    FROM_FEATURES,
+    TOGGLES_WORDS,
+    USUAL,
+    Layout,
+    say,
+    toggles_of,
+    usable_device,
+)
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range, seed_in_range
 from htc_lab.commands.telling import tell_data
 from htc_lab.config import ModelConfig
@@ -25,7 +33,9 @@ def train(
     run: Annotated[Path | None, tyro.conf.arg(aliases=["--run-folder"])] = None,
     preset_name: Annotated[str, tyro.conf.arg(name="preset")] = "classroom",
     list_presets: Annotated[bool, tyro.conf.arg(name="list")] = False,
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None, tyro.conf.arg(help=f"The ideas to train with: {TOGGLES_WORDS}. Default: the preset's.")
+    ] = None,
     steps: int | None = None,
     epochs: int | None = None,
     batch: int | None = None,
@@ -56,8 +66,6 @@ def train(
             --list. Under torchrun, write --run-folder.
         preset_name: which model.
         list_presets: show the presets, their size and the released figures, and train nothing.
-        toggles: the ideas to train with: a rung (plain_cascade, interleaved, mask_flow, htc) or switches
-            joined by "+"; default: the preset's.
         steps: optimiser steps, instead of the preset's schedule.
         epochs: passes over the data, instead of the preset's schedule.
         batch: images per step, in all processes together; the learning rate follows.

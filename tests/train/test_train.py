@@ -10,6 +10,7 @@ from htc_lab import InputError
 from htc_lab.ablation.ladder import train_dataset
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.model import build_model
+from htc_lab.schedule import PartRates
 from htc_lab.train.batches import BatchOfStep
 from htc_lab.train.loop import TrainOptions, steps_of, train
 from htc_lab.train.rates import learning_rate
