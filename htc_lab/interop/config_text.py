@@ -9,6 +9,7 @@ from typing import Any
 
 from htc_lab.config import BackboneConfig, ImageConfig, ModelConfig, NormConfig, Toggles
 from htc_lab.errors import InputError
+from htc_lab.ideas import IDEAS, SEMANTIC_BRANCH
 from htc_lab.interop.mmdet_defaults import plain_types
 from htc_lab.interop.python_config import evaluate_text
 
@@ -76,17 +77,17 @@ def _first(value: Any) -> Any:
 
 
 def _toggles(config: ModelConfig, head: dict[str, Any]) -> Toggles:
+    """The switches of ideas without weights of their own, and those of the semantic feature."""
     toggles = config.toggles
     if head.get("type") != "HybridTaskCascadeRoIHead":
         return toggles
-    toggles = dataclasses.replace(toggles, interleaved=bool(head.get("interleaved", True)))
-    if toggles.semantic:
-        fused = head.get("semantic_fusion", ("bbox", "mask"))
-        if isinstance(fused, list | tuple) and ("bbox" in fused or "mask" in fused):
-            toggles = dataclasses.replace(
-                toggles, semantic_box="bbox" in fused, semantic_mask="mask" in fused
-            )
-    return toggles
+    silent = [idea for idea in IDEAS if idea.mmdet and idea.needs is None]
+    said = {idea.field: bool(head.get(idea.mmdet, True)) for idea in silent}
+    semantic = {idea.mmdet: idea.field for idea in IDEAS if idea.mmdet and idea.needs == SEMANTIC_BRANCH}
+    fused = head.get("semantic_fusion", tuple(semantic))
+    if toggles.semantic and isinstance(fused, list | tuple) and any(name in fused for name in semantic):
+        said |= {field: name in fused for name, field in semantic.items()}
+    return dataclasses.replace(toggles, **said)
 
 
 def _dict(value: Any) -> dict[str, Any]:

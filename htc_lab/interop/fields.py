@@ -18,7 +18,7 @@ class Unsupported:
     Attributes:
         path: where the config has it, or would have it.
         value: what is there.
-        why: what would be possible, or what is done instead.
+        why: what would be possible; of those that aren't refused, a sentence's end after the path.
         refused: whether only ``strict=False`` goes on without it. The others are worth knowing, but leave the
             model what the config describes.
         of_training: whether a model that is trained already is the same without it.
@@ -31,7 +31,10 @@ class Unsupported:
     of_training: bool = False
 
     def __str__(self) -> str:
-        return f"{self.path}={shown(self.value, 60)} ({self.why})"
+        if self.refused:
+            return f"{self.path}={shown(self.value, 60)} ({self.why})"
+        value = "" if self.value == _MISSING else f"={shown(self.value, 200)}"
+        return f"{self.path}{value} {self.why}"
 
 
 class _Absent:
@@ -39,6 +42,7 @@ class _Absent:
 
 
 ABSENT: Final = _Absent()
+_MISSING = "absent"
 _UNKNOWN = "this lab has no such setting"
 _LARGEST = 2**53
 _OF_TRAINING = (
@@ -182,13 +186,13 @@ class Fields:
         self._note(path, self._find(path), why, True)
 
     def tell(self, path: str, why: str) -> None:
-        """Note what is done about a setting, which is no reason to refuse the config."""
+        """Note what is done about a setting, which is no reason to refuse the config: "is taken as 16"."""
         self._note(path, self._find(path), why, False)
 
     def _note(self, path: str, value: Any, why: str, refused: bool) -> None:
         name = self.said(path)
         if all(known.path != name for known in self.unsupported):
-            value = "absent" if value is ABSENT else value
+            value = _MISSING if value is ABSENT else value
             of_training = path.startswith(_OF_TRAINING) or path.endswith(_START)
             self.unsupported.append(Unsupported(name, value, why, refused, of_training))
 

@@ -1,6 +1,7 @@
 """mmdet's config files as ours: :func:`config_from_mmdet`."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,11 @@ class MmdetConfig:
     model: ModelConfig
     schedule: Schedule
     unsupported: tuple[Unsupported, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed or left aside, one sentence each; they have been printed to stderr."""
+        return tuple(str(told) for told in self.unsupported if not told.refused)
 
 
 def config_from_mmdet(
@@ -91,7 +97,7 @@ def _read(path: Path, configs: str | Path | None, otherwise: str | None, of_trai
     if layout.first:
         fields.tell(
             "model.roi_head.bbox_roi_extractor.roi_layer",
-            "as in mmdet 2 and 3; mmdet 1 computed boxes a pixel wider and RoIs half a pixel aside",
+            "is computed as in mmdet 2 and 3; mmdet 1 had boxes a pixel wider and RoIs half a pixel aside",
         )
     try:
         model = model_config(fields, path.stem, image_sizes(fields, layout.old))
@@ -113,4 +119,7 @@ def _read(path: Path, configs: str | Path | None, otherwise: str | None, of_trai
                 and schedule_of(preset.name) == training
             ):
                 model = preset
+    for told in fields.unsupported:
+        if not told.refused and (of_training or not told.of_training):
+            print(f"note: {path}: {told}", file=sys.stderr)
     return MmdetConfig(model, training, tuple(fields.unsupported))

@@ -20,6 +20,7 @@ from htc_lab.layers.cascade_config import BoxLoss
 
 _HEAD = "model.roi_head"
 _RCNN = "model.train_cfg.rcnn"
+_LARGEST = 2**53
 
 # Convolutions and linear layers that classes and boxes share.
 _SHARED_LAYERS = {"Shared2FCBBoxHead": (0, 2), "Shared4Conv1FCBBoxHead": (4, 1)}
@@ -142,7 +143,7 @@ def _stages(fields: Fields, path: str, count: int) -> list[str]:
 def _common(fields: Fields, paths: list[str], name: str, default: Any = ABSENT) -> Any:
     """A number or switch that must be the same in all stages."""
     first = fields.get(f"{paths[0]}.{name}", default)
-    if type(first) not in (int, float, bool):
+    if type(first) not in (int, float, bool) or abs(first) > _LARGEST:
         raise fields.wrong(f"{paths[0]}.{name}", "a number")
     for path in paths[1:]:
         fields.expect(f"{path}.{name}", first, default=default)

@@ -191,6 +191,8 @@ def _rpn(fields: Fields, fpn: FPNConfig) -> RPNConfig:
     fields.expect(f"{anchors}.type", "AnchorGenerator")
     fields.expect(f"{anchors}.strides", fpn.strides)
     scales = fields.numbers(f"{anchors}.scales")
+    if not scales:
+        raise fields.wrong(f"{anchors}.scales", "a list of one number")
     if len(scales) != 1:
         fields.cannot(f"{anchors}.scales", "one scale")
     means, stds = box_coder(fields, f"{at}.bbox_coder")

@@ -31,12 +31,14 @@ def image_sizes(fields: Fields, old: bool) -> ImageConfig:
     if test is None:
         test = _pipeline(fields, "val_dataloader")
     if train is None:
-        kept = f"training at {image.train_short[0]} to {image.train_long} px with flips, this lab's default"
+        kept = f"is absent: trained at {image.train_short[0]} to {image.train_long} px, this lab's default"
         fields.tell("train_dataloader", kept)
     else:
         image = _Steps(fields, train, old).training(image)
     if test is None:
-        fields.tell("test_dataloader", f"tested at {image.short} to {image.long} px, this lab's default")
+        fields.tell(
+            "test_dataloader", f"is absent: tested at {image.short} to {image.long} px, this lab's default"
+        )
     else:
         image = _Steps(fields, test, old).testing(image)
     return image
@@ -112,13 +114,13 @@ class _Steps:
         """mmdet 2's test pipeline: the steps for one size or several, with or without flips."""
         fields = self.fields
         if fields.get(f"{at}.flip", False):
-            fields.tell(f"{at}.flip", "pictures are not flipped at test time here")
+            fields.tell(f"{at}.flip", "is not followed: pictures are not flipped at test time here")
         fields.skip(f"{at}.flip_direction")
         scales = f"{at}.img_scale"
         if fields.length(scales) == 1:
             scales = f"{scales}.0"
         elif fields.length(scales) and fields.length(f"{scales}.0"):
-            fields.tell(scales, "tested at the first size alone: results at several are not averaged here")
+            fields.tell(scales, "is taken for the first size alone: results at several are not averaged here")
             fields.skip(scales)
             scales = f"{scales}.0"
         for inner, kind in self._each():

@@ -11,6 +11,10 @@ from htc_lab.schedule import Schedule
 _OPTIMIZERS = {"SGD": False, "AdamW": True}
 # torch's, where a config doesn't say.
 _USUAL_DECAY = {"SGD": 0.0, "AdamW": 0.01}
+_START = (
+    "is not followed; get that file and start the training from it with htc-lab train --init FILE "
+    "(in Python: TrainOptions(init=FILE))"
+)
 _WRAPPERS = ("OptimWrapper", "AmpOptimWrapper")
 _CONSTRUCTORS = ("DefaultOptimWrapperConstructor", "DefaultOptimizerConstructor")
 # They check, report or save, and leave the training as it is; the last two do what any training here does.
@@ -43,11 +47,11 @@ def schedule(fields: Fields) -> Schedule:
     if fields.has("optim_wrapper"):
         found = _with_optimizer(fields, found)
     else:
-        fields.tell("optim_wrapper", f"trained by SGD at {found.lr}, this lab's default")
+        fields.tell("optim_wrapper", f"is absent: trained by SGD at {found.lr}, this lab's default")
     if fields.has("train_cfg"):
         found = _with_length(fields, found)
     else:
-        fields.tell("train_cfg", f"trained for {found.epochs} epochs with its steps, this lab's default")
+        fields.tell("train_cfg", f"is absent: trained for {found.epochs} epochs, this lab's default")
     if fields.get("model.backbone.norm_cfg.type", "BN") == "SyncBN":
         found = dataclasses.replace(found, sync_norm=True)
     usual = fields.get("default_hooks", None)
@@ -58,11 +62,7 @@ def schedule(fields: Fields) -> Schedule:
             fields.cannot(at, "no hooks")
     for name in ("load_from", "resume_from"):
         if fields.has(name):
-            fields.tell(
-                name,
-                "is not followed; get that file and start the training from it with "
-                "htc-lab train --init FILE; in Python: TrainOptions(init=FILE)",
-            )
+            fields.tell(name, _START)
     return found
 
 
@@ -72,13 +72,13 @@ def _with_batch(fields: Fields, found: Schedule) -> Schedule:
     base = "auto_scale_lr.base_batch_size"
     if not fields.has(base):
         if of_gpu is None:
-            fields.tell(own, f"trained with a batch of {found.batch}, this lab's default")
+            fields.tell(own, f"is absent: trained with a batch of {found.batch}, this lab's default")
             return found
         total = max(1, of_gpu * _GPUS[0])
         fields.tell(
             own,
-            f"of one GPU. Taken as {total} for 8 GPUs, since the config doesn't say; for another number N of "
-            "images in all, set batch=N and lr_batch=N in the schedule",
+            f"is that of one GPU; taken as {total} for 8 GPUs, since the config doesn't say how many. If it "
+            "is for N images in all, set batch=N and lr_batch=N in the schedule",
         )
         return dataclasses.replace(found, batch=total, lr_batch=total)
     total = fields.integer(base)
@@ -86,8 +86,9 @@ def _with_batch(fields: Fields, found: Schedule) -> Schedule:
     if of_gpu is not None and not scaled and all(of_gpu * gpus != total for gpus in _GPUS):
         fields.tell(
             own,
-            f"of one GPU. The learning rate is taken to be for a batch of {total}, as auto_scale_lr says, "
-            "and follows the batch; if it is for N images in all, set batch=N and lr_batch=N in the schedule",
+            f"is that of one GPU; the learning rate is taken to be for a batch of {total}, as "
+            "auto_scale_lr says, and follows the batch. If it is for N images in all, set batch=N and "
+            "lr_batch=N in the schedule",
         )
     return dataclasses.replace(found, batch=total, lr_batch=total)
 
@@ -127,7 +128,7 @@ def _with_optimizer(fields: Fields, found: Schedule) -> Schedule:
         fields.expect(f"{at}.clip_grad.norm_type", 2)
     parts = fields.integer(f"{at}.accumulative_counts", 1)
     if parts > 1:
-        fields.tell(f"{at}.accumulative_counts", f"the batch of {found.batch} is taken in {parts} parts")
+        fields.tell(f"{at}.accumulative_counts", f"is taken as {parts} parts of the batch of {found.batch}")
     changed: dict[str, Any] = {
         "lr": fields.number(f"{at}.optimizer.lr", 1e-3),
         "weight_decay": fields.number(f"{at}.optimizer.weight_decay", _USUAL_DECAY.get(kind, 0.0)),

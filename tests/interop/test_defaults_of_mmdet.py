@@ -159,13 +159,14 @@ def test_a_constant_rate_where_there_is_no_scheduler(models):
     assert (found.schedule.decay_at, found.schedule.warmup_steps) == ((), 0)
 
 
-def test_weights_to_start_from_are_told_and_refuse_nothing(models):
+def test_weights_to_start_from_are_told_and_refuse_nothing(models, capsys):
     path = child(models, "mine", "cascade", "load_from = 'https://example.org/a.pth'")
     found = config_from_mmdet(path)
     assert list(map(str, found.unsupported)) == [
-        "load_from='https://example.org/a.pth' (is not followed; get that file and start the training "
-        "from it with htc-lab train --init FILE; in Python: TrainOptions(init=FILE))"
+        "load_from='https://example.org/a.pth' is not followed; get that file and start the training from it "
+        "with htc-lab train --init FILE (in Python: TrainOptions(init=FILE))"
     ]
+    assert capsys.readouterr().err == f"note: {path}: {found.notes[0]}\n"
     assert found.model == PRESETS["cascade_r50_1x"]
 
 
@@ -181,7 +182,7 @@ def test_a_batch_of_ones_own_is_told_with_what_to_set(models):
     found = config_from_mmdet(child(models, "mine", "cascade", text))
     (told,) = found.unsupported
     assert (told.path, told.value, told.refused) == ("train_dataloader.batch_size", 4, False)
-    assert "batch of 16, as auto_scale_lr says" in told.why
+    assert "for a batch of 16, as auto_scale_lr says" in told.why
     assert "set batch=N and lr_batch=N" in told.why
     # Followed, for one GPU, a step's rate is the config's.
     own = dataclasses.replace(found.schedule, batch=4, lr_batch=4)
@@ -254,6 +255,7 @@ def test_how_a_model_was_trained_is_no_matter_when_its_weights_are_converted(tmp
     # The config was taken: it is of a larger model than the weights.
     assert "of another shape" in line
     assert "EMAHook" not in line
+    assert "load_from" not in line
     path.write_text(path.read_text() + "\nmodel = dict(neck=dict(type='PAFPN'))")
     with pytest.raises(SystemExit):
         main(flags)

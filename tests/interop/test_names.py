@@ -9,7 +9,7 @@ from htc_lab.interop.shapes import config_from_shapes, like_a_preset
 from htc_lab.presets import PRESETS
 
 # Their shapes show the network, but not how its batch norm is trained, or the number of RoIs.
-UNTOLD = ("classroom", "htc_senet154_dcn_syncbn_ms_20e")
+UNTOLD = ("classroom", "photos", "htc_senet154_dcn_syncbn_ms_20e")
 
 
 def shapes_of(config):
