@@ -128,8 +128,12 @@ def train(
         with team.together():
             config = _config(preset_name, toggles, sync_norm)
             numbers = {"steps": steps, "epochs": epochs, "batch": batch, "lr": lr, "accumulate": accumulate}
+            schedule = _schedule(preset_name, numbers)
             schedule = dataclasses.replace(
-                _schedule(preset_name, numbers), amp=amp, sync_norm=sync_norm, group_by_shape=group_by_shape
+                schedule,
+                amp=amp,
+                sync_norm=sync_norm or schedule.sync_norm,
+                group_by_shape=group_by_shape,
             )
             if cache_features:
                 config = with_frozen_backbone(config)

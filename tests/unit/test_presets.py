@@ -17,7 +17,7 @@ from htc_lab.preset_table import PAGE, as_markdown, rows
 from htc_lab.presets import PRESET_RECORDS, PRESETS, schedule_of
 from tests.unit.tiny import generator, picture, truth
 
-OWN = ("classroom", "photos")
+OWN = ("classroom", "photos", "htc_senet154_dcn_syncbn_ms_20e")
 FULL_SIZE = [name for name in PRESETS if name not in OWN]
 
 SEMANTIC_BRANCH = 5 * (256 * 256 + 256) + 4 * (9 * 256 * 256 + 256) + (256 * 256 + 256) + (183 * 256 + 183)
@@ -89,6 +89,19 @@ def table():
 def test_parameters_are_the_references_to_the_digit(table):
     found = {row.name: (row.parameters, row.trainable) for row in table if row.name not in OWN}
     assert found == COUNTS
+
+
+def test_parameters_of_the_challenge_system_by_hand(table):
+    (row,) = [row for row in table if row.name == "htc_senet154_dcn_syncbn_ms_20e"]
+    # SENet-154 without its classifier, and offsets in the three blocks of its last layer.
+    backbone = 113_039_984 + 3 * (9 * 1024 * 18 + 18)
+    resnet = 23_508_032
+    # A norm has a scale and a shift for each channel where the convolution had a bias: one number more.
+    fpn, masks, semantic = 8 * 256, (3 * 4 + 2) * 256, (5 + 4 + 1) * 256
+    convs = 4 * (9 * 256 * 256 + 2 * 256)
+    # The second linear layer goes, four convolutions come.
+    boxes = 3 * (convs - (1024 * 1024 + 1024))
+    assert row.parameters == R50[0] - resnet + backbone + fpn + masks + semantic + boxes
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)
