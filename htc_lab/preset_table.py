@@ -124,8 +124,8 @@ def as_markdown(table: list[Row]) -> str:
         "  images/s is 1000 over its milliseconds. A dash: not given there.",
         "* `classroom` and `photos` are this lab's own, `photos` with an EfficientNet-Lite0 by timm;",
         "  `htc_without_semantic_r50_1x` is a config of the reference for which no weights were released.",
-        "  `htc_senet154_dcn_syncbn_ms_20e` is the paper's table 6 up to its largest backbone; there is no such",
-        "  config and there are no such weights.",
+        "  `htc_senet154_dcn_syncbn_ms_20e` is the paper's table 6 up to its largest backbone; there is no",
+        "  such config and there are no such weights.",
         "",
     ]
     return "\n".join(lines)
