@@ -263,7 +263,8 @@ def fill(
     spoilt = [n for n, v in numbers.items() if not v.isfinite().all()]
     if spoilt:
         raise InputError(
-            f"{source}: {len(spoilt)} entries have values that are not finite ({', '.join(spoilt[:3])}): "
+            f"{source}: {counted(len(spoilt), 'entry', 'entries')} with values that are not finite "
+            f"({', '.join(spoilt[:3])}): "
             "its training diverged or the file is damaged; use an earlier checkpoint"
         )
     model.load_state_dict(weights, assign=True)

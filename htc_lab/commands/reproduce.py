@@ -80,7 +80,7 @@ def reproduce(
         known = predictor.class_names
         if known != truth.class_names:
             raise InputError(
-                f"{path}: knows {len(known)} classes, {', '.join(known[:3])}, ...; "
+                f"{path}: knows {counted(len(known), 'class', 'classes')}, {', '.join(known[:3])}, ...; "
                 f"{chosen} has {len(truth.class_names)}, {', '.join(truth.class_names[:3])}, ...; give a "
                 "checkpoint trained on the same data"
             )
@@ -132,8 +132,8 @@ def _table(outcome: "Reproduction", contestants: list["Contestant"]) -> str:
         public_gain = ""
         first, second = known
         if first and second:
-            public_gain = f"{(second.box_ap, second.mask_ap)[i] - (first.box_ap, first.mask_ap)[i]:+.1f}"
-        gains.append(f"{ours} | {public_gain} | {PAPER['htc'][i] - PAPER['cascade'][i]:+.1f}")
+            public_gain = signed((second.box_ap, second.mask_ap)[i] - (first.box_ap, first.mask_ap)[i])
+        gains.append(f"{ours} | {public_gain} | {signed(PAPER['htc'][i] - PAPER['cascade'][i])}")
     lines.append(f"| gain | {' | '.join(gains)} |")
     lines += [
         "",

@@ -201,7 +201,7 @@ def semantic_classes(data: DataFolder) -> SemanticClasses:
                 f"{data.train.coco.path}: has {things} classes; maps made from masks can hold at most 253"
             )
         names = (*data.class_names, "background")
-        source = f"made from the instance masks: {things} classes and background"
+        source = f"made from the instance masks: {counted(things, 'class', 'classes')} and background"
         return SemanticClasses(things + 1, _identity(things + 1), source, names, from_instances=True)
     named = _named_classes(data.root, folder)
     if named is not None:

@@ -18,7 +18,7 @@ class BackboneConfig:
     groups: Annotated[Channels, Doc("ResNeXt's cardinality, the 64 of 64x4d; 1: a ResNet")] = 1
     group_width: Annotated[Channels, Doc("ResNeXt's width of a group, the 4 of 64x4d")] = 64
     frozen_stages: Annotated[
-        int, Interval(ge=-1, le=4), Doc("the stem and so many layers get no gradient; -1: all of them do")
+        int, Interval(ge=-1, le=4), Doc("the stem and this many layers get no gradient; -1: all of them do")
     ] = 1
     frozen_norm: Annotated[
         bool, Doc("batch norm uses its stored statistics in training too; its scale stays trainable")

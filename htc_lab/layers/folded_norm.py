@@ -1,8 +1,8 @@
 """A convolution and the batch norm after it as one, and torchvision's residual blocks made of such pairs.
 
-With stored statistics a norm is one factor and one offset a channel. They go into the convolution's weights,
-which are small, so that the maps, which are large, are not gone through again (and not kept for a backward
-pass). The gradients of the norm's own weights come through the product.
+With stored statistics a norm is one factor and one offset per channel. They go into the convolution's
+weights, which are small, so that the maps, which are large, are not read again (nor kept for a backward
+pass). The norm's own weights get their gradients through the product.
 """
 
 from typing import cast
@@ -71,9 +71,9 @@ def _is_shortcut(part: nn.Module) -> bool:
 
 
 def residual(x: Tensor, block: BasicBlock | Bottleneck) -> Tensor:
-    """What a block that this module :func:`knows` computes; ``x`` may be overwritten with it."""
+    """The output of a block that this module :func:`knows`; ``x`` may be overwritten with it."""
     out = normed(x, block.conv1, block.bn1, relu=True)
-    # A level that is handed out is never written onto: the layer after it begins with a downsampling.
+    # A level that is returned is never overwritten: the layer after it begins with a downsampling.
     if block.downsample is not None:
         conv, norm = cast(tuple[nn.Conv2d, Norm], block.downsample)
         x = normed(x, conv, norm)

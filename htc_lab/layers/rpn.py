@@ -162,7 +162,7 @@ class RPN(nn.Module):
 
 
 def _best(scores: Float[Tensor, " n"], most: int) -> tuple[Tensor, Tensor]:
-    """The ``most`` highest scores in falling order, and where they stand; all as they are if they fit."""
+    """The ``most`` highest scores in falling order, and their places; all as they are if no more exist."""
     if len(scores) <= most:
         return scores, torch.arange(len(scores), device=scores.device)
     score, place = scores.sort(descending=True)
@@ -175,7 +175,7 @@ def _send_all(parts: list[Tensor], device: torch.device) -> tuple[Tensor, ...]:
 
 
 def _inside(anchors: Float[Tensor, "n 4"], height: int, width: int, border: int) -> Bool[Tensor, " n"]:
-    """Which anchors reach at most ``border`` px out of the image; below 0: all."""
+    """Which anchors extend at most ``border`` px beyond the image; below 0: all."""
     if border < 0:
         return torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
     return (
