@@ -32,7 +32,18 @@ class Cascade(nn.Module):
         c, channels, toggles = config.cascade, config.fpn.channels, config.toggles
         stages = range(toggles.stages)
         self.bbox_head = nn.ModuleList(
-            BoxHead(channels, c.box_size, c.fc_channels, c.fcs, config.classes) for _ in stages
+            BoxHead(
+                channels,
+                c.box_size,
+                c.fc_channels,
+                c.fcs,
+                config.classes,
+                convs=c.box_convs,
+                conv_channels=c.box_channels,
+                norm=c.box_norm,
+                class_agnostic=c.class_agnostic,
+            )
+            for _ in stages
         )
         self.mask_head = nn.ModuleList(
             MaskHead(
@@ -42,6 +53,7 @@ class Cascade(nn.Module):
                 config.classes,
                 toggles.mask_flow and t > 0,
                 c.flow_relu,
+                c.mask_norm,
             )
             for t in stages
         )
@@ -166,8 +178,10 @@ class Cascade(nn.Module):
         """
         outputs, boxes = self.refine(features, proposals.rois, stages, semantic_box)
         probabilities = plain_cascade.class_probabilities(outputs)
-        picked = detect(boxes[-1], probabilities, len(features.sizes), self.config.cascade)
-        found = Found(outputs, boxes, *picked)
+        c = self.config.cascade
+        of_classes = plain_cascade.boxes_of_classes(outputs[-1], c.stages[stages - 1], features.sizes)
+        picked = detect(boxes[-1], probabilities, len(features.sizes), c, of_classes)
+        found = Found(outputs, boxes, *picked, of_classes)
         return found if choose is None else found.chosen(choose)
 
     def final_masks(
@@ -208,7 +222,7 @@ class Cascade(nn.Module):
         features = run(Features.for_pooling, features)
         found: Found = run(self.find, features, proposals, toggles.stages, toggles.semantic_box, choose)
         outputs, boxes, labels = found.outputs, found.boxes, found.labels
-        final: RoIs = run(RoIs.select, boxes[-1], found.detected)
+        final: RoIs = run(Found.final, found)
         final_features, final_masks = self.final_masks(features, final, labels, toggles, run)
 
         records = []
@@ -225,7 +239,7 @@ class Cascade(nn.Module):
                 StageRecord(
                     rois=output.rois.boxes,
                     class_logits=output.class_logits,
-                    deltas=output.deltas,
+                    deltas=output.deltas_as(),
                     boxes=boxes[t + 1].boxes,
                     mask_boxes=view_rois.boxes,
                     mask_logits=view_masks,
@@ -269,7 +283,8 @@ class Cascade(nn.Module):
             output = plain_cascade.look_at_boxes(
                 head, lambda r: self.box_features(features, r, toggles), samples.rois
             )
-            rois = interleaved.refined_samples(samples, plain_cascade.refine(output, stage, features.sizes))
+            refined = plain_cascade.refine(output, stage, features.sizes, samples.labels)
+            rois = interleaved.refined_samples(samples, refined)
             for_masks = interleaved.samples_for_masks(
                 samples, rois, targets, stage, c, classes, toggles.interleaved, generator
             )
@@ -293,7 +308,7 @@ class Cascade(nn.Module):
         losses = Losses()
         for t, seen in enumerate(self.training_stages(features, rois, targets, toggles, generator)):
             samples, output, weight = seen.samples, seen.output, seen.stage.loss_weight
-            cls_loss, box_loss = plain_cascade.box_losses(output, samples, seen.stage, c.smooth_l1_beta)
+            cls_loss, box_loss = plain_cascade.box_losses(output, samples, seen.stage, c)
             mask_loss = self._mask_loss(features, seen.for_masks, targets, t, toggles)
             count = len(samples.rois)
             losses.add(f"s{t}.loss_cls", weight * c.cls_weight * cls_loss, count)

@@ -197,8 +197,6 @@ def _unwrapped(kind: Any) -> tuple[Any, list[Any]]:
 
 
 def _name_of(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, get_args(kind)))}"
     # The one thing left that may be wrong with a list is the length of one whose length is given.
     if get_origin(kind) is tuple:
         return f"a list of {len(get_args(kind))} numbers"

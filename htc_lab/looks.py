@@ -60,6 +60,11 @@ class Look:
         with model.at_test_time(self.member.bf16):
             return model.roi_head.refine(self.features, proposals, toggles.stages, toggles.semantic_box)
 
+    def of_classes(self, outputs: Sequence[plain_cascade.BoxOutput]) -> Float[Tensor, "N K 4"] | None:
+        """The last stage's boxes as each class has them, in the view's pixels; None where they are one."""
+        stage = self.member.model.config.cascade.stages[len(outputs) - 1]
+        return plain_cascade.boxes_of_classes(outputs[-1], stage, self.features.sizes)
+
     def masks(
         self, boxes: Float[Tensor, "D 4"], labels: Int[Tensor, " D"]
     ) -> list[Float[Tensor, "D side side"]]:
@@ -99,15 +104,37 @@ def shared(looks: Sequence[Look]) -> Candidates:
         max(rpn.nms_iou for rpn in rpns),
         max(rpn.test_after_nms for rpn in rpns),
     )
-    paths, stages, scores = [], [], []
+    paths, stages, scores, every = [], [], [], []
     for look in looks:
         outputs, refined = look.refined(RoIs.of([look.frame.into(boxes)]))
         paths.append([look.frame.back(rois.boxes) for rois in refined[1:]])
+        every.append((look.of_classes(outputs), look.frame))
         stages.append([output.class_logits.softmax(dim=1) for output in outputs])
         scores.append(plain_cascade.class_probabilities(outputs))
     moved = [mean(each) for each in zip(*paths, strict=True)]
     by_stage = [mean(each) for each in zip(*stages, strict=True)]
-    return Candidates(objectness, (boxes, *moved), tuple(by_stage), mean(scores))
+    merged = Candidates(objectness, (boxes, *moved), tuple(by_stage), mean(scores))
+    if all(own is None for own, _ in every):
+        return merged
+    classes = merged.scores.shape[1]
+    last = [
+        path[-1][:, None].expand(-1, classes, -1)
+        if own is None
+        else frame.back(own.flatten(0, 1)).reshape(own.shape)
+        for path, (own, frame) in zip(paths, every, strict=True)
+    ]
+    return _split(merged, mean(last), looks[0].member.model.config.cascade.score_threshold)
+
+
+def _split(found: Candidates, of_classes: Float[Tensor, "N K 4"], least: float) -> Candidates:
+    """A candidate for each class that a RoI scores more than ``least`` in, with the class's own last box."""
+    roi, labels = torch.nonzero(found.scores > least, as_tuple=True)
+    return Candidates(
+        found.objectness[roi],
+        (*(boxes[roi] for boxes in found.boxes[:-1]), of_classes[roi, labels]),
+        tuple(probabilities[roi] for probabilities in found.by_stage),
+        one_hot(found.scores[roi, labels], labels, found.scores.shape[1]),
+    )
 
 
 def joined(looks: Sequence[Look]) -> Candidates:
@@ -119,9 +146,11 @@ def joined(looks: Sequence[Look]) -> Candidates:
     for look in looks:
         outputs, path = look.refined(look.proposals.rois)
         config, probabilities = look.member.model.config, plain_cascade.class_probabilities(outputs)
-        roi, labels, _ = detect(path[-1], probabilities, 1, config.cascade)
+        every = look.of_classes(outputs)
+        roi, labels, _ = detect(path[-1], probabilities, 1, config.cascade, every)
         objectness.append(look.proposals.scores[roi])
-        boxes.append([look.frame.back(rois.boxes[roi]) for rois in path])
+        last = path[-1].boxes[roi] if every is None else every[roi, labels]
+        boxes.append([look.frame.back(each) for each in (*(rois.boxes[roi] for rois in path[:-1]), last)])
         by_stage.append([output.class_logits[roi].softmax(dim=1) for output in outputs])
         scores.append(one_hot(probabilities[roi, labels], labels, config.classes))
     score = torch.cat(objectness)

@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from htc_lab.cascade import Cascade
-from htc_lab.config import AnyBackboneConfig, ModelConfig, TimmBackboneConfig, Toggles
+from htc_lab.config import AnyBackboneConfig, ModelConfig, SENetConfig, TimmBackboneConfig, Toggles
 from htc_lab.errors import InputError
 from htc_lab.layers.backbone import Backbone
 from htc_lab.layers.fpn import FPN
+from htc_lab.layers.guided_rpn import GuidedRPN
 from htc_lab.layers.matching import Draws
 from htc_lab.layers.rpn import RPN
+from htc_lab.layers.senet import SENet
 from htc_lab.layers.timm_backbone import TimmBackbone
 from htc_lab.padded_batch import padded_batch, sizes_of
 from htc_lab.process_settings import set_up_process
@@ -41,7 +43,7 @@ class HybridTaskCascade(nn.Module):
         self.config = config
         self.backbone = _backbone(config.backbone)
         self.neck = FPN(self.backbone.out_channels, config.fpn)
-        self.rpn_head = RPN(config.fpn.channels, config.fpn.strides, config.rpn)
+        self.rpn_head = _rpn(config)
         self.roi_head = Cascade(config)
         self.class_names: tuple[str, ...] = tuple(f"class {k}" for k in range(config.classes))
 
@@ -284,8 +286,17 @@ class HybridTaskCascade(nn.Module):
         return semantic_loss(features.semantic_logits, stacked, stride, config), pixels
 
 
-def _backbone(config: AnyBackboneConfig) -> Backbone | TimmBackbone:
-    return TimmBackbone(config) if isinstance(config, TimmBackboneConfig) else Backbone(config)
+def _backbone(config: AnyBackboneConfig) -> Backbone | SENet | TimmBackbone:
+    if isinstance(config, TimmBackboneConfig):
+        return TimmBackbone(config)
+    return SENet(config) if isinstance(config, SENetConfig) else Backbone(config)
+
+
+def _rpn(config: ModelConfig) -> RPN | GuidedRPN:
+    channels, strides, guided = config.fpn.channels, config.fpn.strides, config.rpn.guided
+    if guided is None:
+        return RPN(channels, strides, config.rpn)
+    return GuidedRPN(channels, strides, config.rpn, guided)
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

@@ -25,6 +25,7 @@ from htc_lab.files import one_or_all, plain, read_json, sha256_of, write_json
 from htc_lab.model import HybridTaskCascade
 from htc_lab.predictors import Predictor
 from htc_lab.same_weights import with_cascade
+from htc_lab.wording import counted
 
 DETECTIONS = "detections.jsonl"
 SOURCE = "source.json"
@@ -110,7 +111,7 @@ def reproduce(
         kept[contestant.role] = _read_lines(folder / DETECTIONS)
         there = len(kept[contestant.role])
         if there:
-            tell(f"{folder}: {there} of {len(wanted)} images are already done")
+            tell(f"{folder}: {there} of {counted(len(wanted), 'image')} done already")
     total, there = len(wanted) * len(contestants), sum(len(found) for found in kept.values())
     with tqdm(total=total, initial=there, desc="detect", unit="img", disable=not progress) as bar:
         for contestant in contestants:

@@ -69,6 +69,9 @@ def train_side_by_side(
         if run not in waiting:
             on_done(run)
     several = min(at_once, len(waiting))
+    if waiting:
+        # Once, with all threads, instead of in one of the processes while the others wait for it.
+        ladder.compute_features(progress)
     threads = max(1, torch.get_num_threads() // max(1, several))
     steps = steps_of(ladder.schedule, ladder.train_images) * len(waiting)
     with (

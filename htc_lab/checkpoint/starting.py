@@ -16,10 +16,11 @@ from torch import Tensor
 
 from htc_lab.checkpoint.files import NamedWeights, read_weights
 from htc_lab.checkpoint.filling import kind_of, require_finite
+from htc_lab.config import BackboneConfig, ModelConfig, SENetConfig, TimmBackboneConfig
 from htc_lab.errors import InputError
 from htc_lab.files import sha256_of
 from htc_lab.interop.config_text import with_config_text
-from htc_lab.interop.mmdet_checkpoint import require_pytorch_style
+from htc_lab.interop.mmdet_checkpoint import as_the_file_says
 from htc_lab.model import HybridTaskCascade
 from htc_lab.wording import counted
 
@@ -86,7 +87,7 @@ def start_from(model: HybridTaskCascade, where: str | Path, class_names: Collect
     notes = list(found.notes)
     if found.config_text:
         notes += _other_pictures(model, found)
-    require_pytorch_style(found.path)
+    _require_style(model.config, found)
     wanted, given = model.state_dict(), found.weights
     fitting = {name: given[name] for name in wanted if name in given and _fits(given[name], wanted[name])}
     _require_backbone(model, wanted, given, fitting, source)
@@ -132,6 +133,17 @@ def _other_pictures(model: HybridTaskCascade, found: NamedWeights) -> Iterator[s
                 yield f"the checkpoint was trained with {part}.{name}={value}, this model has {ours[name]}"
 
 
+def _require_style(config: ModelConfig, found: NamedWeights) -> None:
+    """Refuse a backbone whose weights fit, but which computes something else."""
+    own, said = config.backbone, as_the_file_says(config, found.path, found.config_text).backbone
+    if isinstance(own, BackboneConfig) and isinstance(said, BackboneConfig) and said.style != own.style:
+        raise InputError(
+            f"{found.path}: has a backbone of the {said.style} style, this model one of the {own.style} "
+            "style, with the stride elsewhere; use a checkpoint of the same style, or a config with "
+            f"backbone.style='{said.style}'"
+        )
+
+
 def _require_backbone(
     model: HybridTaskCascade,
     wanted: dict[str, Tensor],
@@ -144,6 +156,13 @@ def _require_backbone(
     if len(kept) >= _SAME_BACKBONE * len(own):
         return
     backbone = model.config.backbone
+    match backbone:
+        case BackboneConfig():
+            named = f"depth {backbone.depth}, width {backbone.width}"
+        case TimmBackboneConfig():
+            named = backbone.name
+        case SENetConfig():
+            named = "SENet-154"
     example = next((name for name in own if name in given and name not in fitting), None)
     shapes = (
         f"for example {example} {kind_of(given[example])} for {kind_of(wanted[example])}"
@@ -151,9 +170,8 @@ def _require_backbone(
         else f"its entries are {_shown(given)}"
     )
     raise InputError(
-        f"{source}: has another backbone: {len(kept)} of {counted(len(own), 'convolution')} fit depth "
-        f"{backbone.depth}, width {backbone.width} ({shapes}); choose the --preset with its backbone, or "
-        "another checkpoint"
+        f"{source}: has another backbone: {len(kept)} of {counted(len(own), 'convolution')} fit {named} "
+        f"({shapes}); choose the --preset with its backbone, or another checkpoint"
     )
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from htc_lab.commands.flags import USUAL, Layout, say, usable_device
+from htc_lab.commands.flags import FROM_FEATURES, USUAL, Layout, say, usable_device
 from htc_lab.commands.numbers import in_range, seed_in_range
 from htc_lab.commands.telling import tell_data
 from htc_lab.errors import InputError
+from htc_lab.ideas import LADDER
+from htc_lab.wording import uncapitalised
 
 if TYPE_CHECKING:
     from htc_lab.ablation.ladder import Ladder
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
     from htc_lab.train.loop import OnLook
 
 
+_STAGE_MASKS = (
+    f"Masks of each stage, without and with {uncapitalised(LADDER[1].name)} (table 3); no extra trainings."
+)
+
+
 @dataclass(frozen=True)
 class StudyFlags:
-    """Tables beyond the ladder: the paper's tables 3 to 5, and two studies of the lab's own."""
+    """Tables beyond the ladder: the paper's tables 3 to 5, and studies of the lab's own."""
 
-    stage_masks: bool = False
-    """Masks of each stage, without and with mask information flow (table 3); no extra trainings."""
+    stage_masks: Annotated[bool, tyro.conf.arg(help=_STAGE_MASKS)] = False
     averaging: bool = False
     """Masks of the last stage against the mean of all stages (table 3); no extra trainings."""
     fusion: bool = False
@@ -36,6 +42,8 @@ class StudyFlags:
     """One, two and three stages (not in the paper); two extra trainings per seed."""
     thresholds: bool = False
     """Other IoU thresholds for the stages (not in the paper); two extra trainings per seed."""
+    beyond_the_paper: bool = False
+    """Ideas of other papers, each alone and on top of HTC; two extra trainings per seed for each of them."""
 
     def chosen(self) -> "list[Study]":
         """The studies asked for."""
@@ -62,6 +70,8 @@ def ablate(
     at_once: int | None = None,
     steps: int | None = None,
     short_side: int | None = None,
+    preset_name: Annotated[str | None, tyro.conf.arg(name="preset")] = None,
+    crop: int | None = None,
     eval_every: int | None = None,
     eval_images: int = 64,
     layout: Layout = USUAL,
@@ -82,9 +92,15 @@ def ablate(
         device: cpu or cuda.
         at_once: how many trainings run side by side, each in a process of its own with its share of the
             cores. Default: as many as there are cores and memory for; with --tiny and on a GPU, one.
-        steps: optimiser steps of every training. Default: 260 for --quick (200 on own data), else 1000.
-        short_side: px to which the short side of an image is resized; in training it varies by a tenth either
-            way. Small objects need more. Default: 160.
+        steps: optimiser steps of every training. Default: 1000; for --quick 260 on the scenes, 250 on
+            photographs.
+        short_side: px to which the short side of an image is resized; in training of the classroom preset it
+            varies by a tenth either way. Small objects need more. Default: 160; for the photos preset 1024,
+            for --quick 320.
+        preset_name: the model: classroom, or photos, whose backbone knows photographs and is frozen, so that
+            its features are computed once for all rungs. Default: classroom for scenes, photos for own data.
+        crop: with the photos preset, train on squares of so many px, a multiple of 32; 0: on whole pictures.
+            Default: 512, for --quick 0.
         eval_every: steps between evaluations of a run on pictures of the val split, for the dashboard's AP
             curves and sample pictures; they count towards the run's seconds. Default: none along the way.
         eval_images: how many pictures of the val split.
@@ -110,6 +126,8 @@ def ablate(
         in_range("steps", steps, 1, math.inf)
     if short_side is not None:
         in_range("short-side", short_side, 32, 2000)
+    if crop is not None:
+        in_range("crop", crop, 0, 100_000)
     if quick and tiny:
         raise InputError("--quick and --tiny: give only one of them")
     size = "tiny" if tiny else "quick" if quick else "classroom"
@@ -125,11 +143,15 @@ def ablate(
         device=usable_device(device),
         steps=steps,
         short_side=short_side,
+        preset=preset_name,
+        crop=crop,
     )
     if eval_every is not None:
         ladder.look = partial(_look, ladder.data.val, eval_images)
         ladder.look_every = eval_every
     tell_data(ladder.data, ladder.semantic, json, ladder.config.cascade.max_detections)
+    if ladder.schedule.cached_features:
+        say(FROM_FEATURES, json)
     beside = tuple(BESIDE_THE_LADDER) if combinations else ()
     variants = (run for study in studies.chosen() for run in study.runs)
     names = list(dict.fromkeys((*ladder.rungs, *beside, *variants)))

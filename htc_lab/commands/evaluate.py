@@ -2,9 +2,11 @@
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from htc_lab.commands.flags import USUAL, Layout, toggles_of, usable_device
+import tyro
+
+from htc_lab.commands.flags import TOGGLES_WORDS, USUAL, Layout, toggles_of, usable_device
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range
 from htc_lab.commands.predictor_flags import (
     AS_CONFIGURED,
@@ -24,7 +26,10 @@ def evaluate(
     data: Path,
     checkpoint: Checkpoints,
     split: Literal["train", "val", "test"] = "val",
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None,
+        tyro.conf.arg(help=f"Evaluate with these ideas instead of the model's own: {TOGGLES_WORDS}."),
+    ] = None,
     device: str = "cpu",
     timeout: float = 600.0,
     bf16: bool = False,
@@ -42,7 +47,6 @@ def evaluate(
         checkpoint: a run folder, a .safetensors file, or a shipped model's name. Give it several times to
             merge what several models find.
         split: which images.
-        toggles: evaluate with these instead of the model's own.
         device: cpu or cuda; of several GPUs each process takes its own.
         timeout: seconds a process waits for the others before it gives up.
         bf16: convolutions and linear layers in bfloat16: faster, slightly less exact.

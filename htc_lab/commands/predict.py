@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from htc_lab.commands.flags import say, toggles_of, usable_device
+from htc_lab.commands.flags import TOGGLES_WORDS, say, toggles_of, usable_device
 from htc_lab.commands.predictor_flags import (
     AS_CONFIGURED,
     ONE_VIEW,
@@ -28,7 +28,9 @@ def predict(
     checkpoint: Checkpoints = (),
     out: Path = Path("predictions"),
     score: float = 0.3,
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None, tyro.conf.arg(help=f"Run with these ideas instead of the model's own: {TOGGLES_WORDS}.")
+    ] = None,
     device: str = "cpu",
     bf16: bool = False,
     looks: Views = ONE_VIEW,
@@ -43,7 +45,6 @@ def predict(
             classroom/htc). Give it several times to merge what several models find.
         out: folder for the pictures (PNG).
         score: lowest score of a detection that is shown, 0 to 1.
-        toggles: run with these instead of the model's own.
         device: cpu or cuda.
         bf16: convolutions and linear layers in bfloat16: faster, slightly less exact.
         looks: several views of each picture, merged.

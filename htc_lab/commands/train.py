@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import tyro
 
-from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
+from htc_lab.commands.flags import (
+    FROM_FEATURES,
+    TOGGLES_WORDS,
+    USUAL,
+    Layout,
+    say,
+    toggles_of,
+    usable_device,
+)
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range, seed_in_range
 from htc_lab.commands.telling import tell_data
 from htc_lab.config import ModelConfig
@@ -25,7 +33,9 @@ def train(
     run: Annotated[Path | None, tyro.conf.arg(aliases=["--run-folder"])] = None,
     preset_name: Annotated[str, tyro.conf.arg(name="preset")] = "classroom",
     list_presets: Annotated[bool, tyro.conf.arg(name="list")] = False,
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None, tyro.conf.arg(help=f"The ideas to train with: {TOGGLES_WORDS}. Default: the preset's.")
+    ] = None,
     steps: int | None = None,
     epochs: int | None = None,
     batch: int | None = None,
@@ -41,6 +51,9 @@ def train(
     amp: bool = False,
     sync_norm: bool = False,
     group_by_shape: bool = True,
+    cache_features: bool = False,
+    crop: int | None = None,
+    features: Path | None = None,
     timeout: float = 600.0,
     layout: Layout = USUAL,
     json: bool = False,
@@ -53,8 +66,6 @@ def train(
             --list. Under torchrun, write --run-folder.
         preset_name: which model.
         list_presets: show the presets, their size and the released figures, and train nothing.
-        toggles: the ideas to train with: a rung (plain_cascade, interleaved, mask_flow, htc) or switches
-            joined by "+"; default: the preset's.
         steps: optimiser steps, instead of the preset's schedule.
         epochs: passes over the data, instead of the preset's schedule.
         batch: images per step, in all processes together; the learning rate follows.
@@ -73,6 +84,12 @@ def train(
         amp: forward passes in bfloat16.
         sync_norm: train batch norm's statistics, over all processes, instead of keeping the pretrained ones.
         group_by_shape: keep portrait images and all others in separate batches, so that little is padded.
+        cache_features: freeze the backbone, compute its maps of every picture once, keep them on disk, and
+            train from there; as the photos preset does anyway. The backbone then learns nothing, and pictures
+            have one size.
+        crop: with cached features, train on squares of so many px of each picture, a multiple of 32; 0: on
+            whole pictures. Default: the preset's.
+        features: folder of the cached features; default: "features" beside the run.
         timeout: seconds a process waits for the others before it gives up.
         layout: where things are in the data folder.
         json: print the figures as one JSON object.
@@ -90,6 +107,8 @@ def train(
     in_range("checkpoint-every", checkpoint_every, 1, math.inf)
     in_range("workers", workers, 0, 1024)
     in_range("timeout", timeout, 1e-3, LONGEST_WAIT)
+    if crop is not None:
+        in_range("crop", crop, 0, 100_000)
     seed_in_range("seed", seed)
     if data is None or run is None:
         lacking, what = ("data", "a data set's folder") if data is None else ("run", "a folder for the run")
@@ -102,15 +121,26 @@ def train(
     from htc_lab.distributed import processes
     from htc_lab.train.loop import TrainOptions, steps_of
     from htc_lab.train.loop import train as run_training
+    from htc_lab.train.whole_maps import require_fit, with_frozen_backbone
 
     last: dict[str, float] = {}
     with processes(device, timeout) as (team, own_device):
         with team.together():
             config = _config(preset_name, toggles, sync_norm)
             numbers = {"steps": steps, "epochs": epochs, "batch": batch, "lr": lr, "accumulate": accumulate}
+            schedule = _schedule(preset_name, numbers)
             schedule = dataclasses.replace(
-                _schedule(preset_name, numbers), amp=amp, sync_norm=sync_norm, group_by_shape=group_by_shape
+                schedule,
+                amp=amp,
+                sync_norm=sync_norm or schedule.sync_norm,
+                group_by_shape=group_by_shape,
             )
+            if cache_features:
+                config = with_frozen_backbone(config)
+                schedule = dataclasses.replace(schedule, cached_features=True)
+            if crop is not None:
+                schedule = dataclasses.replace(schedule, crop=crop)
+            require_fit(config, schedule)
             folder = layout.find(data)
             semantic = semantic_if_needed(folder, config.toggles.semantic)
             config = config_for(config, folder, semantic)
@@ -122,8 +152,17 @@ def train(
             usable_device(own_device)
         if team.first:
             tell_data(folder, used, json, config.cascade.max_detections)
+            if schedule.cached_features:
+                say(FROM_FEATURES, json)
         options = TrainOptions(
-            seed, own_device, workers, checkpoint_every, init, look=look, look_every=eval_every or 1
+            seed,
+            own_device,
+            workers,
+            checkpoint_every,
+            init,
+            look=look,
+            look_every=eval_every or 1,
+            features=features,
         )
         began = time.perf_counter()
         run_training(run, config, schedule, dataset, options, lambda _, metrics: last.update(metrics), team)

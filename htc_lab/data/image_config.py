@@ -26,7 +26,11 @@ class ColourConfig:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """How a picture becomes a tensor, at test time and in training."""
+    """How a picture becomes a tensor, at test time and in training.
+
+    Pictures are RGB everywhere in the lab, and so are the numbers here. A network of BGR gets its channels
+    turned round once they are normalised, as the last step before it (``padded_batch``) and nowhere else.
+    """
 
     mean: Annotated[tuple[Offset, Offset, Offset], Doc("of R, G, B on the scale 0..255")] = (
         123.675,
@@ -38,6 +42,9 @@ class ImageConfig:
         57.12,
         57.375,
     )
+    bgr: Annotated[
+        bool, Doc("the network takes the channels in the order B, G, R, as one with Caffe's weights does")
+    ] = False
     short: Annotated[
         Side, Doc("at test time the short side becomes so long (px), unless the long one would pass `long`")
     ] = 800

@@ -5,6 +5,7 @@ a file may hold besides the weights (optimiser, loss history, config text, an av
 aside (:mod:`htc_lab.interop.wrappers`).
 """
 
+import dataclasses
 import io
 import json
 from collections.abc import Collection
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from htc_lab.config import ModelConfig, Toggles
+from htc_lab.config import BackboneConfig, ModelConfig, Toggles, disagreement
 from htc_lab.config_json import model_config_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically
@@ -106,6 +107,9 @@ def read_mmdet(
 ) -> MmdetCheckpoint:
     """Read the model in a file of mmdet, of a trainer around it, or of :func:`save_mmdet`.
 
+    What weights don't show is taken from the config text in the file; without one, a file that has "caffe" in
+    its name is of that style.
+
     Args:
         path: the file.
         toggles: what shapes don't show (interleaved, semantic feature in boxes or masks, averaging); default:
@@ -193,23 +197,24 @@ def _config(path: Path, found: MmdetWeights) -> ModelConfig:
         return model_config_from_dict(values, f"{path}: meta.{_OURS}")
     shapes = {name: tuple(value.shape) for name, value in found.weights.items()}
     config = config_from_shapes(shapes, path.stem, str(path))
-    require_pytorch_style(path)
-    if found.config_text:
-        config = with_config_text(config, found.config_text, str(path))
+    config = as_the_file_says(config, path, found.config_text)
+    fault = disagreement(config)
+    if fault is not None:
+        raise InputError(
+            f"{path}: {fault}; its weights don't show this, so pass the model's config to load()"
+        )
     return like_a_preset(config, path.stem)
 
 
-def require_pytorch_style(path: Path) -> None:
-    """Refuse a file that is named after a backbone this lab doesn't build.
-
-    Raises:
-        InputError: names the file.
-    """
-    if "caffe" in path.name:
-        raise InputError(
-            f"{path}: judging by its name, has a caffe-style backbone (stride in the first 1x1 convolution, "
-            "BGR pictures), which this lab doesn't build; use the one of the pytorch style"
+def as_the_file_says(config: ModelConfig, path: Path, config_text: str) -> ModelConfig:
+    """The config with what a file says of the model that produced it, by its name and by the config in it."""
+    if "caffe" in path.name and path.suffix == ".pth" and isinstance(config.backbone, BackboneConfig):
+        config = dataclasses.replace(
+            config,
+            backbone=dataclasses.replace(config.backbone, style="caffe"),
+            image=dataclasses.replace(config.image, std=(1.0, 1.0, 1.0), bgr=True),
         )
+    return with_config_text(config, config_text, str(path)) if config_text else config
 
 
 def _class_names(found: MmdetWeights, config: ModelConfig) -> tuple[str, ...]:

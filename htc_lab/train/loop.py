@@ -25,11 +25,12 @@ from htc_lab.checkpoint.files import CHECKPOINT, read_run, save_run
 from htc_lab.checkpoint.filling import fill
 from htc_lab.checkpoint.pretrained import pretrained_weights
 from htc_lab.checkpoint.starting import Start, start_from
-from htc_lab.config import ModelConfig, TimmBackboneConfig
+from htc_lab.config import ModelConfig, TimmBackboneConfig, norms_of
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.distributed import ALONE, SharedError, Team
 from htc_lab.errors import InputError
+from htc_lab.layers.norm import share_norms
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.schedule import Schedule
 from htc_lab.threads import on_free_cores
@@ -178,8 +179,8 @@ def _train(
             note_parts(run, done, schedule.accumulate)
             if begun.start is not None:
                 print(begun.start.describe(), file=sys.stderr)
-    if schedule.sync_norm and team.size > 1:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model, team.gradients)
+    if team.size > 1:
+        share_norms(model, team.gradients, every=schedule.sync_norm)
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     weights = list(named.values())
     optimizer = _optimizer(parameter_groups(model, named, schedule), schedule)
@@ -262,7 +263,8 @@ def _check(
             f"--batch {schedule.batch}: is the batch of all processes together, and {team.size} processes "
             f"times --accumulate {schedule.accumulate} can't share it evenly; give a multiple of {takers}"
         )
-    if schedule.sync_norm and config.backbone.frozen_norm:
+    in_heads = any(norm.kind != "group" for norm, _ in norms_of(config).values())
+    if schedule.sync_norm and config.backbone.frozen_norm and not in_heads:
         raise InputError(
             "schedule.sync_norm: batch norm is frozen in this config, so there are no statistics to share; "
             "set backbone.frozen_norm=False, or leave sync_norm off"
@@ -272,7 +274,7 @@ def _check(
             f"schedule.sync_norm: batch norm of {config.backbone.name} is timm's own, with the activation in "
             "it, and can't be shared; leave sync_norm off"
         )
-    if schedule.sync_norm and team.size > 1 and options.device == "cpu":
+    if schedule.sync_norm and not config.backbone.frozen_norm and team.size > 1 and options.device == "cpu":
         raise InputError(
             "--sync-norm: several processes can share batch norm on GPUs only; give --device cuda, or start "
             "one process"

@@ -52,7 +52,7 @@ def test_an_error_of_one_is_the_error_of_all(data, config, tmp_path):
     ladder = _ladder(data, config, tmp_path)
     folder = ladder.run_folder("htc", 0)
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
+    (folder / CHECKPOINT).write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="htc_seed0"):
         train_side_by_side(ladder, [("htc", 0)], 2, False)
 

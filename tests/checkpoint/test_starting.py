@@ -127,7 +127,11 @@ def with_nan(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     ("name", "change", "says"),
     [
         ("m.pth", with_nan, "values that are not finite"),
-        ("r50_caffe.pth", lambda w: w, "caffe-style backbone"),
+        (
+            "r50_caffe.pth",
+            lambda w: w,
+            "has a backbone of the caffe style, this model one of the pytorch style",
+        ),
         (
             "m.pth",
             lambda w: {"conv.weight": torch.ones(2, 2)},

@@ -137,6 +137,6 @@ def test_a_schedule_is_kept_as_json():
         del old[name]
     assert schedule_from_dict(old) == Schedule()
     with pytest.raises(
-        InputError, match=r"curve: 'sine' is not one of steps, cosine, polynomial; correct it"
+        InputError, match=r"curve: 'sine' is not 'steps', 'cosine' or 'polynomial'; correct it"
     ):
         schedule_from_dict(to_dict(Schedule()) | {"curve": "sine"})

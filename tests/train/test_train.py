@@ -10,6 +10,7 @@ from htc_lab import InputError
 from htc_lab.ablation.ladder import train_dataset
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.model import build_model
+from htc_lab.schedule import PartRates
 from htc_lab.train.batches import BatchOfStep
 from htc_lab.train.loop import TrainOptions, steps_of, train
 from htc_lab.train.rates import learning_rate
@@ -172,7 +173,7 @@ def test_a_backbone_may_learn_at_a_rate_of_its_own(tmp_path, config, dataset, ad
         )
         before = build_model(config, 0).state_dict()
         after = train(tmp_path / f"{adaptive}_{factor}", config, schedule, dataset, QUIET).named_parameters()
-        return {name: float((value - before[name]).abs().sum()) for name, value in after}
+        return {name: float((value.detach() - before[name]).abs().sum()) for name, value in after}
 
     usual, slower, still = moved(1.0), moved(0.1), moved(0.0)
     for name in usual:

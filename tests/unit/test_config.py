@@ -13,7 +13,17 @@ from annotated_types import Interval
 from typing_extensions import Doc
 
 from htc_lab import toggles as toggles_module
-from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, SoftNMSConfig, Toggles
+from htc_lab.config import (
+    GUIDED_RPN,
+    HTC,
+    RUNGS,
+    SWITCHES,
+    ModelConfig,
+    NormConfig,
+    SENetConfig,
+    SoftNMSConfig,
+    Toggles,
+)
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.data.image_config import ColourConfig
 from htc_lab.errors import InputError
@@ -73,6 +83,20 @@ def test_a_changed_number_survives_json():
     again = model_config_from_dict(json.loads(json.dumps(to_dict(config))))
     assert again.cascade.nms_iou == 0.4375
     assert again != PRESETS["classroom"]
+
+
+def test_a_backbone_is_told_by_its_fields():
+    config = dataclasses.replace(PRESETS["htc_r50_1x"], backbone=SENetConfig(deformable=(4,)))
+    values = json.loads(json.dumps(to_dict(config)))
+    assert model_config_from_dict(values) == config
+    values["backbone"]["reduction"] = 0
+    with pytest.raises(InputError, match=r"run\.json\.backbone\.reduction: is 0; it must be from 1"):
+        model_config_from_dict(values, "run.json")
+    values["backbone"] |= {"reduction": 16, "depth": 50}
+    with pytest.raises(
+        InputError, match=r"run\.json\.backbone\.depth: no such field; fields are blocks, width"
+    ):
+        model_config_from_dict(values, "run.json")
 
 
 @pytest.mark.parametrize("soft", [SoftNMSConfig(), SoftNMSConfig("gaussian", sigma=0.25, min_score=0.01)])
@@ -233,8 +257,17 @@ def _full():
     image = dataclasses.replace(
         sound.image, train_longs=(900,), train_pairs=((800, 900),), colour=ColourConfig()
     )
-    cascade = dataclasses.replace(sound.cascade, soft_nms=SoftNMSConfig())
-    return dataclasses.replace(sound, image=image, cascade=cascade)
+    norm = NormConfig("group")
+    return dataclasses.replace(
+        sound,
+        image=image,
+        fpn=dataclasses.replace(sound.fpn, norm=norm),
+        rpn=GUIDED_RPN,
+        cascade=dataclasses.replace(
+            sound.cascade, soft_nms=SoftNMSConfig(), box_convs=4, box_norm=norm, mask_norm=norm
+        ),
+        semantic=dataclasses.replace(sound.semantic, norm=norm),
+    )
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=_named)
@@ -264,7 +297,7 @@ def test_every_field_has_its_words_and_every_number_its_range(field):
 
 def test_the_presets_are_those_of_the_reference():
     for name, config in PRESETS.items():
-        if name == "classroom":
+        if name in ("classroom", "photos"):
             continue
         assert config.classes == 80
         assert config.toggles.semantic == (name.startswith("htc") and "without_semantic" not in name)
