@@ -28,6 +28,8 @@ def main(
     device: str = "cpu",
     steps: int | None = None,
     short_side: int | None = None,
+    preset: str | None = None,
+    crop: int | None = None,
 ) -> None:
     """Write the results of a ladder.
 
@@ -41,17 +43,25 @@ def main(
         results: folder for the files.
         page: the page to write.
         device: cpu or cuda.
-        steps, short_side: as given to ``htc-lab ablate``.
+        steps, short_side, preset, crop: as given to ``htc-lab ablate``.
     """
     ladder = open_ladder(
-        data, runs, size=size, seeds=seeds, device=device, steps=steps, short_side=short_side
+        data,
+        runs,
+        size=size,
+        seeds=seeds,
+        device=device,
+        steps=steps,
+        short_side=short_side,
+        preset=preset,
+        crop=crop,
     )
     for rung in ladder.rungs:
         ladder.run_rung(rung)
     ladder.take_up()
     which = f"--seeds {' '.join(map(str, seeds))}"
     flags = "" if data is None else f" --data {data.name}"
-    sizes = {"steps": steps, "short-side": short_side}
+    sizes = {"preset": preset, "steps": steps, "short-side": short_side, "crop": crop}
     flags += "".join(f" --{flag} {value}" for flag, value in sizes.items() if value is not None)
     own = "" if name == "classroom" else f"{flags} --name {name} ..."
     command = f"htc-lab ablate{flags}{' --quick' if size == 'quick' else ''} {which}"

@@ -9,8 +9,8 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Interval
 from typing_extensions import Doc
@@ -20,6 +20,7 @@ from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import plain
 from htc_lab.schedule import Schedule
 from htc_lab.toggles import written_fields
+from htc_lab.wording import listed
 
 Config = TypeVar("Config", ModelConfig, Schedule)
 
@@ -70,6 +71,14 @@ def schedule_from_dict(values: Any, where: str = "schedule") -> Schedule:
     return _read(Schedule, values, where)
 
 
+def schedule_in_full(values: Any) -> Any:
+    """What :func:`model_config_in_full` is for a model's config."""
+    try:
+        return plain(to_dict(schedule_from_dict(values)))
+    except InputError:
+        return values
+
+
 def _read(kind: type[Config], values: Any, where: str) -> Config:
     from pydantic import ValidationError
 
@@ -78,7 +87,7 @@ def _read(kind: type[Config], values: Any, where: str) -> Config:
         config: Config = _readers()[kind].validate_json(json.dumps(values))
         return config
     except ValidationError as error:
-        raise InputError(where + _told(kind, error.errors(include_url=False)[0])) from None
+        raise InputError(where + _told(kind, _meant(kind, error.errors(include_url=False), values))) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{where}: can't be written as JSON ({in_one_line(error)}); {_AGAIN}") from None
 
@@ -93,6 +102,29 @@ def _readers() -> dict[type, Any]:
     return {kind: TypeAdapter(strict(kind)) for kind in (ModelConfig, Schedule)}
 
 
+def _meant(kind: type, errors: Sequence[Any], values: Any) -> Mapping[str, Any]:
+    """The first of pydantic's errors.
+
+    Where a value may be one of several configs, it is the first of the one that the value was meant to be, as
+    the names of its fields tell.
+    """
+    place = errors[0]["loc"]
+    for i, step in enumerate(place):
+        members = _members(_annotation(kind, place[:i])[0])
+        if step in members:
+            given = values if isinstance(values, dict) else {}
+            common = {
+                name: sum(f.name in given for f in dataclasses.fields(one)) for name, one in members.items()
+            }
+            meant = (*place[:i], max(common, key=lambda name: common[name]))
+            return next(error for error in errors if error["loc"][: i + 1] == meant)
+        try:
+            values = values[step]
+        except (LookupError, TypeError):
+            break
+    return errors[0]
+
+
 def _told(kind: type, error: Mapping[str, Any]) -> str:
     """pydantic's error as ".field: what; fix"."""
     place, value = error["loc"], error["input"]
@@ -100,7 +132,8 @@ def _told(kind: type, error: Mapping[str, Any]) -> str:
     if too_short:
         # It is the list that is wrong, not the number it lacks.
         place = place[:-1]
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step:.60}" for step in place)
+    steps = [step for i, step in enumerate(place) if step not in _members(_annotation(kind, place[:i])[0])]
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step:.60}" for step in steps)
     match error["type"]:
         case "unexpected_keyword_argument":
             holder, _ = _annotation(kind, place[:-1])
@@ -139,16 +172,25 @@ def _annotation(kind: Any, place: Sequence[int | str]) -> tuple[Any, list[Any]]:
             # Lists are of one kind of thing.
             kind, more = _unwrapped(get_args(kind)[0])
             said = said + more
+        elif step in (members := _members(kind)):
+            kind = members[step]
         else:
             kind, said = _unwrapped(get_type_hints(kind, include_extras=True)[step])
     return kind, said
 
 
+def _members(kind: Any) -> dict[str, type]:
+    """The configs that a value may be one of, by the names pydantic has for them; elsewhere none."""
+    return {one.__name__: one for one in get_args(kind)} if get_origin(kind) in (Union, UnionType) else {}
+
+
 def _unwrapped(kind: Any) -> tuple[Any, list[Any]]:
-    """A type without "or None", and the notes of its annotation."""
+    """A type without "or None", and the notes of its annotation; one of several stays a union."""
     said: list[Any] = []
     while (origin := get_origin(kind)) in (Annotated, Union, UnionType):
         inner = get_args(kind)
+        if origin is not Annotated and inner[1:] != (NoneType,):
+            break
         said += inner[1:] if origin is Annotated else ()
         kind = inner[0]
     return kind, said
@@ -158,4 +200,6 @@ def _name_of(kind: Any) -> str:
     # The one thing left that may be wrong with a list is the length of one whose length is given.
     if get_origin(kind) is tuple:
         return f"a list of {len(get_args(kind))} numbers"
+    if get_origin(kind) is Literal:
+        return listed([f"'{word}'" for word in get_args(kind)], "or")
     return _WORDS.get(kind, str(kind))

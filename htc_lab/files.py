@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def one_or_all(values: Sequence[Any]) -> Any:
+    """Values for a JSON file in which there is mostly one: that alone, or several as a list."""
+    return values[0] if len(values) == 1 else list(values)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,12 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from htc_lab.cascade import Cascade
-from htc_lab.config import ModelConfig, Toggles
+from htc_lab.config import AnyBackboneConfig, ModelConfig, SENetConfig, TimmBackboneConfig, Toggles
 from htc_lab.errors import InputError
 from htc_lab.layers.backbone import Backbone
 from htc_lab.layers.fpn import FPN
+from htc_lab.layers.guided_rpn import GuidedRPN
 from htc_lab.layers.matching import Draws
 from htc_lab.layers.rpn import RPN
+from htc_lab.layers.senet import SENet
+from htc_lab.layers.timm_backbone import TimmBackbone
 from htc_lab.padded_batch import padded_batch, sizes_of
 from htc_lab.process_settings import set_up_process
 from htc_lab.shared_work import SharedWork
@@ -38,9 +41,9 @@ class HybridTaskCascade(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.backbone)
+        self.backbone = _backbone(config.backbone)
         self.neck = FPN(self.backbone.out_channels, config.fpn)
-        self.rpn_head = RPN(config.fpn.channels, config.fpn.strides, config.rpn)
+        self.rpn_head = _rpn(config)
         self.roi_head = Cascade(config)
         self.class_names: tuple[str, ...] = tuple(f"class {k}" for k in range(config.classes))
 
@@ -88,8 +91,17 @@ class HybridTaskCascade(nn.Module):
         Raises:
             InputError: no image, or one that is no RGB image.
         """
-        sizes = sizes_of(images)
-        levels = self.neck(self.backbone(padded_batch(images, self.config.image, canvas, self.device)))
+        batch = padded_batch(images, self.config.image, canvas, self.device)
+        return self.features_of_maps(self.backbone(batch), sizes_of(images))
+
+    def features_of_maps(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> Features:
+        """What is behind the backbone: FPN and semantic branch.
+
+        Args:
+            maps: C2..C5 of a batch, (B, C, H/4, W/4), (B, C, H/8, W/8), ..., as the backbone returns them.
+            sizes: (height, width) px of each image, before padding.
+        """
+        levels = self.neck(maps)
         logits = feature = None
         if self.roi_head.semantic_head is not None:
             logits, feature = self.roi_head.semantic_head(levels)
@@ -213,9 +225,32 @@ class HybridTaskCascade(nn.Module):
             InputError: the weights can't serve the toggles, or a target has no semantic map where
                 the branch needs one.
         """
+        return self._losses(self.features_of(images, canvas), targets, toggles, generator)
+
+    def losses_of_maps(
+        self,
+        maps: list[Tensor],
+        sizes: list[tuple[int, int]],
+        targets: list[Targets],
+        toggles: Toggles | None = None,
+        generator: Draws = None,
+    ) -> Losses:
+        """:meth:`losses`, of images of which the backbone's maps are known already.
+
+        Args:
+            maps, sizes: as for ``features_of_maps``.
+            targets, toggles, generator: as for ``losses``.
+
+        Raises:
+            InputError: as by ``losses``.
+        """
+        return self._losses(self.features_of_maps(maps, sizes), targets, toggles, generator)
+
+    def _losses(
+        self, features: Features, targets: list[Targets], toggles: Toggles | None, generator: Draws
+    ) -> Losses:
         toggles = toggles or self.config.toggles
-        features = self.features_of(images, canvas)
-        # Before the targets go to the device, where this check would have to wait.
+        # Before the targets go to the device: there the answer would have to be waited for.
         for i, target in enumerate(targets):
             if len(target.boxes) and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
                 raise InputError(
@@ -249,6 +284,19 @@ class HybridTaskCascade(nn.Module):
         stacked = torch.stack(maps)
         pixels = int(fetch(counted_pixels(stacked, stride, config)))
         return semantic_loss(features.semantic_logits, stacked, stride, config), pixels
+
+
+def _backbone(config: AnyBackboneConfig) -> Backbone | SENet | TimmBackbone:
+    if isinstance(config, TimmBackboneConfig):
+        return TimmBackbone(config)
+    return SENet(config) if isinstance(config, SENetConfig) else Backbone(config)
+
+
+def _rpn(config: ModelConfig) -> RPN | GuidedRPN:
+    channels, strides, guided = config.fpn.channels, config.fpn.strides, config.rpn.guided
+    if guided is None:
+        return RPN(channels, strides, config.rpn)
+    return GuidedRPN(channels, strides, config.rpn, guided)
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

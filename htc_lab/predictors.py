@@ -122,10 +122,11 @@ class ModelPredictor:
     bf16: bool = False
 
     def __post_init__(self) -> None:
-        self.model.roi_head.check(self._toggles)
+        self.model.roi_head.check(self.running)
 
     @property
-    def _toggles(self) -> Toggles:
+    def running(self) -> Toggles:
+        """The toggles that are on."""
         return self.toggles or self.model.config.toggles
 
     @property
@@ -136,7 +137,7 @@ class ModelPredictor:
     @property
     def stages(self) -> int:
         """How many stages' masks there are beside the result's."""
-        return self._toggles.stages
+        return self.running.stages
 
     @property
     def device(self) -> torch.device:
@@ -145,7 +146,7 @@ class ModelPredictor:
 
     def description(self) -> dict[str, Any]:
         """The model's config with the toggles that are on, and the precision where it is not float32."""
-        config = to_dict(dataclasses.replace(self.model.config, toggles=self._toggles))
+        config = to_dict(dataclasses.replace(self.model.config, toggles=self.running))
         return config | ({"precision": "bfloat16"} if self.bf16 else {})
 
     def predict(self, images: list[Tensor]) -> list[Detections]:
@@ -154,7 +155,7 @@ class ModelPredictor:
         Raises:
             InputError: no image, or one that is no RGB image.
         """
-        return self.model.predict(images, self._toggles, self.bf16)
+        return self.model.predict(images, self.running, self.bf16)
 
     def detect(self, images: list[Tensor], by_stage: bool = False) -> Iterator[tuple[Detections, ...]]:
         """See :meth:`Predictor.detect`.
@@ -162,7 +163,7 @@ class ModelPredictor:
         Raises:
             InputError: no image, or one that is no RGB image.
         """
-        trace = self.model.trace(images, self._toggles, per_stage_view=False, bf16=self.bf16)
+        trace = self.model.trace(images, self.running, per_stage_view=False, bf16=self.bf16)
         threshold = self.model.config.cascade.mask_threshold
         shown: list[int | None] = [None, *range(self.stages)] if by_stage else [None]
         return zip(*(trace.in_pictures(threshold, stage) for stage in shown), strict=True)
@@ -173,7 +174,7 @@ class ModelPredictor:
         Raises:
             InputError: it is no RGB image.
         """
-        return self.model.trace([image], self._toggles, bf16=self.bf16)
+        return self.model.trace([image], self.running, bf16=self.bf16)
 
     @torch.no_grad()
     def encode(self, image: Tensor) -> EncodedImage:

@@ -38,7 +38,7 @@ class Row:
 
 def rows() -> list[Row]:
     """All presets, counted on models that are built without memory for their weights."""
-    from htc_lab.checkpoint.files import empty_model
+    from htc_lab.checkpoint.filling import empty_model
 
     found = []
     for name, preset in PRESET_RECORDS.items():
@@ -111,19 +111,21 @@ def as_markdown(table: list[Row]) -> str:
         "|" + "|".join("---" if i in (0, 3) else "---:" for i in range(len(_HEADS))) + "|",
         *("| " + " | ".join((f"`{name}`", *cells)) + " |" for name, *cells in map(_cells, table)),
         "",
-        "* **parameters, trainable**: counted by the program. The stem and the first layer are frozen;",
-        "  batch norm keeps its stored statistics, and outside the frozen part its scale and shift are",
-        "  trained.",
+        "* **parameters, trainable**: counted by the program. The stem and the first layer are frozen, of",
+        "  `photos` the whole backbone; batch norm keeps its stored statistics, and outside the frozen part",
+        "  its scale and shift are trained.",
         "* **schedule**: the learning rate is divided by ten after epochs 8 and 11 of 12, or 16 and 19 of",
-        "  20; of the classroom's steps, after 70 % and 90 %.",
+        "  20; of the lab's own presets' steps, after 70 % and 90 %.",
         "* **score >**: detections must score more than this. The released HTC models are evaluated at",
         "  0.001, the released Cascade Mask R-CNNs at 0.05, so their AP is not quite like for like.",
         "* **box AP, mask AP**: COCO val2017, single scale, of the weights released by the reference, not",
         "  measured here. **memory**: of one GPU in training. **images/s**: on a V100. Source: "
         f"{RELEASED_BY};",
         "  images/s is 1000 over its milliseconds. A dash: not given there.",
-        "* `classroom` is this lab's own; `htc_without_semantic_r50_1x` is a config of the reference for",
-        "  which no weights were released.",
+        "* `classroom` and `photos` are this lab's own, `photos` with an EfficientNet-Lite0 by timm;",
+        "  `htc_without_semantic_r50_1x` is a config of the reference for which no weights were released.",
+        "  `htc_senet154_dcn_syncbn_ms_20e` is the paper's table 6 up to its largest backbone; there is no",
+        "  such config and there are no such weights.",
         "",
     ]
     return "\n".join(lines)

@@ -11,8 +11,11 @@ from htc_lab.config import (
     FPNConfig,
     ImageConfig,
     ModelConfig,
+    NormConfig,
     RPNConfig,
     SemanticConfig,
+    SENetConfig,
+    TimmBackboneConfig,
 )
 from htc_lab.errors import InputError
 from htc_lab.schedule import Schedule
@@ -108,14 +111,60 @@ CLASSROOM_SCHEDULE = Schedule(
     min_size=16,
 )
 
+# The classroom's heads behind a backbone that knows photographs and isn't trained. A street has a hundred
+# windows: more boxes at every point, and anchors from 8 px to 256 px.
+PHOTOS = dataclasses.replace(
+    CLASSROOM,
+    name="photos",
+    classes=5,
+    image=ImageConfig(
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+        short=1024,
+        long=1536,
+        train_short=(1024,),
+        train_long=1536,
+    ),
+    backbone=TimmBackboneConfig("tf_efficientnet_lite0", frozen_stages=None),
+    fpn=FPNConfig(channels=48, levels=6),
+    rpn=dataclasses.replace(
+        CLASSROOM.rpn,
+        anchor_scale=2.0,
+        samples=256,
+        train_before_nms=600,
+        train_after_nms=300,
+        test_before_nms=600,
+        test_after_nms=300,
+    ),
+    cascade=dataclasses.replace(CLASSROOM.cascade, samples=128, max_detections=150),
+    semantic=dataclasses.replace(CLASSROOM.semantic, classes=11),
+)
+
+PHOTOS_SCHEDULE = dataclasses.replace(
+    CLASSROOM_SCHEDULE, warmup_steps=50, min_size=32, cached_features=True, crop=512
+)
+
 _DCN_MS = ModelConfig(
     "htc_x101_64x4d_dcn_ms_20e",
     image=ImageConfig(train_short=tuple(range(400, 1401)), train_long=1600),
     backbone=dataclasses.replace(_X101_64, deformable=(2, 3, 4)),
 )
 
+# Table 6 of the paper up to its largest backbone: deformable in the last layer, norms that learn from all
+# processes, many sizes. Nobody has released weights of it.
+_SYNC = NormConfig("sync")
+_SENET = ModelConfig(
+    "htc_senet154_dcn_syncbn_ms_20e",
+    image=_DCN_MS.image,
+    backbone=SENetConfig(frozen_norm=False, deformable=(4,)),
+    fpn=FPNConfig(norm=_SYNC),
+    cascade=CascadeConfig(box_convs=4, fcs=1, box_norm=_SYNC, mask_norm=_SYNC),
+    semantic=SemanticConfig(norm=_SYNC),
+)
+
 _ALL = (
     Preset(CLASSROOM, CLASSROOM_SCHEDULE),
+    Preset(PHOTOS, PHOTOS_SCHEDULE),
     Preset(_cascade_mask_rcnn("cascade_r50_1x", _R50), ONE_X, Released(41.2, 35.9, 6.0, 11.2)),
     Preset(_cascade_mask_rcnn("cascade_r50_20e", _R50), TWENTY_EPOCHS, Released(41.9, 36.5, 6.0, 11.2)),
     Preset(_cascade_mask_rcnn("cascade_r101_20e", _R101), TWENTY_EPOCHS, Released(43.4, 37.8, 7.9, 9.8)),
@@ -134,6 +183,7 @@ _ALL = (
         ModelConfig("htc_x101_64x4d_20e", backbone=_X101_64), TWENTY_EPOCHS, Released(47.0, 41.4, 14.5, 4.4)
     ),
     Preset(_DCN_MS, TWENTY_EPOCHS, Released(50.4, 43.8)),
+    Preset(_SENET, dataclasses.replace(TWENTY_EPOCHS, sync_norm=True)),
 )
 
 PRESET_RECORDS: dict[str, Preset] = {one.config.name: one for one in _ALL}

@@ -1,12 +1,26 @@
 """The numbers of a training."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Interval
 from typing_extensions import Doc
 
 from htc_lab.ranges import Count, Positive, Share, Weight
+
+Warmup = Literal["linear", "constant", "exponential"]
+Curve = Literal["steps", "cosine", "polynomial"]
+
+
+@dataclass(frozen=True)
+class PartRates:
+    """What the learning rate and the weight decay of a part of the model are multiplied by."""
+
+    part: Annotated[
+        str, Doc("a text in the weight's name (`backbone.layer1`); the longest one that is in it counts")
+    ]
+    lr: Annotated[Weight, Doc("factor of the learning rate")] = 1.0
+    decay: Annotated[Weight, Doc("factor of the weight decay")] = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,36 @@ class Schedule:
         bool,
         Doc("batch norm, where it is not frozen, takes its statistics over the images of all processes"),
     ] = False
+    cached_features: Annotated[
+        bool,
+        Doc(
+            "the frozen backbone's maps of each whole picture are computed once and kept in 16 bits, and "
+            "training starts from them"
+        ),
+    ] = False
+    crop: Annotated[
+        int,
+        Interval(ge=0, le=100_000),
+        Doc("side of the square that is taken of the cached features, a multiple of 32 px; 0: all of them"),
+    ] = 0
     group_by_shape: Annotated[
         bool,
         Doc("upright images and the others come in batches of their own, so that little is padded"),
     ] = True
+    warmup: Annotated[
+        Warmup, Doc("rising evenly, all at once after the warm-up, or by the same factor at every step")
+    ] = "linear"
+    curve: Annotated[
+        Curve, Doc("how the rate falls: at `decay_at`, or along a curve, which ignores `decay_at`")
+    ] = "steps"
+    curve_from: Annotated[Share, Doc("share of the training at which the curve begins")] = 0.0
+    curve_to: Annotated[Share, Doc("share of the training at which the curve ends")] = 1.0
+    curve_end: Annotated[Share, Doc("what the curve ends at, as a share of the learning rate")] = 0.0
+    power: Annotated[float, Interval(ge=0, le=100), Doc("exponent of a polynomial curve")] = 1.0
+    curve_levels: Annotated[
+        int, Interval(ge=0, le=10**9), Doc("rates on the curve: one an epoch, say; 0: one for each step")
+    ] = 0
+    parts: Annotated[tuple[PartRates, ...], Doc("parts that learn at rates of their own")] = ()
+    bias_lr: Annotated[Weight, Doc("factor of the biases' learning rate, those of norms aside")] = 1.0
+    bias_decay: Annotated[Weight, Doc("factor of the biases' weight decay, those of norms aside")] = 1.0
+    norm_decay: Annotated[Weight, Doc("factor of the weight decay of norms")] = 1.0

@@ -138,3 +138,11 @@ def parse_toggles(text: str) -> Toggles:
                 f"join {', '.join(SWITCHES)}, stages=N, last_mask with '+'"
             )
     return Toggles(**values)
+
+
+def words_of(toggles: Toggles) -> str:
+    """The inverse of :func:`parse_toggles`: switches joined by "+"."""
+    words = [idea.field for idea in toggles.ideas] or ["none"]
+    if toggles.stages != HTC.stages:
+        words.append(f"stages={toggles.stages}")
+    return "+".join([*words, *([] if toggles.average_masks else ["last_mask"])])

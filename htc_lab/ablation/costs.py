@@ -28,7 +28,7 @@ from htc_lab.evaluate.inference import predict_split
 from htc_lab.measured_on import describe_machine, peak_memory
 from htc_lab.predictors import ModelPredictor
 from htc_lab.schedule import Schedule
-from htc_lab.train.loop import TrainOptions, train
+from htc_lab.train.loop import FEATURES, TrainOptions, train
 
 # The first steps of a process also pay for memory and kernels that are used for the first time.
 _WARM_STEPS = 3
@@ -42,6 +42,7 @@ class _Job:
     device: str
     threads: int
     images: int
+    features: Path
 
 
 def measure_costs(
@@ -68,7 +69,8 @@ def measure_costs(
             for name in rows:
                 config = ladder.config_of(name)
                 threads = torch.get_num_threads()
-                job = _Job(ladder.data, config, schedule, ladder.device, threads, images)
+                features = ladder.out / FEATURES
+                job = _Job(ladder.data, config, schedule, ladder.device, threads, images, features)
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                     rows[name].append(pool.submit(_cost, job).result())
                 bar.update()
@@ -92,7 +94,7 @@ def _cost(job: _Job) -> dict[str, float]:
     dataset = train_dataset(job.data, semantic_classes(job.data), job.config, job.schedule)
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        options = TrainOptions(device=job.device, progress=False)
+        options = TrainOptions(device=job.device, progress=False, features=job.features)
         model = train(
             Path(folder) / "run",
             job.config,

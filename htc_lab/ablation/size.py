@@ -13,7 +13,9 @@ class LadderSize:
     Attributes:
         scenes: classroom scenes drawn for train, val and test, if no other data is given.
         steps: optimiser steps per rung.
-        own_steps: the same on a user's own data.
+        own_steps: the same on a user's own data, with the classroom's model.
+        photo_steps: the same with the photo model.
+        photo_short: short side of photographs, px, which are taken whole; None: the preset's, and its crops.
         test_images: at most this many images of the test split are evaluated; None: all.
         report_scenes: if not 0, this many scenes from a seed that nothing was ever tuned on are the test
             split instead.
@@ -22,15 +24,25 @@ class LadderSize:
     scenes: tuple[int, int, int]
     steps: int
     own_steps: int
+    photo_steps: int
+    photo_short: int | None
     test_images: int | None
     report_scenes: int = 0
 
 
 SIZES: dict[str, LadderSize] = {
-    "tiny": LadderSize(scenes=(16, 4, 8), steps=3, own_steps=3, test_images=4),
-    "quick": LadderSize(scenes=(1000, 200, 500), steps=260, own_steps=200, test_images=200),
+    "tiny": LadderSize(scenes=(16, 4, 8), steps=3, own_steps=3, photo_steps=3, photo_short=96, test_images=4),
+    "quick": LadderSize(
+        scenes=(1000, 200, 500), steps=260, own_steps=200, photo_steps=250, photo_short=320, test_images=200
+    ),
     "classroom": LadderSize(
-        scenes=(1000, 200, 500), steps=1000, own_steps=1000, test_images=None, report_scenes=1000
+        scenes=(1000, 200, 500),
+        steps=1000,
+        own_steps=1000,
+        photo_steps=1000,
+        photo_short=None,
+        test_images=None,
+        report_scenes=1000,
     ),
 }
 
@@ -45,4 +57,11 @@ def with_short_side(config: ModelConfig, short: int) -> ModelConfig:
         train_short=(short - change, short, short + change),
         train_long=9 * short // 5,
     )
+    return dataclasses.replace(config, image=image)
+
+
+def at_one_size(config: ModelConfig, short: int) -> ModelConfig:
+    """``config`` for images with a short side of ``short`` px, in training as well."""
+    long = 8 * short // 5
+    image = dataclasses.replace(config.image, short=short, long=long, train_short=(short,), train_long=long)
     return dataclasses.replace(config, image=image)

@@ -16,7 +16,7 @@ _RECENT = 50
 
 
 class Place:
-    """A folder being watched: of one run, or of several that one command trains one after the other.
+    """A folder being watched: of one run, or of several that one command trains.
 
     Attributes:
         folder: the folder.

@@ -8,6 +8,8 @@ import tyro
 
 from htc_lab.commands.flags import USUAL, Layout, say
 from htc_lab.commands.numbers import in_range
+from htc_lab.commands.telling import warn_of_data
+from htc_lab.wording import counted
 
 
 @dataclass(frozen=True)
@@ -103,18 +105,44 @@ def _show(action: Show) -> dict[str, Any] | None:
     from tqdm.auto import tqdm
 
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.data.semantic import semantic_classes
+    from htc_lab.data.notices import identical_notice
+    from htc_lab.data.pictures import digest_of
+    from htc_lab.data.semantic import MOST_THINGS, semantic_classes
 
     found = action.layout.find(action.data)
     say(found.describe(), action.json)
-    semantic = semantic_classes(found)
-    say(f"  semantic branch: {semantic.count} classes, {semantic.source}", action.json)
-    read = {}
+    without = found.train.semantic is None and len(found.class_names) > MOST_THINGS
+    semantic = None if without else semantic_classes(found)
+    told = warn_of_data(found, semantic, action.json, everything=True)
+    if semantic is None:
+        say(
+            f"  semantic branch: {len(found.class_names)} classes are more than a map can hold; only models "
+            "without it can be trained (htc-lab train --toggles mask_flow)",
+            action.json,
+        )
+    else:
+        classes = counted(semantic.count, "class", "classes")
+        say(f"  semantic branch: {classes}, {semantic.source}", action.json)
+    read, digests = {}, {}
     for name in ("train", "val", "test"):
         dataset = CocoDataset(getattr(found, name), semantic)
-        for i in tqdm(range(len(dataset)), desc=name, leave=False):
-            dataset[i]
+        progress = tqdm(range(len(dataset)), desc=name, leave=False)
+        pixels = (dataset[i].image.numpy() for i in progress)
+        digests[name] = dict(zip(dataset.file_names, map(digest_of, pixels), strict=True))
         read[name] = len(dataset)
+    if found.test is found.val:
+        del digests["test"]
+    twice = identical_notice(digests)
+    if twice is not None:
+        say(f"  warning: {twice}", action.json)
+        told.append(twice)
     say("  all images and maps can be read", action.json)
-    figures = {"classes": list(found.class_names), "semantic_classes": semantic.count, "images": read}
-    return {"root": str(found.root), **figures} if action.json else None
+    if not action.json:
+        return None
+    return {
+        "root": str(found.root),
+        "classes": list(found.class_names),
+        "semantic_classes": None if semantic is None else semantic.count,
+        "images": read,
+        "warnings": [str(notice) for notice in told],
+    }

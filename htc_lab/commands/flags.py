@@ -57,6 +57,9 @@ Layout = Annotated[LayoutFlags, tyro.conf.arg(name="")]
 USUAL = LayoutFlags()
 
 
+FROM_FEATURES = "training from cached features of the frozen backbone"
+
+
 def say(text: str, json: bool) -> None:
     """Print for people: to stdout, unless that must hold one JSON object and nothing else."""
     print(text, file=sys.stderr if json else sys.stdout, flush=True)

@@ -8,8 +8,17 @@ from typing import Annotated, Any
 
 import tyro
 
-from htc_lab.commands.flags import TOGGLES_WORDS, USUAL, Layout, say, toggles_of, usable_device
+from htc_lab.commands.flags import (
+    FROM_FEATURES,
+    TOGGLES_WORDS,
+    USUAL,
+    Layout,
+    say,
+    toggles_of,
+    usable_device,
+)
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range, seed_in_range
+from htc_lab.commands.telling import tell_data
 from htc_lab.config import ModelConfig
 from htc_lab.config_json import schedule_from_dict, to_dict
 from htc_lab.errors import InputError
@@ -42,6 +51,9 @@ def train(
     amp: bool = False,
     sync_norm: bool = False,
     group_by_shape: bool = True,
+    cache_features: bool = False,
+    crop: int | None = None,
+    features: Path | None = None,
     timeout: float = 600.0,
     layout: Layout = USUAL,
     json: bool = False,
@@ -65,11 +77,19 @@ def train(
         eval_every: steps between evaluations on pictures of the val split, for the dashboard's AP curves and
             sample pictures; default: none along the way.
         eval_images: how many pictures of the val split.
-        init: checkpoint to start from.
+        init: checkpoint to start from: a run folder, a .safetensors file, a shipped model's name, or a .pth
+            file of mmdet. What fits is kept, also if classes, stages or ideas differ; the rest starts fresh
+            and is named.
         accumulate: take the batch in N parts, one after the other, to use less memory.
         amp: forward passes in bfloat16.
         sync_norm: train batch norm's statistics, over all processes, instead of keeping the pretrained ones.
         group_by_shape: keep portrait images and all others in separate batches, so that little is padded.
+        cache_features: freeze the backbone, compute its maps of every picture once, keep them on disk, and
+            train from there; as the photos preset does anyway. The backbone then learns nothing, and pictures
+            have one size.
+        crop: with cached features, train on squares of so many px of each picture, a multiple of 32; 0: on
+            whole pictures. Default: the preset's.
+        features: folder of the cached features; default: "features" beside the run.
         timeout: seconds a process waits for the others before it gives up.
         layout: where things are in the data folder.
         json: print the figures as one JSON object.
@@ -87,6 +107,8 @@ def train(
     in_range("checkpoint-every", checkpoint_every, 1, math.inf)
     in_range("workers", workers, 0, 1024)
     in_range("timeout", timeout, 1e-3, LONGEST_WAIT)
+    if crop is not None:
+        in_range("crop", crop, 0, 100_000)
     seed_in_range("seed", seed)
     if data is None or run is None:
         lacking, what = ("data", "a data set's folder") if data is None else ("run", "a folder for the run")
@@ -95,31 +117,52 @@ def train(
     from htc_lab.ablation.ladder import config_for, train_dataset
     from htc_lab.board.look import look_at
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.data.semantic import semantic_classes
+    from htc_lab.data.semantic import semantic_if_needed
     from htc_lab.distributed import processes
     from htc_lab.train.loop import TrainOptions, steps_of
     from htc_lab.train.loop import train as run_training
+    from htc_lab.train.whole_maps import require_fit, with_frozen_backbone
 
     last: dict[str, float] = {}
     with processes(device, timeout) as (team, own_device):
         with team.together():
             config = _config(preset_name, toggles, sync_norm)
             numbers = {"steps": steps, "epochs": epochs, "batch": batch, "lr": lr, "accumulate": accumulate}
+            schedule = _schedule(preset_name, numbers)
             schedule = dataclasses.replace(
-                _schedule(preset_name, numbers), amp=amp, sync_norm=sync_norm, group_by_shape=group_by_shape
+                schedule,
+                amp=amp,
+                sync_norm=sync_norm or schedule.sync_norm,
+                group_by_shape=group_by_shape,
             )
+            if cache_features:
+                config = with_frozen_backbone(config)
+                schedule = dataclasses.replace(schedule, cached_features=True)
+            if crop is not None:
+                schedule = dataclasses.replace(schedule, crop=crop)
+            require_fit(config, schedule)
             folder = layout.find(data)
-            semantic = semantic_classes(folder)
+            semantic = semantic_if_needed(folder, config.toggles.semantic)
             config = config_for(config, folder, semantic)
-            dataset = train_dataset(folder, semantic, config, schedule)
+            used = semantic if config.toggles.semantic else None
+            dataset = train_dataset(folder, used, config, schedule)
             look = None
             if eval_every is not None:
                 look = look_at(run, CocoDataset(folder.val, cache=True), eval_images)
             usable_device(own_device)
         if team.first:
-            say(folder.describe(), json)
+            tell_data(folder, used, json, config.cascade.max_detections)
+            if schedule.cached_features:
+                say(FROM_FEATURES, json)
         options = TrainOptions(
-            seed, own_device, workers, checkpoint_every, init, look=look, look_every=eval_every or 1
+            seed,
+            own_device,
+            workers,
+            checkpoint_every,
+            init,
+            look=look,
+            look_every=eval_every or 1,
+            features=features,
         )
         began = time.perf_counter()
         run_training(run, config, schedule, dataset, options, lambda _, metrics: last.update(metrics), team)

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from htc_lab.data.coco import decode_mask
+from htc_lab.data.compact_targets import CompactTargets
 from htc_lab.data.layout import Split, map_name
+from htc_lab.data.mask_patches import MaskPatches
 from htc_lab.data.pictures import read_pixels
 from htc_lab.data.semantic import SemanticClasses, read_semantic_map, semantic_from_instances
 from htc_lab.errors import InputError
@@ -24,21 +25,28 @@ class Sample:
     """One image and its ground truth.
 
     Attributes:
-        image: (3, H, W) uint8 RGB.
+        image: (3, H, W) RGB on the scale 0..255: uint8, or float32 after a change of colours.
         targets: at the size of ``image``.
         image_id: COCO id.
         original_size: (H, W) px of the file, before any transform.
     """
 
-    image: UInt8[Tensor, "3 H W"]
+    image: UInt8[Tensor, "3 H W"] | Float[Tensor, "3 H W"]
     targets: Targets
     image_id: int
     original_size: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) px of ``image``."""
+        return int(self.image.shape[1]), int(self.image.shape[2])
 
     def pin_memory(self) -> "Sample":
         """The same sample in pinned memory, from which a GPU can copy while the CPU continues."""
         return replace(self, image=self.image.pin_memory(), targets=self.targets.pin_memory())
 
+
+Read = TypeVar("Read")
 
 Transform = Callable[[Sample, torch.Generator], Sample]
 
@@ -48,9 +56,8 @@ def read_image(
 ) -> UInt8[Tensor, "3 H W"]:
     """Read a picture file as (3, H, W) uint8 RGB.
 
-    If a size is given, the file's pixels are used as stored if they have that size (COCO's convention); if
-    they only have it after rotation by their EXIF orientation, they are rotated. Without a size they are
-    rotated as the EXIF orientation says.
+    It is turned as its EXIF orientation says, unless the size that is given is that of the pixels as stored
+    and not of the turned ones (:mod:`htc_lab.data.pictures`). Of 12 or 16 bits the upper 8 are used.
 
     Raises:
         InputError: the file is missing, unreadable or of another size.
@@ -88,7 +95,7 @@ class CocoDataset(Dataset[Sample]):
             keep_empty: keep images without any object.
             min_size: leave out images whose shorter side is below this, px.
             transform: applied by ``get``.
-            cache: keep decoded samples in memory.
+            cache: keep what is read in memory: pictures decoded, masks only where they have pixels.
 
         Raises:
             InputError: no images are left.
@@ -97,7 +104,8 @@ class CocoDataset(Dataset[Sample]):
         self.semantic = semantic
         self.class_names = split.coco.class_names
         self.transform = transform
-        self._cache: dict[int, Sample] | None = {} if cache else None
+        self._pictures: dict[int, Tensor] | None = {} if cache else None
+        self._truths: dict[int, CompactTargets] | None = {} if cache else None
         rows = split.coco.annotations_by_image
         self.images: list[dict[str, Any]] = [
             image
@@ -115,6 +123,11 @@ class CocoDataset(Dataset[Sample]):
         """COCO id of each sample."""
         return [image["id"] for image in self.images]
 
+    @property
+    def file_names(self) -> list[str]:
+        """File of each sample, relative to the split's image folder."""
+        return [image["file_name"] for image in self.images]
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -124,52 +137,72 @@ class CocoDataset(Dataset[Sample]):
         Raises:
             InputError: the image or its semantic map is missing, unreadable or of the wrong size.
         """
-        if self._cache is not None and i in self._cache:
-            return self._cache[i]
-        sample = self._read(self.images[i])
-        if self._cache is not None:
-            self._cache[i] = sample
-        return sample
+        image = self.images[i]
+        picture = _kept(self._pictures, i, self.read_picture)
+        return Sample(picture, self.truth(i).whole(), image["id"], (image["height"], image["width"]))
 
     def get(self, i: int, generator: torch.Generator) -> Sample:
         """Sample ``i``, transformed; all randomness comes from ``generator``."""
         sample = self[i]
         return sample if self.transform is None else self.transform(sample, generator)
 
-    def _read(self, image: dict[str, Any]) -> Sample:
-        height, width = image["height"], image["width"]
-        pixels = read_image(self.split.images / image["file_name"], height, width)
-        boxes: list[tuple[float, float, float, float]] = []
-        labels: list[int] = []
-        masks: list[np.ndarray] = []
-        for row in self.split.coco.annotations_by_image[image["id"]]:
-            if not _usable(row, image):
-                continue
-            mask = decode_mask(row, height, width)
-            if mask.any():
-                boxes.append(_clipped(row, image))
-                labels.append(self.split.coco.label_of[row["category_id"]])
-                masks.append(mask)
-        stacked = np.stack(masks) if masks else np.zeros((0, height, width), dtype=np.uint8)
-        targets = Targets(
-            boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-            labels=torch.tensor(labels, dtype=torch.int64),
-            masks=torch.from_numpy(stacked),
-            semantic=self._semantic(image, stacked, np.asarray(labels, dtype=np.int64)),
-        )
-        return Sample(pixels, targets, image["id"], (height, width))
+    def read_picture(self, i: int) -> UInt8[Tensor, "3 H W"]:
+        """The picture of sample ``i``, from its file.
 
-    def _semantic(self, image: dict[str, Any], masks: np.ndarray, labels: np.ndarray) -> Tensor | None:
+        Raises:
+            InputError: it is missing, unreadable or of the wrong size.
+        """
+        image = self.images[i]
+        return read_image(self.split.images / image["file_name"], image["height"], image["width"])
+
+    def truth(self, i: int) -> CompactTargets:
+        """The ground truth of sample ``i``, untransformed, for which its picture isn't read.
+
+        Raises:
+            InputError: the semantic map is missing, unreadable or of the wrong size.
+        """
+        return _kept(self._truths, i, self._read_truth)
+
+    def _read_truth(self, i: int) -> CompactTargets:
+        image = self.images[i]
+        height, width = image["height"], image["width"]
+        rows = [row for row in self.split.coco.annotations_by_image[image["id"]] if _usable(row, image)]
+        masks = MaskPatches.of((decode_mask(row, height, width) for row in rows), height, width)
+        seen = masks.areas().nonzero().flatten().tolist()
+        rows, masks = [rows[k] for k in seen], masks.select(seen)
+        labels = torch.tensor(
+            [self.split.coco.label_of[row["category_id"]] for row in rows], dtype=torch.int64
+        )
+        return CompactTargets.of(
+            boxes=torch.tensor([_clipped(row, image) for row in rows], dtype=torch.float32).reshape(-1, 4),
+            labels=labels,
+            masks=masks,
+            semantic=self._semantic(image, masks, labels),
+        )
+
+    def _semantic(self, image: dict[str, Any], masks: MaskPatches, labels: Tensor) -> Tensor | None:
         if self.semantic is None:
             return None
         if self.semantic.from_instances:
-            return torch.from_numpy(semantic_from_instances(masks, labels, self.semantic.count - 1))
+            return torch.from_numpy(
+                semantic_from_instances(masks.whole().numpy(), labels.numpy(), self.semantic.count - 1)
+            )
         if self.split.semantic is None:
             return None
         path = self.split.semantic / map_name(image["file_name"])
         return torch.from_numpy(
             read_semantic_map(path, image["height"], image["width"], self.semantic.lookup)
         )
+
+
+def _kept(kept: dict[int, Read] | None, i: int, read: Callable[[int], Read]) -> Read:
+    """What was read before; else what is read now, and kept if anything is."""
+    if kept is not None and i in kept:
+        return kept[i]
+    found = read(i)
+    if kept is not None:
+        kept[i] = found
+    return found
 
 
 def _clipped(row: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float]:

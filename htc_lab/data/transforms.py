@@ -4,17 +4,22 @@ Built on torchvision.transforms.v2; every random number comes from the generator
 sample depends on nothing but its seed.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
+from htc_lab.data.colours import changed_colours
+from htc_lab.data.compact_targets import scaled_boxes
 from htc_lab.data.dataset import Sample
+from htc_lab.data.image_config import ColourConfig, ImageConfig
 from htc_lab.light_torchvision import InterpolationMode, tv_tensors
 from htc_lab.light_torchvision import functional as v2
 from htc_lab.structures import Targets
 
 
-def _fit(height: int, width: int, short: int, long: int) -> tuple[int, int]:
+def fit(height: int, width: int, short: int, long: int) -> tuple[int, int]:
     """The largest size that ``short`` and ``long`` allow, with the aspect ratio kept: (height, width) px."""
     scale = min(short / min(height, width), long / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
@@ -31,7 +36,7 @@ def resize_image(
         The image (the same tensor if its size doesn't change), and the factors scale_x and scale_y.
     """
     height, width = image.shape[-2:]
-    size = _fit(height, width, short, long)
+    size = fit(height, width, short, long)
     if size == (height, width):
         return image, 1.0, 1.0
     resized = v2.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
@@ -55,8 +60,7 @@ def resize_sample(sample: Sample, short: int, long: int) -> Sample:
         return sample
     size = (int(image.shape[-2]), int(image.shape[-1]))
     old = sample.targets
-    limits = torch.tensor([size[1], size[0], size[1], size[0]])
-    boxes = torch.minimum(old.boxes * torch.tensor([scale_x, scale_y, scale_x, scale_y]), limits)
+    boxes = scaled_boxes(old.boxes, scale_x, scale_y, *size)
     semantic = None if old.semantic is None else _nearest(old.semantic[None], size)[0]
     masks = _nearest(old.masks, size)
     keep = masks.bool().flatten(1).any(dim=1) & ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(dim=1)
@@ -64,7 +68,13 @@ def resize_sample(sample: Sample, short: int, long: int) -> Sample:
     return Sample(image, targets, sample.image_id, sample.original_size)
 
 
-def _flipped(sample: Sample) -> Sample:
+def mirrored_image(image: Shaped[Tensor, "3 H W"]) -> Shaped[Tensor, "3 H W"]:
+    """Left to right."""
+    mirrored: Tensor = v2.horizontal_flip(image)
+    return mirrored
+
+
+def _mirrored(sample: Sample) -> Sample:
     """Mirrored left to right."""
     old = sample.targets
     size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
@@ -75,29 +85,91 @@ def _flipped(sample: Sample) -> Sample:
         masks=v2.horizontal_flip(old.masks),
         semantic=None if old.semantic is None else v2.horizontal_flip(old.semantic),
     )
-    image = v2.horizontal_flip(sample.image)
+    return Sample(mirrored_image(sample.image), targets, sample.image_id, sample.original_size)
+
+
+def _upside_down(sample: Sample) -> Sample:
+    old = sample.targets
+    size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
+    targets = Targets(
+        boxes=v2.vertical_flip_bounding_boxes(old.boxes, tv_tensors.BoundingBoxFormat.XYXY, size),
+        labels=old.labels,
+        masks=v2.vertical_flip(old.masks),
+        semantic=None if old.semantic is None else v2.vertical_flip(old.semantic),
+    )
+    image = v2.vertical_flip(sample.image)
     return Sample(image, targets, sample.image_id, sample.original_size)
 
 
 class TrainTransform:
-    """Multi-scale resize, then a horizontal flip.
+    """Multi-scale resize, then a flip, then changes to the colours.
 
     Objects that vanish (no pixel left, or a box under 1 px) are dropped.
     """
 
-    def __init__(self, short: tuple[int, ...], long: int, flip: float = 0.5) -> None:
+    def __init__(
+        self,
+        short: tuple[int, ...],
+        long: int,
+        flip: float = 0.5,
+        *,
+        longs: tuple[int, ...] = (),
+        pairs: tuple[tuple[int, int], ...] = (),
+        flip_vertical: float = 0.0,
+        flip_both: float = 0.0,
+        colour: ColourConfig | None = None,
+    ) -> None:
         """See the class.
 
         Args:
             short: lengths of the shorter side, px; one is drawn for each sample.
             long: largest length of the longer side, px.
-            flip: probability of the flip.
+            flip: probability of the horizontal flip.
+            longs: if given, one of these is drawn instead of ``long``.
+            pairs: (short, long), px; if given, one of these is drawn instead of all the above.
+            flip_vertical: probability of a vertical flip instead of the horizontal one.
+            flip_both: probability of both flips.
+            colour: how far colours are changed; None leaves them.
         """
-        self.short, self.long, self.flip = short, long, flip
+        self.short, self.long, self.longs, self.pairs = short, long, longs, pairs
+        self.flip, self.flip_vertical, self.flip_both = flip, flip_vertical, flip_both
+        self.colour = colour
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         """The transformed sample; the draws depend only on ``generator``."""
-        pick = int(torch.randint(len(self.short), (1,), generator=generator))
-        turn = float(torch.rand((), generator=generator)) < self.flip
-        sample = resize_sample(sample, self.short[pick], self.long)
-        return _flipped(sample) if turn else sample
+        short, long = self._size(generator)
+        turn = float(torch.rand((), generator=generator))
+        if self.longs and not self.pairs:
+            long = self.longs[_pick(len(self.longs), generator)]
+        sample = resize_sample(sample, short, long)
+        vertical, both = self.flip + self.flip_vertical, self.flip + self.flip_vertical + self.flip_both
+        if turn < self.flip or vertical <= turn < both:
+            sample = _mirrored(sample)
+        if self.flip <= turn < both:
+            sample = _upside_down(sample)
+        if self.colour is not None:
+            sample = replace(sample, image=changed_colours(sample.image, self.colour, generator))
+        return sample
+
+    def _size(self, generator: torch.Generator) -> tuple[int, int]:
+        if self.pairs:
+            return self.pairs[_pick(len(self.pairs), generator)]
+        return self.short[_pick(len(self.short), generator)], self.long
+
+
+def _pick(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (1,), generator=generator))
+
+
+def train_transform(image: ImageConfig) -> TrainTransform:
+    """The transform that a config asks for in training."""
+    return TrainTransform(
+        image.train_short,
+        image.train_long,
+        image.flip,
+        longs=image.train_longs,
+        pairs=image.train_pairs,
+        flip_vertical=image.flip_vertical,
+        flip_both=image.flip_both,
+        colour=image.colour,
+    )

@@ -14,8 +14,9 @@ from htc_lab.trace import StageTrace
 
 NO_PROPOSAL, MOVED_AWAY, LOW_SCORE, SUPPRESSED, CROWDED_OUT, TAKEN = range(6)
 """Reasons: no proposal lies on it; the stages moved the nearest away; its RoIs score too low as its class; a
-better-scored box of its class overlaps the RoI's too much (NMS); more detections than a picture may have;
-the RoI's detection counts as another object, or scores too low at every stage to be kept here."""
+better box of its class overlaps the RoI's too much (NMS; soft-NMS: so its score fell); more detections than
+a picture may have; the RoI's detection counts as another object, or scores too low at every stage to be kept
+here."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,14 @@ def _reason(
         return LOW_SCORE, -1
     if bool(((trace.detected == roi) & (trace.labels == label)).any()):
         return TAKEN, -1
-    same = torch.nonzero((trace.labels == label) & (trace.scores >= score)).squeeze(1)
+    soft = config.soft_nms
+    # With soft-NMS the detections scored better once this RoI's score had fallen, at whatever overlap counts.
+    better = trace.scores >= (score if soft is None else 0.0)
+    same = torch.nonzero((trace.labels == label) & better).squeeze(1)
     if len(same):
         overlap = pairwise_iou(trace.stages[-1].boxes[roi][None], trace.boxes[same])[0]
-        if float(overlap.max()) > config.nms_iou:
+        limit = config.nms_iou if soft is None else soft.iou if soft.decay == "linear" else 0.0
+        if float(overlap.max()) > limit:
             return SUPPRESSED, int(same[overlap.argmax()])
     return CROWDED_OUT, -1
 

@@ -173,7 +173,8 @@ def _run_entry(
 ) -> dict[str, Any]:
     """Views 1 to T are the stages, T + 1 the mean; boxes have one row more in front, the proposals."""
     rois, records = trace.detected[keep], trace.stages
-    boxes = [trace.proposals.rois.boxes[rois], *(record.boxes[rois] for record in records)]
+    stages = (record.boxes[rois] for record in records[:-1])
+    boxes = [trace.proposals.rois.boxes[rois], *stages, trace.boxes[keep]]
     scores = [
         trace.proposals.scores[rois],
         *(trace.stage_scores(t)[keep] for t in range(len(records))),

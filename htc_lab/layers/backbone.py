@@ -59,6 +59,10 @@ class Backbone(nn.Module):
     def _freeze(self) -> None:
         for module in self._frozen():
             module.requires_grad_(False)
+        if not self.config.trained_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Backbone":
         """As ``nn.Module.train``, but batch norm keeps its stored statistics where the config says so.
@@ -67,10 +71,7 @@ class Backbone(nn.Module):
         """
         super().train(mode)
         if mode:
-            for part in [self] if self.config.frozen_norm else self._frozen():
-                for module in part.modules():
-                    if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
-                        module.eval()
+            keep_statistics([self] if self.config.frozen_norm else self._frozen())
         return self
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
@@ -82,6 +83,14 @@ class Backbone(nn.Module):
                 x = _run(block, x)
             levels.append(x)
         return levels
+
+
+def keep_statistics(parts: list[nn.Module]) -> None:
+    """Put the batch norms of some parts of a backbone into the mode of test time."""
+    for part in parts:
+        for module in part.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                module.eval()
 
 
 def _run(block: nn.Module, x: Tensor) -> Tensor:
@@ -115,4 +124,7 @@ def _layer(
         )
         for i in range(count)
     ]
+    first = units[0]
+    if config.style == "caffe" and isinstance(first, Bottleneck):
+        first.conv1.stride, first.conv2.stride = first.conv2.stride, first.conv1.stride
     return nn.Sequential(*units)

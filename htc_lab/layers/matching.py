@@ -47,10 +47,21 @@ def match(
 
     A pair that is not ``comparable`` doesn't overlap: of two images, or with a box that is left out.
     """
-    if len(truth) == 0 or len(boxes) == 0:
-        index = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
-        return Matches(index, boxes.new_zeros(len(boxes)))
     iou = pairwise_iou(boxes, truth)
+    return match_overlaps(iou, positive_iou, negative_iou, low_quality_iou, comparable)
+
+
+def match_overlaps(
+    iou: Float[Tensor, "n g"],
+    positive_iou: float,
+    negative_iou: float,
+    low_quality_iou: float | None,
+    comparable: Bool[Tensor, "n #g"] | None = None,
+) -> Matches:
+    """:func:`match`, by overlaps that are known already."""
+    boxes, truth = iou.shape
+    if truth == 0 or boxes == 0:
+        return Matches(torch.full((boxes,), BACKGROUND, device=iou.device), iou.new_zeros(boxes))
     if comparable is not None:
         # Below 0, so that not even a threshold of 0 is reached.
         iou = torch.where(comparable, iou, -1.0)
@@ -60,7 +71,7 @@ def match(
     if low_quality_iou is not None:
         best_of_truth = iou.max(dim=0).values
         takes = (iou == best_of_truth) & (best_of_truth >= low_quality_iou)
-        order = torch.arange(1, len(truth) + 1, device=boxes.device)
+        order = torch.arange(1, truth + 1, device=iou.device)
         last_taker = (takes * order).max(dim=1).values - 1
         index = torch.where(last_taker >= 0, last_taker, index)
     return Matches(index, best.clamp(min=0))

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from htc_lab.data.dataset import CocoDataset, Sample
 from htc_lab.errors import InputError
+from htc_lab.train.feature_crops import FeatureCrops, MapSample
 
 # This many unreadable images in a row are no accident: the disk is gone.
 _TRIES = 100
@@ -71,7 +72,7 @@ class StepBatch:
         lacking: the number of images for which no replacement could be read either.
     """
 
-    samples: list[Sample]
+    samples: list[Sample | MapSample]
     places: list[int]
     unreadable: dict[int, str]
     lacking: int
@@ -90,7 +91,7 @@ class BatchOfStep(Dataset[StepBatch]):
 
     def __init__(
         self,
-        dataset: CocoDataset,
+        dataset: CocoDataset | FeatureCrops,
         batch: int,
         steps: int,
         seed: int,

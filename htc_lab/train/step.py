@@ -17,30 +17,35 @@ from torch.nn.parallel import DistributedDataParallel
 from htc_lab.data.dataset import Sample
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
+from htc_lab.layers.norm import has_batch_norm
 from htc_lab.model import HybridTaskCascade, total_loss
+from htc_lab.padded_batch import padded_maps
 from htc_lab.schedule import Schedule
 from htc_lab.train.batches import StepBatch, seeded
+from htc_lab.train.feature_crops import MapSample
 from htc_lab.train.run_folder import RunLog
 from htc_lab.train.stopped_batch import save_batch
 
 
 class _Losses(nn.Module):
-    """``model.losses`` as a forward pass that DistributedDataParallel can hook into."""
+    """The model's losses as a forward pass that DistributedDataParallel can hook into."""
 
     def __init__(self, model: HybridTaskCascade, amp: bool) -> None:
         super().__init__()
         self.model, self.amp = model, amp
 
     def forward(
-        self, samples: list[Sample], draws: list[torch.Generator], canvas: tuple[int, int]
+        self, samples: list[Sample | MapSample], draws: list[torch.Generator], canvas: tuple[int, int]
     ) -> tuple[dict[str, Tensor], dict[str, int]]:
+        targets = [s.targets for s in samples]
+        images = [s.image for s in samples if isinstance(s, Sample)]
+        maps = [s.maps for s in samples if isinstance(s, MapSample)]
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.amp):
-            losses = self.model.losses(
-                [s.image for s in samples],
-                [s.targets for s in samples],
-                generator=draws,
-                canvas=canvas,
-            )
+            if maps:
+                batch, sizes = padded_maps(maps, canvas, self.model.device), [s.size for s in samples]
+                losses = self.model.losses_of_maps(batch, sizes, targets, generator=draws)
+            else:
+                losses = self.model.losses(images, targets, generator=draws, canvas=canvas)
         # A plain dict, in which DistributedDataParallel finds the tensors.
         return dict(losses), losses.counts
 
@@ -65,7 +70,7 @@ class GradientStep:
                 process_group=team.gradients,
                 # Statistics that a batch changes must be the same in all processes; otherwise those saved
                 # would depend on which process saves.
-                broadcast_buffers=not model.config.backbone.frozen_norm,
+                broadcast_buffers=not model.config.backbone.frozen_norm or has_batch_norm(model),
                 gradient_as_bucket_view=True,
             )
 
@@ -99,9 +104,7 @@ class GradientStep:
         draws = [seeded(self.seed, 3, step, place) for place in places]
         # The same padded size for all, since an image's features near its border depend on the padding. It
         # costs no time: the processes wait for the one with the largest images anyway.
-        height, width = self.team.largest(
-            [max(s.image.shape[1] for s in samples), max(s.image.shape[2] for s in samples)]
-        )
+        height, width = self.team.largest([max(s.size[0] for s in samples), max(s.size[1] for s in samples)])
         alone, last = self.team.size == 1, here.stop == len(batch.samples)
         quiet = nullcontext() if alone or last else cast(DistributedDataParallel, self.losses).no_sync()
         with self.team.listening(), quiet:
@@ -117,7 +120,12 @@ class GradientStep:
         return metrics
 
     def stop(
-        self, what: str, step: int, samples: list[Sample], metrics: dict[str, float], log: RunLog
+        self,
+        what: str,
+        step: int,
+        samples: list[Sample | MapSample],
+        metrics: dict[str, float],
+        log: RunLog,
     ) -> NoReturn:
         """Keep the batch in the run folder and end the training. All processes call it together.
 
@@ -133,7 +141,8 @@ class GradientStep:
         """
         rank = self.team.rank if self.team.size > 1 else None
         try:
-            kept = f"in {save_batch(log.run, samples, step + 1, metrics, rank)}"
+            pictures = [s.with_pixels() if isinstance(s, MapSample) else s for s in samples]
+            kept = f"in {save_batch(log.run, pictures, step + 1, metrics, rank)}"
         except InputError as error:
             kept = f"not kept ({error})"
         told = self.team.gather(([str(s.image_id) for s in samples], kept))

@@ -42,8 +42,10 @@ def place(tmp_path_factory):
 
 
 def call(place, out, *more):
-    flags = ["--coco", place / "coco", "--cascade", place / "cascade.safetensors"]
-    flags += ["--htc", place / "htc.safetensors", "--out", out, *more]
+    flags = ["--coco", place / "coco", "--out", out, *more]
+    for role in ("cascade", "htc"):
+        if f"--{role}" not in more:
+            flags += [f"--{role}", place / f"{role}.safetensors"]
     main(["reproduce", *(str(flag) for flag in flags)])
 
 

@@ -14,6 +14,7 @@ from htc_lab.data.layout import Split, find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.errors import InputError
 from tests.data.folders import HEIGHT, WIDTH, annotation, tree, write_images, write_json, write_split_tree
+from tests.unit.tiny import assert_same
 
 
 def split_of(tmp_path: Path, content: dict[str, Any]) -> Split:
@@ -73,7 +74,7 @@ def test_cache_gives_the_same_sample_without_reading_again(tmp_path: Path) -> No
     dataset = CocoDataset(split_of(tmp_path, tree(range(1, 3))), cache=True)
     first = dataset[0]
     (tmp_path / "1.png").unlink()
-    assert dataset[0] is first
+    assert_same(dataset[0], first)
 
 
 def test_get_applies_the_transform_with_the_generator(tmp_path: Path) -> None:
@@ -134,8 +135,12 @@ def test_exif_orientation(tmp_path: Path) -> None:
     assert turned[0, 0, 3] == 255
     assert turned[0, 5, 0] == 0
     assert read_image(path).shape == (3, 6, 4)
+    # Its size can't tell, so it is turned, as it is for predict.
     turned_photo(path, 3)
-    assert read_image(path, 4, 6)[0, 0, 0] == 255
+    upside_down = read_image(path, 4, 6)
+    assert (upside_down == read_image(path)).all()
+    assert upside_down[0, 3, 5] == 255
+    assert upside_down[0, 0, 0] == 0
 
 
 def test_wrong_pictures(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ import torch
 from htc_lab import InputError
 from htc_lab.ablation.ladder import train_dataset
 from htc_lab.data.semantic import semantic_classes
+from htc_lab.model import build_model
+from htc_lab.schedule import PartRates
 from htc_lab.train.batches import BatchOfStep
-from htc_lab.train.loop import TrainOptions, learning_rate, steps_of, train
+from htc_lab.train.loop import TrainOptions, steps_of, train
+from htc_lab.train.rates import learning_rate
 from tests.training_fixtures import SCHEDULE
 
 QUIET = TrainOptions(progress=False, checkpoint_every=2)
@@ -155,3 +158,40 @@ def test_learning_rate_follows_the_schedule():
 def test_data_of_other_classes_are_refused(tmp_path, config, dataset):
     with pytest.raises(InputError, match="categories has 6 entries"):
         train(tmp_path / "a", dataclasses.replace(config, classes=7), SCHEDULE, dataset, QUIET)
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_a_backbone_may_learn_at_a_rate_of_its_own(tmp_path, config, dataset, adaptive):
+    def moved(factor: float) -> dict[str, float]:
+        schedule = dataclasses.replace(
+            SCHEDULE,
+            steps=1,
+            warmup_steps=0,
+            clip_norm=0.0,
+            adaptive=adaptive,
+            parts=(PartRates("backbone", lr=factor),),
+        )
+        before = build_model(config, 0).state_dict()
+        after = train(tmp_path / f"{adaptive}_{factor}", config, schedule, dataset, QUIET).named_parameters()
+        return {name: float((value.detach() - before[name]).abs().sum()) for name, value in after}
+
+    usual, slower, still = moved(1.0), moved(0.1), moved(0.0)
+    for name in usual:
+        own = name.startswith("backbone.")
+        assert still[name] == pytest.approx(0.0 if own else usual[name]), name
+        assert slower[name] == pytest.approx(usual[name] * (0.1 if own else 1.0), rel=2e-2, abs=1e-6), name
+
+
+def test_a_run_of_an_older_lab_goes_on(tmp_path, config, dataset):
+    short = dataclasses.replace(SCHEDULE, steps=2)
+    train(tmp_path / "a", config, short, dataset, QUIET)
+    path = tmp_path / "a" / "config.json"
+    card = json.loads(path.read_text())
+    for field in ("parts", "cached_features", "crop"):
+        del card["schedule"][field]
+    path.write_text(json.dumps(card))
+    train(tmp_path / "a", config, short, dataset, QUIET)
+    card["schedule"]["lr"] = 0.5
+    path.write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"field 'schedule' differs"):
+        train(tmp_path / "a", config, short, dataset, QUIET)

@@ -253,6 +253,7 @@ def test_a_run_from_before_an_idea_goes_on_without_it(idea: Idea, tmp_path) -> N
     old = plain(asked(dataclasses.replace(TINY, toggles=without(idea))))
     del old["model"]["toggles"][idea.field]
     write_json(tmp_path / "config.json", old)
+    (tmp_path / "checkpoint.safetensors").touch()
     claim(tmp_path, asked(with_toggles(without(idea))))
     with pytest.raises(InputError, match="field 'model' differs"):
         claim(tmp_path, asked(with_toggles(EVERY_IDEA)))

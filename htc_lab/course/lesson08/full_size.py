@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 from IPython.display import Markdown
+from torch import nn
 
 from htc_lab.ablation.reproduce import Contestant, Reproduction, at_score_threshold, reproduce
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.data.coco import read_coco
 from htc_lab.data.dataset import CocoDataset
-from htc_lab.data.layout import Split, find_data, image_folder, require_images
+from htc_lab.data.layout import Split, find_data, find_images
 from htc_lab.model import build_model
 from htc_lab.predictors import ModelPredictor
 from htc_lab.presets import PRESETS
@@ -39,7 +40,7 @@ def millions(preset: str) -> dict[str, float]:
     """The number of parameters of each part of a preset, in millions."""
     model = empty_model(PRESETS[preset])
     heads = model.roi_head
-    parts = {
+    parts: dict[str, nn.Module] = {
         "backbone": model.backbone,
         "FPN": model.neck,
         "RPN": model.rpn_head,
@@ -76,8 +77,7 @@ def val_of(root: Path) -> CocoDataset:
     if not annotations.is_file():
         return CocoDataset(find_data(root).val)
     coco = read_coco(annotations)
-    folder = image_folder(Path(root), "val", coco, None)
-    require_images(folder, coco)
+    folder, coco, _ = find_images(Path(root), "val", coco, None)
     return CocoDataset(Split("val", coco, folder, None))
 
 
@@ -103,7 +103,7 @@ def rehearse(dataset: CocoDataset, out: Path, images: int = 4, short: int = 200)
         model = build_model(config, seed=0)
         model.class_names = few.class_names
         predictor = ModelPredictor(at_score_threshold(model, 0.001))
-        contestants.append(Contestant(role, predictor, "random"))
+        contestants.append(Contestant(role, predictor, ("random",)))
     return reproduce(contestants, part, out, progress=False, tell=lambda _: None)
 
 

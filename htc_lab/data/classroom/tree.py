@@ -29,6 +29,9 @@ from htc_lab.files import appears_whole, read_json
 GENERATOR_VERSION = 3
 """Raised with every change to the pixels or the ground truth of a scene."""
 
+SIDECAR = "scenes.json"
+"""The file that only a folder of drawn scenes has."""
+
 SPLITS = ("train", "val", "test")
 _SPLIT_RANGE = 1 << 24
 _FEW = 64
@@ -207,7 +210,7 @@ def ensure_classroom(
         InputError: the folder holds something else.
     """
     root = Path(root)
-    sidecar = root / "scenes.json"
+    sidecar = root / SIDECAR
     wanted = _sidecar({"train": train, "val": val, "test": test}, config, seed)
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is not a folder; choose another one")

@@ -68,8 +68,8 @@ def convolve(
     if (weight.shape[2:], stride, padding, groups) == ((3, 3), (1, 1), (1, 1), 1):
         images, channels, height, width = x.shape
         m = winograd.tile_side(images, height, width, channels, len(weight))
-    if m and bias is not None and onto is None:
-        return winograd.convolve(x, weight, bias, m, relu)
+    if m and onto is None:
+        return winograd.convolve(x, weight, weight.new_zeros(len(weight)) if bias is None else bias, m, relu)
     how = (bias, padding, stride, (1, 1), groups)
     if onto is not None:
         fused: Tensor = _FUSED_ONTO(onto, x, weight, *how, "add", 1.0, "relu" if relu else None, [], None)
