@@ -129,10 +129,15 @@ def test_what_cannot_be_is_named_by_its_place_in_the_file(tmp_path, text, says):
     assert "\n" not in str(error.value)
 
 
-def test_bgr_pictures_of_mmdet_2_are_named(tmp_path):
+def test_bgr_pictures_of_mmdet_2(tmp_path):
     text = (second(tmp_path) / "without.py").read_text().replace("to_rgb=True", "to_rgb=False")
     (tmp_path / "bgr.py").write_text(text)
-    with pytest.raises(InputError, match=r"data\.train\.pipeline\.4\.to_rgb=False"):
+    image = config_from_mmdet(tmp_path / "bgr.py").model.image
+    # Theirs are in the order of the channels, ours of R, G, B.
+    assert (image.bgr, image.mean, image.std) == (True, (103.53, 116.28, 123.675), (57.375, 57.12, 58.395))
+    text = text.replace("Normalize', **img_norm_cfg", "Normalize', mean=[1, 2], std=[1, 2, 3]")
+    (tmp_path / "bgr.py").write_text(text)
+    with pytest.raises(InputError, match=r"data\.train\.pipeline\.4\.mean is \[1, 2\], but must be"):
         config_from_mmdet(tmp_path / "bgr.py")
 
 
