@@ -21,6 +21,7 @@ from htc_lab.stage_results import Choice, Found, TrainingStage
 from htc_lab.stages import feature_relay, interleaved, mask_flow, plain_cascade, semantic
 from htc_lab.structures import Features, Losses, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
+from htc_lab.wording import counted
 
 
 class Cascade(nn.Module):
@@ -73,8 +74,8 @@ class Cascade(nn.Module):
         have = self.config.toggles
         if toggles.stages > have.stages:
             raise InputError(
-                f"Toggles.stages={toggles.stages}: model '{self.config.name}' has {have.stages} stages; "
-                "ask for fewer"
+                f"Toggles.stages={toggles.stages}: model '{self.config.name}' has "
+                f"{counted(have.stages, 'stage')}; ask for fewer"
             )
         for idea, part in toggles.lacking(have).items():
             raise InputError(

@@ -32,6 +32,7 @@ from htc_lab.toggles import (
     Toggles,
     parse_toggles,
 )
+from htc_lab.wording import counted
 
 __all__ = [
     "GUIDED_RPN",
@@ -107,7 +108,8 @@ def disagreement(config: ModelConfig) -> str | None:
     stages, levels = len(config.cascade.stages), config.fpn.levels
     if not config.toggles.stages <= stages <= 3:
         needed = config.toggles.stages
-        return f"cascade.stages: has {stages} entries; give {needed} to 3, or lower toggles.stages"
+        found = counted(stages, "entry", "entries")
+        return f"cascade.stages: has {found}; give {needed} to 3, or lower toggles.stages"
     for path, level, most in (
         ("semantic.level", config.semantic.level, levels - 1),
         ("cascade.pooled_levels", config.cascade.pooled_levels, levels),

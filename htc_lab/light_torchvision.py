@@ -1,6 +1,6 @@
 """What the lab takes from torchvision, loaded without torch's compiler: see :mod:`htc_lab.light_imports`.
 
-Whoever loads torchvision first decides; so modules take its parts from here rather than from itself.
+Whichever module loads torchvision first decides, so all modules take its parts from here.
 """
 
 from htc_lab.light_imports import postponed

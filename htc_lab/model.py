@@ -34,8 +34,8 @@ class HybridTaskCascade(nn.Module):
 
     ``encode`` is heavy and done once an image, ``propose`` is light, ``cascade`` is run once a toggle; the
     three in a row are what ``predict`` does. Images are uint8 or float RGB tensors (3, H, W) on the scale
-    0..255, of any size: what tests takes them to the config's test size. Only ``losses`` and ``features_of``
-    use images at the size they have; a batch may mix sizes.
+    0..255, of any size: at test time they are brought to the config's test size. Only ``losses`` and
+    ``features_of`` use images at the size they have; a batch may mix sizes.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -79,7 +79,7 @@ class HybridTaskCascade(nn.Module):
     def features_of(self, images: list[Tensor], canvas: tuple[int, int] = (0, 0)) -> Features:
         """Backbone, FPN and semantic branch, of images at the size they have: what ``encode`` is built on.
 
-        For training, where the images' size is the data's affair, and for comparisons at a given size.
+        For training, where the data determines the images' size, and for comparisons at a given size.
 
         Args:
             images: (3, H, W) each.
@@ -250,7 +250,7 @@ class HybridTaskCascade(nn.Module):
         self, features: Features, targets: list[Targets], toggles: Toggles | None, generator: Draws
     ) -> Losses:
         toggles = toggles or self.config.toggles
-        # Before the targets go to the device: there the answer would have to be waited for.
+        # Before the targets go to the device, where this check would have to wait.
         for i, target in enumerate(targets):
             if len(target.boxes) and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
                 raise InputError(
@@ -267,7 +267,7 @@ class HybridTaskCascade(nn.Module):
         return losses
 
     def _semantic_loss(self, features: Features, targets: list[Targets]) -> tuple[Tensor, int]:
-        """The loss, and of how many pixels it is the mean."""
+        """The loss, and the number of pixels it is averaged over."""
         assert features.semantic_logits is not None
         config = self.config.semantic
         stride = self.config.fpn.strides[config.level]

@@ -17,7 +17,7 @@ from htc_lab.config_json import to_dict
 from htc_lab.model import HybridTaskCascade
 from htc_lab.shared_work import SharedWork, sharing_order
 from htc_lab.stage_results import Choice
-from htc_lab.structures import Detections, Features
+from htc_lab.structures import Detections, Features, Proposals
 from htc_lab.trace import StageTrace
 
 
@@ -56,6 +56,39 @@ class Predictor(Protocol):
 
     def trace(self, image: Tensor) -> StageTrace:
         """What every stage saw and said of one image, the view of each stage's own masks included."""
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """One image after backbone and RPN, to be run under any setting of the switches.
+
+    Attributes:
+        predictor: what encoded it.
+        features, proposals: of the image, the same under all settings.
+    """
+
+    predictor: "ModelPredictor"
+    features: Features
+    proposals: Proposals
+
+    @torch.no_grad()
+    def trace(
+        self,
+        toggles: Toggles,
+        per_stage_view: bool = True,
+        choose: Choice | None = None,
+        shared: SharedWork | None = None,
+    ) -> StageTrace:
+        """The stages under these toggles; the arguments are those of ``HybridTaskCascade.cascade``.
+
+        Raises:
+            InputError: the weights can't serve the toggles.
+        """
+        model = self.predictor.model
+        with model.at_test_time(self.predictor.bf16):
+            return model.cascade(
+                self.features, self.proposals, toggles, per_stage_view, choose=choose, shared=shared
+            )
 
 
 @dataclass(frozen=True)
@@ -144,6 +177,16 @@ class ModelPredictor:
         return self.model.trace([image], self.running, bf16=self.bf16)
 
     @torch.no_grad()
+    def encode(self, image: Tensor) -> EncodedImage:
+        """One image (3, H, W), ready to be run under any setting.
+
+        Raises:
+            InputError: it is no RGB image.
+        """
+        with self.model.at_test_time(self.bf16):
+            features = self.model.encode([image])
+            return EncodedImage(self, features, self.model.propose(features))
+
     def under(
         self,
         settings: Iterable[Toggles],
@@ -166,14 +209,9 @@ class ModelPredictor:
         for toggles in settings:
             self.model.roi_head.check(toggles)
         traces: dict[Toggles, StageTrace] = {}
-        with self.model.at_test_time(self.bf16):
-            features = self.model.encode([image])
-            proposals = self.model.propose(features)
+        encoded, shared = self.encode(image), SharedWork()
+        step()
+        for toggles in sorted(settings, key=sharing_order):
+            traces[toggles] = encoded.trace(toggles, choose=choose, shared=shared)
             step()
-            shared = SharedWork()
-            for toggles in sorted(settings, key=sharing_order):
-                traces[toggles] = self.model.cascade(
-                    features, proposals, toggles, choose=choose, shared=shared
-                )
-                step()
-        return SettingsRun(features, {toggles: traces[toggles] for toggles in settings})
+        return SettingsRun(encoded.features, {toggles: traces[toggles] for toggles in settings})

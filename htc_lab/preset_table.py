@@ -23,9 +23,9 @@ class Row:
     Attributes:
         name: as ``--preset`` takes it.
         parameters, trainable: how many numbers it has, and how many of them are trained.
-        schedule: how long, and at which sizes where that is unusual.
+        schedule: how long, and at which sizes if that is unusual.
         score_threshold: detections score more than this, in its own evaluation.
-        released: None where the reference has released no such model.
+        released: None if the reference has released no such model.
     """
 
     name: str

@@ -46,8 +46,8 @@ class Preset:
     Attributes:
         config: its numbers.
         schedule: how it is trained.
-        released: None where the reference has released no weights of this model; the file of those it has
-            is in ``htc_lab.data.fetch.released``.
+        released: None if the reference has released no weights of this model; ``htc_lab.data.fetch.released``
+            names the files.
     """
 
     config: ModelConfig

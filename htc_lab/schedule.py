@@ -38,7 +38,7 @@ class Schedule:
     adaptive: Annotated[
         bool,
         # A short training needs it: under SGD the heads of stages 2 and 3, whose losses weigh 0.5 and 0.25,
-        # learn as much more slowly.
+        # learn more slowly in proportion.
         Doc("AdamW instead of the paper's SGD with momentum"),
     ] = False
     momentum: Annotated[Share, Doc("of SGD")] = 0.9
@@ -61,7 +61,7 @@ class Schedule:
     ] = 32
     accumulate: Annotated[
         Count,
-        Doc("the batch is taken in so many parts, whose gradients are averaged: less memory, same step"),
+        Doc("parts in which the batch is taken; their gradients are averaged: less memory, same step"),
     ] = 1
     amp: Annotated[bool, Doc("forward passes in bfloat16 where that is safe; weights stay float32")] = False
     sync_norm: Annotated[

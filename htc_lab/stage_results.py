@@ -23,7 +23,7 @@ class Found:
     Attributes:
         outputs: by stage, what its box head looked at and said.
         boxes: r_0, r_1, ..., r_T, of N boxes each.
-        detected: (D,) the RoI each detection is.
+        detected: (D,) the RoI of each detection.
         labels, scores: (D,) of the detections.
         of_classes: (N, K, 4) xyxy px, r_T as each class has it; None where the classes share their deltas.
     """

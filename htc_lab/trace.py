@@ -1,7 +1,7 @@
 """StageTrace: everything the stages saw and said. The only thing widgets, plots and lessons read.
 
 A trace speaks of the image as the network saw it: its boxes are in pixels of the network's input. What it
-says of the picture that was given, which may have another size, come from ``in_pictures`` (the detections)
+says of the picture that was given, which may have another size, comes from ``in_pictures`` (the detections)
 and ``at_picture_size`` (the whole trace).
 """
 
@@ -86,7 +86,7 @@ class StageTrace:
         pictures: (height, width) px of each picture as it was given to ``encode``.
         proposals: where the cascade began.
         stages: one record a stage.
-        detected: (D,) int64: the RoI each detection is.
+        detected: (D,) int64: the RoI of each detection.
         labels: (D,) int64 classes.
         scores: (D,) float32, from the mean of the stages' class logits.
         boxes: (D, 4) xyxy px: the last stage's boxes of the detected RoIs, moved as the class detected.

@@ -9,6 +9,7 @@ import tyro
 from htc_lab.commands.flags import USUAL, Layout, say
 from htc_lab.commands.numbers import in_range
 from htc_lab.commands.telling import warn_of_data
+from htc_lab.wording import counted
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def _show(action: Show) -> dict[str, Any] | None:
             action.json,
         )
     else:
-        say(f"  semantic branch: {semantic.count} classes, {semantic.source}", action.json)
+        classes = counted(semantic.count, "class", "classes")
+        say(f"  semantic branch: {classes}, {semantic.source}", action.json)
     read, digests = {}, {}
     for name in ("train", "val", "test"):
         dataset = CocoDataset(getattr(found, name), semantic)
@@ -132,7 +134,7 @@ def _show(action: Show) -> dict[str, Any] | None:
         del digests["test"]
     twice = identical_notice(digests)
     if twice is not None:
-        say(f"  warning: {twice.message}", action.json)
+        say(f"  warning: {twice}", action.json)
         told.append(twice)
     say("  all images and maps can be read", action.json)
     if not action.json:
@@ -142,5 +144,5 @@ def _show(action: Show) -> dict[str, Any] | None:
         "classes": list(found.class_names),
         "semantic_classes": None if semantic is None else semantic.count,
         "images": read,
-        "warnings": [notice.message for notice in told],
+        "warnings": [str(notice) for notice in told],
     }

@@ -81,7 +81,8 @@ def reproduce(
         known = predictor.class_names
         if known != truth.class_names:
             raise InputError(
-                f"{checkpoints[0]}: knows {len(known)} classes, {', '.join(known[:3])}, ...; "
+                f"{checkpoints[0]}: knows {counted(len(known), 'class', 'classes')}, "
+                f"{', '.join(known[:3])}, ...; "
                 f"{chosen} has {len(truth.class_names)}, {', '.join(truth.class_names[:3])}, ...; give a "
                 "checkpoint trained on the same data"
             )
@@ -136,8 +137,8 @@ def _table(outcome: "Reproduction", contestants: list["Contestant"]) -> str:
         public_gain = ""
         first, second = known
         if first and second:
-            public_gain = f"{(second.box_ap, second.mask_ap)[i] - (first.box_ap, first.mask_ap)[i]:+.1f}"
-        gains.append(f"{ours} | {public_gain} | {PAPER['htc'][i] - PAPER['cascade'][i]:+.1f}")
+            public_gain = signed((second.box_ap, second.mask_ap)[i] - (first.box_ap, first.mask_ap)[i])
+        gains.append(f"{ours} | {public_gain} | {signed(PAPER['htc'][i] - PAPER['cascade'][i])}")
     lines.append(f"| gain | {' | '.join(gains)} |")
     lines += [
         "",

@@ -50,7 +50,7 @@ def warn_of_data(
         capped = cap_notice("val", folder.val.coco, cap, "htc-lab eval --max-detections N")
         found += [] if capped is None else [capped]
     for notice in found:
-        say(f"  warning: {notice.message}", json)
+        say(f"  warning: {notice}", json)
     return found
 
 
@@ -73,7 +73,7 @@ def tell_cap(folder: "DataFolder", split: SplitName, description: dict[str, Any]
         split, part.coco, max(caps), "--max-detections N (COCO's AP itself counts the best 100)"
     )
     if capped is not None:
-        say(f"  warning: {capped.message}", json)
+        say(f"  warning: {capped}", json)
 
 
 def _caps(value: Any) -> "list[int]":

@@ -8,7 +8,8 @@ picture of the split is found so and no two are the same file.
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 from urllib.parse import unquote
@@ -24,6 +25,41 @@ _ODD = (
     (re.compile(r"\\"), "with backslashes"),
     (re.compile(r"%[0-9A-Fa-f]{2}"), "escaped as in URLs"),
 )
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Names in an annotation file that were read otherwise than they are written.
+
+    Attributes:
+        split: train, val or test.
+        file: the annotation file.
+        folder: where the pictures are.
+        kinds: what is odd about the names, in words.
+        count: how many there are.
+        written, read: the first of them, and the file it is.
+    """
+
+    split: str
+    file: Path
+    folder: Path
+    kinds: str
+    count: int
+    written: str
+    read: str
+
+
+def renamed_notes(found: Iterable[Renamed]) -> list[str]:
+    """A sentence for each file, folder and kind."""
+    alike: dict[tuple[Path, Path, str], list[Renamed]] = {}
+    for one in found:
+        alike.setdefault((one.file, one.folder, one.kinds), []).append(one)
+    return [
+        f"{listed([one.split for one in group])}: the file names of "
+        f"{counted(sum(one.count for one in group), 'image')} in {file.name} are {kinds}; they are read as "
+        f"files in {folder} ({group[0].written} is {group[0].read})"
+        for (file, folder, kinds), group in alike.items()
+    ]
 
 
 class _Folder:
@@ -61,7 +97,7 @@ def _found(folder: _Folder, name: str, freely: bool) -> str | None:
 
 def placed(
     split: str, coco: CocoData, candidates: list[Path], missing_ok: bool = False
-) -> tuple[Path, CocoData, str | None]:
+) -> tuple[Path, CocoData, Renamed | None]:
     """The folder that the images of a split are in, and the same annotations with their names in it.
 
     Args:
@@ -72,8 +108,8 @@ def placed(
         missing_ok: leave an image that isn't there under its name.
 
     Returns:
-        The folder, the annotations (the same object if every name is right as it is written), and what is to
-        be said about names that were read otherwise.
+        The folder, the annotations (the same object if every name is right as it is written), and the names
+        that were read otherwise.
 
     Raises:
         InputError: no folder has the images, the folder lacks one, or two names mean the same file.
@@ -107,7 +143,7 @@ def _kinds(names: list[str]) -> list[str]:
 
 def _in(
     folder: _Folder, split: str, coco: CocoData, freely: bool, missing_ok: bool
-) -> tuple[Path, CocoData, str | None]:
+) -> tuple[Path, CocoData, Renamed | None]:
     images: list[Row] = []
     owners: dict[str, str] = {}
     changed: list[tuple[str, str]] = []
@@ -132,10 +168,6 @@ def _in(
         images.append(image if now == name else image | {"file_name": now})
     if not changed:
         return folder.path, coco, None
-    first, now = changed[0]
     kinds = listed(_kinds([name for name, _ in changed])) or "not those of the files"
-    note = (
-        f"{split}: file names of {counted(len(changed), 'image')} in {coco.path.name} are {kinds}; they are "
-        f"read as files in {folder.path} ({first} is {now})"
-    )
-    return folder.path, dataclasses.replace(coco, images=images), note
+    renamed = Renamed(split, coco.path, folder.path, kinds, len(changed), *changed[0])
+    return folder.path, dataclasses.replace(coco, images=images), renamed

@@ -46,16 +46,16 @@ class ImageConfig:
         bool, Doc("the network takes the channels in the order B, G, R, as one with Caffe's weights does")
     ] = False
     short: Annotated[
-        Side, Doc("at test time the short side becomes so long (px), unless the long one would pass `long`")
+        Side, Doc("length of the short side at test time (px), unless the long one would exceed `long`")
     ] = 800
-    long: Annotated[Side, Doc("the long side's most (px) at test time")] = 1333
+    long: Annotated[Side, Doc("greatest length of the long side at test time (px)")] = 1333
     train_short: Annotated[
         tuple[Side, ...], Len(1), Doc("in training the short side is drawn from these (px)")
     ] = (800,)
-    train_long: Annotated[Side, Doc("the long side's most (px) in training")] = 1333
+    train_long: Annotated[Side, Doc("greatest length of the long side in training (px)")] = 1333
     train_longs: Annotated[
         tuple[Side, ...],
-        Doc("in training the long side's most is drawn from these (px), on its own; none: `train_long`"),
+        Doc("in training that length is drawn from these (px), on its own; none: `train_long`"),
     ] = ()
     train_pairs: Annotated[
         tuple[tuple[Side, Side], ...],

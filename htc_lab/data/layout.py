@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htc_lab.data.coco import CocoData, read_coco
-from htc_lab.data.file_names import placed
+from htc_lab.data.file_names import Renamed, placed, renamed_notes
 from htc_lab.data.split import split_images
 from htc_lab.errors import InputError
 from htc_lab.wording import counted
@@ -118,10 +118,10 @@ def find_data(
     if "test" not in data:
         notes.append("there is no test split: test = val")
     folders = {"train": train_images or images, "val": val_images or images, "test": images}
-    splits = {}
+    splits, renamed = {}, []
     for name, coco in data.items():
-        folder, coco, note = find_images(root, name, coco, folders[name])
-        notes += [] if note is None else [note]
+        folder, coco, names = find_images(root, name, coco, folders[name])
+        renamed += [] if names is None else [names]
         splits[name] = Split(name, coco, folder, map_folder(root, name, coco, semantic))
     return DataFolder(
         root=root,
@@ -129,7 +129,7 @@ def find_data(
         val=splits["val"],
         test=splits.get("test", splits["val"]),
         class_names=data["train"].class_names,
-        notes=tuple(notes),
+        notes=(*notes, *renamed_notes(renamed)),
     )
 
 
@@ -227,7 +227,7 @@ def _folder_names(split: str, coco: CocoData) -> list[str]:
 
 def find_images(
     root: Path, split: str, coco: CocoData, given: Path | None, missing_ok: bool = False
-) -> tuple[Path, CocoData, str | None]:
+) -> tuple[Path, CocoData, Renamed | None]:
     """The folder that holds the images of a split, in ``given`` or else in ``root``.
 
     Args:
@@ -238,7 +238,7 @@ def find_images(
         missing_ok: the folder need not have all of them.
 
     Returns:
-        The folder, the annotations with file names relative to it, and a note if these were written otherwise
+        The folder, the annotations with file names relative to it, and the names that were written otherwise
         (:mod:`htc_lab.data.file_names`).
 
     Raises:

@@ -41,13 +41,16 @@ class Notice:
 
     Attributes:
         code: the kind, one word.
-        split: train, val or test.
+        splits: where it is.
         message: what there is, how it is read, and what to do if that is wrong.
     """
 
     code: str
-    split: str
+    splits: tuple[str, ...]
     message: str
+
+    def __str__(self) -> str:
+        return f"{listed(self.splits)}: {self.message}"
 
 
 def notices(data: DataFolder, semantic: SemanticClasses | None, most: int | None = SOME) -> list[Notice]:
@@ -96,7 +99,7 @@ def _turned(facts: Mapping[str, Sequence[PictureFacts]]) -> Notice | None:
     marked = [f.turned for own in facts.values() for f in own if f.turned]
     if not marked:
         return None
-    splits = [split for split, own in facts.items() if any(f.turned for f in own)]
+    splits = tuple(split for split, own in facts.items() if any(f.turned for f in own))
     counts = Counter(marked)
     parts = []
     if counts["turned"]:
@@ -119,10 +122,10 @@ def _turned(facts: Mapping[str, Sequence[PictureFacts]]) -> Notice | None:
         )
     looked = sum(map(len, facts.values()))
     message = (
-        f"{listed(splits)}: {len(marked)} of {counted(looked, 'picture')} looked at have an EXIF "
-        f"orientation: {'; '.join(parts)}{fix}"
+        f"{len(marked)} of {counted(looked, 'picture')} looked at have an EXIF orientation: "
+        f"{'; '.join(parts)}{fix}"
     )
-    return Notice("exif", splits[0], message)
+    return Notice("exif", splits, message)
 
 
 def _are(count: int) -> str:
@@ -133,12 +136,12 @@ def _deep(facts: Mapping[str, Sequence[PictureFacts]]) -> Notice | None:
     deep = [f for own in facts.values() for f in own if f.bits > 8]
     if not deep:
         return None
-    splits = [split for split, own in facts.items() if any(f.bits > 8 for f in own)]
+    splits = tuple(split for split, own in facts.items() if any(f.bits > 8 for f in own))
     bits = listed([str(bits) for bits in sorted({f.bits for f in deep})])
     looked = sum(map(len, facts.values()))
     message = (
-        f"{listed(splits)}: {len(deep)} of {counted(looked, 'picture')} looked at have {bits} bits a "
-        "channel; the upper 8 are used"
+        f"{len(deep)} of {counted(looked, 'picture')} looked at have {bits} bits a channel; the upper 8 are "
+        "used"
     )
     dark = [f for f in deep if f.brightest <= _DARK]
     if dark:
@@ -146,7 +149,7 @@ def _deep(facts: Mapping[str, Sequence[PictureFacts]]) -> Notice | None:
             f"; {len(dark)} of them are nearly black then (at most {max(f.brightest for f in dark)} of 255), "
             "as are 12 bits in a file of 16: write their values times 16, or save them with 8 bits"
         )
-    return Notice("bits", splits[0], message)
+    return Notice("bits", splits, message)
 
 
 def corner_notice(splits: Sequence[Split], most: int | None) -> Notice | None:
@@ -165,10 +168,10 @@ def corner_notice(splits: Sequence[Split], most: int | None) -> Notice | None:
         return None
     files = listed(list(dict.fromkeys(split.coco.path.name for split in found)))
     message = (
-        f"{listed([split.name for split in found])}: bbox in {files} seems to hold x1, y1, x2, y2; it is "
-        "read as COCO's x, y, width, height, so boxes are too large: write it so"
+        f"bbox in {files} seems to hold x1, y1, x2, y2; it is read as COCO's x, y, width, height, so boxes "
+        "are too large: write it so"
     )
-    return Notice("bbox", found[0].name, message)
+    return Notice("bbox", tuple(split.name for split in found), message)
 
 
 @dataclass(frozen=True)
@@ -222,20 +225,20 @@ def left_aside_notice(root: Path, splits: Sequence[Split]) -> Notice | None:
     others = [split for split in splits if split.semantic is not None]
     if others:
         message = (
-            f"train: its pictures have no semantic maps, but those of {others[0].name} do "
-            f"({others[0].semantic}); {made}: add maps for train, or name their folder with --semantic"
+            f"its pictures have no semantic maps, but those of {others[0].name} do ({others[0].semantic}); "
+            f"{made}: add maps for train, or name their folder with --semantic"
         )
-        return Notice("maps", "train", message)
+        return Notice("maps", ("train",), message)
     likely = folder_like_maps(root, splits)
     if likely is None:
         return None
     folder, example = likely
     name = map_name(train.coco.images[0]["file_name"])
     message = (
-        f"train: {folder} looks like semantic maps ({example}) and is not used; {made}: if they are maps, "
-        f"name the folder with --semantic and each map like its picture ({name})"
+        f"{folder} looks like semantic maps ({example}) and is not used; {made}: if they are maps, name the "
+        f"folder with --semantic and each map like its picture ({name})"
     )
-    return Notice("maps", "train", message)
+    return Notice("maps", ("train",), message)
 
 
 def one_value_notice(folder: Path, values: Iterable[bytes | np.ndarray]) -> Notice | None:
@@ -257,10 +260,9 @@ def one_value_notice(folder: Path, values: Iterable[bytes | np.ndarray]) -> Noti
     else:
         what, fix = f"nothing but {classes[0]}", "give maps that hold the values of at least two classes"
     message = (
-        f"train: the semantic maps {folder} hold {what}, which leaves the semantic branch nothing to learn; "
-        f"{fix}"
+        f"the semantic maps {folder} hold {what}, which leaves the semantic branch nothing to learn; {fix}"
     )
-    return Notice("maps", "train", message)
+    return Notice("maps", ("train",), message)
 
 
 def _held(split: Split, folder: Path, most: int | None) -> Iterator[np.ndarray]:
@@ -289,11 +291,11 @@ def cap_notice(split: str, coco: CocoData, cap: int, raise_it: str) -> Notice | 
         return None
     fullest = max(over, key=lambda name: counts[name])
     message = (
-        f"{split}: {len(over)} of {counted(len(counts), 'picture')} have more objects than the {cap} "
-        f"detections the model reports (up to {counts[fullest]}, {fullest}), so some can't be found; raise "
-        f"it with {raise_it}"
+        f"{len(over)} of {counted(len(counts), 'picture')} have more objects than the {cap} detections the "
+        f"model reports (up to {counts[fullest]}, {fullest}), so some can't be found; raise it with "
+        f"{raise_it}"
     )
-    return Notice("detections", split, message)
+    return Notice("detections", (split,), message)
 
 
 def identical_notice(digests: Mapping[str, Mapping[str, str]]) -> Notice | None:
@@ -313,7 +315,7 @@ def identical_notice(digests: Mapping[str, Mapping[str, str]]) -> Notice | None:
         return None
     (one, one_name), (two, two_name) = pairs[0]
     message = (
-        f"{two}: {counted(len(pairs), 'picture')} also in another split, pixel by pixel (such as {two_name}, "
-        f"which is {one_name} of {one}), so AP there is too good; keep each picture in one split"
+        f"{counted(len(pairs), 'picture')} also in another split, pixel by pixel (such as {two_name}, which "
+        f"is {one_name} of {one}), so AP there is too good; keep each picture in one split"
     )
-    return Notice("leak", two, message)
+    return Notice("leak", (two,), message)

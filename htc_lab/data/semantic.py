@@ -206,7 +206,7 @@ def semantic_classes(data: DataFolder) -> SemanticClasses:
                 "the semantic branch (htc-lab train --toggles mask_flow)"
             )
         names = (*data.class_names, "background")
-        source = f"made from the instance masks: {things} classes and background"
+        source = f"made from the instance masks: {counted(things, 'class', 'classes')} and background"
         return SemanticClasses(things + 1, _identity(things + 1), source, names, from_instances=True)
     named = _named_classes(data.root, folder)
     if named is not None:

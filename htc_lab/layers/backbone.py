@@ -94,7 +94,7 @@ def keep_statistics(parts: list[nn.Module]) -> None:
 
 
 def _run(block: nn.Module, x: Tensor) -> Tensor:
-    """``block(x)``, up to rounding; in fewer passes over the maps where it is known how."""
+    """``block(x)``, up to rounding; in fewer passes over the maps if the kind of block is known."""
     if folded_norm.knows(block):
         return folded_norm.residual(x, cast(BasicBlock | Bottleneck, block))
     out: Tensor = block(x)

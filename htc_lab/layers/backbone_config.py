@@ -25,7 +25,7 @@ class BackboneConfig:
         ),
     ] = "pytorch"
     frozen_stages: Annotated[
-        int, Interval(ge=-1, le=4), Doc("the stem and so many layers get no gradient; -1: all of them do")
+        int, Interval(ge=-1, le=4), Doc("the stem and this many layers get no gradient; -1: all of them do")
     ] = 1
     frozen_norm: Annotated[bool, Doc("batch norm uses its stored statistics in training too")] = True
     trained_norm: Annotated[bool, Doc("batch norm's scale and shift get a gradient")] = True

@@ -58,7 +58,7 @@ def decode_deltas(
         deltas: what a head predicted for them.
         stds, means: the stage's scale and origin.
         limits: (width, height) in px of the picture each box lies in; None: boxes may reach out of it.
-        largest_ratio: a side grows or shrinks at most so many times.
+        largest_ratio: a side grows or shrinks by at most this factor.
     """
     deltas = deltas * _beside(deltas, stds) + _beside(deltas, means)
     most = math.log(largest_ratio)

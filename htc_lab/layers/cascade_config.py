@@ -44,7 +44,7 @@ class CascadeConfig:
         Side, Doc("RoIs of sqrt(area) below twice this (px) are pooled from P2, and so on by octaves")
     ] = 56
     pooled_levels: Annotated[
-        int, Interval(ge=1, le=8), Doc("RoIs are pooled from so many levels, P2 and up")
+        int, Interval(ge=1, le=8), Doc("RoIs are pooled from this many levels, P2 and up")
     ] = 4
     sampling_ratio: Annotated[
         int,
@@ -70,10 +70,10 @@ class CascadeConfig:
         bool,
         Doc("G_t of eq. 4 ends in a ReLU, as in the reference; the paper writes a convolution alone"),
     ] = True
-    samples: Annotated[Count, Doc("RoIs an image and stage the losses look at")] = 512
+    samples: Annotated[Count, Doc("RoIs per image and stage that the losses look at")] = 512
     positive_fraction: Annotated[Share, Doc("at most this share of them are objects")] = 0.25
     negatives_per_positive: Annotated[
-        NoLimitBelowZero, Doc("at most so many background RoIs for each positive; below 0: no limit")
+        NoLimitBelowZero, Doc("most background RoIs for each positive; below 0: no limit")
     ] = -1.0
     add_truth: Annotated[bool, Doc("ground-truth boxes join the RoIs a stage is trained on")] = True
     low_quality_matches: Annotated[
@@ -95,7 +95,7 @@ class CascadeConfig:
     ] = 1.0
     score_threshold: Annotated[Share, Doc("detections score more than this")] = 0.001
     nms_iou: Annotated[Share, Doc("of two boxes of a class that overlap more, the better stays")] = 0.5
-    max_detections: Annotated[Count, Doc("of an image, the best ones")] = 100
+    max_detections: Annotated[Count, Doc("most detections in an image; the best are kept")] = 100
     mask_threshold: Annotated[Share, Doc("probability from which a pixel belongs to the object")] = 0.5
     soft_nms: Annotated[
         SoftNMSConfig | None,
@@ -105,6 +105,6 @@ class CascadeConfig:
     def __post_init__(self) -> None:
         if self.mask_size % self.box_size:
             raise InputError(
-                f"cascade.mask_size {self.mask_size} is no multiple of cascade.box_size {self.box_size}: the "
-                "semantic feature is pooled once for both and averaged down; choose e.g. 14 and 7"
+                f"cascade.mask_size {self.mask_size} is not a multiple of cascade.box_size {self.box_size}: "
+                "the semantic feature is pooled once for both and averaged down; choose e.g. 14 and 7"
             )

@@ -14,8 +14,8 @@ from htc_lab.layers.norm import BatchNorm, folded, norm_layer
 from htc_lab.layers.norm_config import NormConfig
 from htc_lab.light_imports import postponed
 
-# mmengine's trainers, and what spreads a model over machines. A program that trains with mmengine's own
-# sharding beside the lab imports mmengine first.
+# mmengine's trainers, and the code that distributes a model over machines. A program that also trains with
+# mmengine's own sharding imports mmengine first.
 _PUT_OFF = {
     "mmengine.runner": "load_checkpoint",
     "mmengine.model.wrappers.fully_sharded_distributed": "MMFullyShardedDataParallel",
@@ -41,7 +41,7 @@ def convolve(
         x: the map.
         weight, bias, stride, padding, groups: as for ``torch.nn.functional.conv2d``.
         relu: negative values become 0.
-        onto: a map of the result's shape, which may be overwritten with the result: use it no more.
+        onto: a map of the result's shape, which may be overwritten with the result: don't use it afterwards.
     """
     if fused_convolution.applies(x, weight):
         return fused_convolution.convolve(x, weight, bias, stride, padding, groups, relu, onto)

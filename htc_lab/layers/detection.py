@@ -30,7 +30,7 @@ def detect(
         For each detection its RoI (index into ``rois``), its class and its score, which soft-NMS may have
         lowered; images in order, best first within one. A RoI may be detected as more than one class.
     """
-    # RoIs stand image by image, so what passes the threshold does too.
+    # RoIs are sorted by image, so those that pass the threshold are too.
     roi, label = torch.nonzero(probabilities > config.score_threshold, as_tuple=True)
     score, boxes = probabilities[roi, label], rois.select(roi)
     if of_classes is not None:

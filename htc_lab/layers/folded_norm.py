@@ -69,9 +69,9 @@ def _is_shortcut(part: nn.Module) -> bool:
 
 
 def residual(x: Tensor, block: BasicBlock | Bottleneck) -> Tensor:
-    """What a block that this module :func:`knows` computes; ``x`` may be overwritten with it."""
+    """The output of a block that this module :func:`knows`; ``x`` may be overwritten with it."""
     out = normed(x, block.conv1, block.bn1, relu=True)
-    # A level that is handed out is never written onto: the layer after it begins with a downsampling.
+    # A level that is returned is never overwritten: the layer after it begins with a downsampling.
     if block.downsample is not None:
         conv, norm = cast(tuple[nn.Conv2d, AnyBatchNorm], block.downsample)
         x = normed(x, conv, norm)

@@ -1,4 +1,4 @@
-"""Which ground truth does a box stand for, and which boxes does the loss look at."""
+"""Which ground truth a box is matched to, and which boxes the loss looks at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from htc_lab.layers.boxes import pairwise_iou
 
 # Where random draws come from: one generator for a whole batch, one for each image (so that an image's draws
-# do not depend on its company), or torch's global one.
+# do not depend on the rest of the batch), or torch's global one.
 Draws = torch.Generator | Sequence[torch.Generator] | None
 
 BACKGROUND = -1
@@ -95,12 +95,12 @@ def sample(
         index: what :func:`match` says of all boxes, on the CPU: how many are drawn depends on it.
         count, positive_fraction: how many.
         generator: what draws.
-        negatives_per_positive: not below 0, it bounds the background boxes too; an image without
-            positives keeps as many as one with a single one.
+        negatives_per_positive: if it isn't below 0, it bounds the background boxes too; an image without
+            positives keeps as many as an image with one.
 
     Returns:
-        Indices of the positives and of the background boxes, each in rising order. Nothing is drawn
-        where everything fits.
+        Indices of the positives and of the background boxes, each in rising order. Nothing is drawn if
+        everything fits.
     """
     positive = torch.nonzero(index >= 0).squeeze(1)
     negative = torch.nonzero(index == BACKGROUND).squeeze(1)
@@ -115,6 +115,6 @@ def sample(
 def _draw(indices: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     if len(indices) <= count:
         return indices
-    # On the CPU as all here, so that one seed gives one sequence whatever the device.
+    # On the CPU like everything here, so that a seed gives the same sequence on every device.
     chosen = torch.randperm(len(indices), generator=generator)[:count]
     return indices[chosen].sort().values

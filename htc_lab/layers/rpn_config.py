@@ -24,18 +24,18 @@ class RPNConfig:
         Interval(ge=-1, le=1),
         Doc("where in its cell an anchor is centred: 0 the top left corner, 0.5 the middle"),
     ] = 0.0
-    positive_iou: Annotated[Share, Doc("anchors that overlap an object so much are objects")] = 0.7
+    positive_iou: Annotated[Share, Doc("anchors with at least this IoU with an object are objects")] = 0.7
     negative_iou: Annotated[Share, Doc("anchors below it are background")] = 0.3
     low_quality_matches: Annotated[
         bool, Doc("the anchors that overlap an object most are its own, from low_quality_iou on")
     ] = True
     low_quality_iou: Annotated[Share, Doc("least IoU of such an anchor")] = 0.3
     samples: Annotated[
-        Count, Doc("anchors an image the losses look at; ground truth is never among them")
+        Count, Doc("anchors per image that the losses look at; ground truth is never among them")
     ] = 256
     positive_fraction: Annotated[Share, Doc("at most this share of them are objects")] = 0.5
     negatives_per_positive: Annotated[
-        NoLimitBelowZero, Doc("at most so many background anchors for each positive; below 0: no limit")
+        NoLimitBelowZero, Doc("most background anchors for each positive; below 0: no limit")
     ] = -1.0
     allowed_border: Annotated[
         int,

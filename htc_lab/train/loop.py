@@ -218,7 +218,7 @@ def _train(
                 model.train()
             if stop or (step + 1) % options.checkpoint_every == 0 or step + 1 == steps:
                 if team.largest([int(not _all_numbers(model))])[0]:
-                    gradients.stop("weights that are no numbers", step, batch.samples, metrics, log)
+                    gradients.stop("weights that are not finite", step, batch.samples, metrics, log)
                 if team.first:
                     require_in_place(run)
                     save_run(run / CHECKPOINT, model, _remembered(optimizer, named), step + 1)

@@ -145,7 +145,7 @@ def note_parts(run: Path, done: int, accumulate: int) -> None:
 
 
 def too_many(unreadable: int, images: int) -> bool:
-    """Whether so many images are unreadable that something must be wrong with the data as a whole."""
+    """Whether too many images are unreadable for it to be a matter of single files."""
     return unreadable >= HALF * images or (unreadable > FEW_IMAGES and unreadable > FEW_SHARE * images)
 
 

@@ -65,7 +65,7 @@ def test_the_table_and_the_json_agree(place, tmp_path, capsys):
     call(place, tmp_path, "--json")
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
-    assert f"{IMAGES} of {IMAGES} images are already done" in captured.err
+    assert f"{IMAGES} of {IMAGES} images done already" in captured.err
     assert figures["images"] == IMAGES
     htc, gain = figures["models"]["htc"], figures["gain"]["segm"]
     row = next(line for line in printed.splitlines() if line.startswith("| HTC"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from htc_lab.cli import main
+from htc_lab.data.check.folder import check_data
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder, find_data
 from htc_lab.errors import InputError
@@ -51,10 +52,13 @@ def test_they_are_read_as_the_files_that_are_there(tmp_path: Path, kind: str) ->
     odd_folder(tmp_path, name)
     data = find_data(tmp_path)
     assert_right_pictures(data)
-    notes = [note for note in data.notes if "file names" in note]
-    assert len(notes) == 2
-    assert f"file names of 4 images in annotations.json are {words}; they are read as files in" in notes[0]
-    assert notes[0] in data.describe()
+    (note,) = [note for note in data.notes if "file names" in note]
+    words = f"train and val: the file names of 6 images in annotations.json are {words}; they are read as"
+    assert note.startswith(words)
+    assert note in data.describe()
+    report = check_data(tmp_path, workers=0, progress=False)
+    assert report.errors == 0
+    assert [f.code for f in report.findings if f.code == "images.file_name"] == ["images.file_name"]
 
 
 @pytest.mark.parametrize("kind", ODD)

@@ -14,7 +14,7 @@ from htc_lab.data.check.folder import check_data
 from htc_lab.data.coco import read_coco
 from htc_lab.data.dataset import CocoDataset, read_image
 from htc_lab.data.layout import DataFolder, find_data
-from htc_lab.data.notices import Notice, cap_notice, notices
+from htc_lab.data.notices import cap_notice, notices
 from htc_lab.data.semantic import semantic_classes, semantic_if_needed
 from htc_lab.errors import InputError
 from tests.data.folders import (
@@ -33,17 +33,17 @@ from tests.data.folders import (
 TRAIN = "annotations/instances_train.json"
 
 
-def found(data: DataFolder) -> dict[str, Notice]:
+def found(data: DataFolder) -> dict[str, str]:
     """By kind; each kind once."""
     said = notices(data, semantic_classes(data))
     assert len({notice.code for notice in said}) == len(said)
-    return {notice.code: notice for notice in said}
+    return {notice.code: str(notice) for notice in said}
 
 
 def checked(root: Path, code: str) -> list[str]:
     """What ``check_dataset.py`` says of that kind."""
     report = check_data(root, workers=0, progress=False)
-    return [finding.message for finding in report.findings if finding.code == code]
+    return [f"{finding.split}: {finding.message}" for finding in report.findings if finding.code == code]
 
 
 def change(root: Path, name: str, do: Any) -> None:
@@ -119,7 +119,7 @@ def test_turned_pictures_are_told_in_one_line(tmp_path: Path) -> None:
     marked(tmp_path / "train" / "3.png", 6, WIDTH, HEIGHT)
     marked(tmp_path / "train" / "4.png", 1, HEIGHT, WIDTH)
     marked(tmp_path / "val" / "5.png", 2, HEIGHT, WIDTH)
-    message = found(find_data(tmp_path))["exif"].message
+    message = found(find_data(tmp_path))["exif"]
     assert message.startswith("train and val: 4 of 7 pictures looked at have an EXIF orientation: ")
     assert "1 is read turned, as the annotated size says" in message
     assert (
@@ -138,11 +138,11 @@ def test_pictures_of_more_than_8_bits_are_told_and_dark_ones_named(tmp_path: Pat
     write_split_tree(tmp_path)
     values = np.linspace(0, 65535, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
     Image.fromarray(values).save(tmp_path / "train" / "1.png")
-    message = found(find_data(tmp_path))["bits"].message
+    message = found(find_data(tmp_path))["bits"]
     assert message == "train: 1 of 7 pictures looked at have 16 bits a channel; the upper 8 are used"
     Image.fromarray(values >> 4).save(tmp_path / "train" / "2.png")
     cv2.imwrite(str(tmp_path / "val" / "5.png"), np.repeat(values[..., None] >> 4, 3, axis=2))
-    message = found(find_data(tmp_path))["bits"].message
+    message = found(find_data(tmp_path))["bits"]
     assert "train and val: 3 of 7 pictures" in message
     assert "2 of them are nearly black then (at most 15 of 255)" in message
     assert checked(tmp_path, "bits") == [message]
@@ -150,7 +150,7 @@ def test_pictures_of_more_than_8_bits_are_told_and_dark_ones_named(tmp_path: Pat
     Image.fromarray((values >> 4) << 4).save(tmp_path / "train" / "2.png")
     (tmp_path / "val" / "5.png").unlink()
     write_images(tmp_path / "val", tree(range(5, 8)))
-    assert "black" not in found(find_data(tmp_path))["bits"].message
+    assert "black" not in found(find_data(tmp_path))["bits"]
 
 
 def twelve_bits(path: Path, values: np.ndarray) -> None:
@@ -187,13 +187,11 @@ def as_corners(row: dict[str, Any]) -> None:
 def test_boxes_written_as_corners_are_noticed(tmp_path: Path) -> None:
     write_split_tree(tmp_path)
     change(tmp_path, TRAIN, as_corners)
-    message = found(find_data(tmp_path))["bbox"].message
+    message = found(find_data(tmp_path))["bbox"]
     assert message.startswith("train: bbox in instances_train.json seems to hold x1, y1, x2, y2")
     assert checked(tmp_path, "bbox") == [message]
     change(tmp_path, "annotations/instances_val.json", as_corners)
-    assert found(find_data(tmp_path))["bbox"].message.startswith(
-        "train and val: bbox in instances_train.json"
-    )
+    assert found(find_data(tmp_path))["bbox"].startswith("train and val: bbox in instances_train.json")
 
 
 def test_and_so_they_are_where_outlines_were_made_of_them(tmp_path: Path) -> None:
@@ -236,7 +234,7 @@ def test_outlines_of_points_are_read_as_cocos(tmp_path: Path, outline: list[Any]
     (note,) = read_coco(tmp_path / TRAIN).notes
     assert note.startswith("instances_train.json: polygons of 1 object list points one by one")
     assert note in data.describe()
-    assert checked(tmp_path, "annotations.segmentation") == [note]
+    assert checked(tmp_path, "annotations.segmentation") == [f"train: {note}"]
 
 
 # ---- semantic maps
@@ -247,7 +245,7 @@ def test_maps_of_0_and_255_are_told_and_the_fix_works(tmp_path: Path, capsys) ->
     values = box_mask(2, 3, 10, 8) * 255
     for ids in (range(1, 5), range(5, 8)):
         write_maps(tmp_path / "semantic", tree(ids), values)
-    message = found(find_data(tmp_path))["maps"].message
+    message = found(find_data(tmp_path))["maps"]
     assert "hold 0 and 255 only" in message
     assert message.endswith("255 means ignored: write 1 for what is 255 now")
     assert checked(tmp_path, "maps") == [message]
@@ -262,7 +260,7 @@ def test_so_are_maps_of_one_value(tmp_path: Path) -> None:
     write_split_tree(tmp_path)
     for ids in (range(1, 5), range(5, 8)):
         write_maps(tmp_path / "semantic", tree(ids), box_mask(0, 0, 0, 0) + 7)
-    assert "hold nothing but 7" in found(find_data(tmp_path))["maps"].message
+    assert "hold nothing but 7" in found(find_data(tmp_path))["maps"]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +279,7 @@ def test_maps_that_are_there_and_not_used_are_told(tmp_path: Path, folder: str, 
     place.mkdir(parents=True)
     for i in range(1, 5):
         Image.fromarray(box_mask(2, 3, 10, 8)).save(place / name.format(i))
-    message = found(find_data(tmp_path))["maps"].message
+    message = found(find_data(tmp_path))["maps"]
     assert message.startswith(f"train: {place} looks like semantic maps ({name.format(1)}")
     assert "name the folder with --semantic and each map like its picture (1.png)" in message
     assert checked(tmp_path, "maps") == [message]
@@ -296,7 +294,7 @@ def test_maps_that_are_there_and_not_used_are_told(tmp_path: Path, folder: str, 
 def test_maps_of_val_alone_are_told(tmp_path: Path) -> None:
     write_split_tree(tmp_path)
     write_maps(tmp_path / "semantic" / "val", tree(range(5, 8)), box_mask(2, 3, 10, 8))
-    assert "no semantic maps, but those of val do" in found(find_data(tmp_path))["maps"].message
+    assert "no semantic maps, but those of val do" in found(find_data(tmp_path))["maps"]
 
 
 def test_grey_pictures_of_another_split_are_no_maps(tmp_path: Path) -> None:
@@ -397,4 +395,4 @@ def test_a_large_split_is_sampled(tmp_path: Path) -> None:
     for i in range(1, 5):
         marked(tmp_path / "train" / f"{i}.png", 3, HEIGHT, WIDTH)
     (notice,) = notices(find_data(tmp_path), None, most=2)
-    assert notice.message.startswith("train: 2 of 4 pictures looked at")
+    assert str(notice).startswith("train: 2 of 4 pictures looked at")

@@ -173,7 +173,7 @@ def test_a_missing_field_is_named():
         (["cascade", "stages", 0, "iou"], 1.5, r"run\.json\.cascade\.stages\[0\]\.iou: is 1\.5; it must be"),
         (["cascade", "stages", 1], 3, r"run\.json\.cascade\.stages\[1\]: expected an object, found int"),
         (["cascade", "stages"], [], r"run\.json\.cascade\.stages: has 0 entries; give 3 to 3, or lower"),
-        (["cascade", "mask_size"], 15, r"run\.json\.cascade: cascade\.mask_size 15 is no multiple of"),
+        (["cascade", "mask_size"], 15, r"run\.json\.cascade: cascade\.mask_size 15 is not a multiple of"),
         (["cascade", "pooled_levels"], 5, r"run\.json\.cascade\.pooled_levels: is 5; it must be at most 4"),
         (
             ["semantic", "level"],

@@ -16,7 +16,7 @@ from htc_lab.data.layout import Split, find_data, find_images
 from htc_lab.model import build_model
 from htc_lab.predictors import ModelPredictor
 from htc_lab.presets import PRESETS
-from htc_lab.wording import signed
+from htc_lab.wording import counted, signed
 
 PAPER_TABLE = (
     ("Cascade Mask R-CNN", "R-50", "cascade_r50_20e", 41.9, 36.5),
@@ -109,7 +109,7 @@ def rehearse(dataset: CocoDataset, out: Path, images: int = 4, short: int = 200)
 
 def reproduction_table(outcome: Reproduction) -> Markdown:
     """The AP of both models and the gain with its interval."""
-    lines = [f"| {outcome.images} pictures | box AP | mask AP |", "|---|---|---|"]
+    lines = [f"| {counted(outcome.images, 'picture')} | box AP | mask AP |", "|---|---|---|"]
     for role, title in (("cascade", "Cascade Mask R-CNN"), ("htc", "HTC")):
         box, mask = (outcome.statistics[role][kind]["AP"] for kind in ("bbox", "segm"))
         lines.append(f"| {title} | {box:.1f} | {mask:.1f} |")

@@ -25,6 +25,7 @@ from htc_lab.data.coco import (
     table,
     with_flat_polygons,
 )
+from htc_lab.data.file_names import renamed_notes
 from htc_lab.data.layout import Split, choose_jsons, find_images, map_folder, map_name, same_categories
 from htc_lab.data.notices import (
     SOME,
@@ -34,6 +35,7 @@ from htc_lab.data.notices import (
     picture_notices,
 )
 from htc_lab.errors import InputError
+from htc_lab.wording import listed
 
 _FEW = 200
 """Up to this number of images, starting worker processes costs more than it saves."""
@@ -146,9 +148,10 @@ def check_data(
         _count(report, name, coco)
         with _noted(report, name, "images.folder"):
             if coco.images:
-                folder, coco, note = find_images(root, name, coco, images, missing_ok=True)
-                if note is not None:
-                    report.findings.append(Finding("warning", "images.file_name", name, note))
+                folder, coco, renamed = find_images(root, name, coco, images, missing_ok=True)
+                for note in renamed_notes([] if renamed is None else [renamed]):
+                    message = note.removeprefix(f"{name}: ")
+                    report.findings.append(Finding("warning", "images.file_name", name, message))
                 found.append(Split(name, coco, folder, map_folder(root, name, coco, semantic)))
     results, inside = _look(found, workers, progress)
     for result in results:
@@ -292,7 +295,7 @@ def _notices(root: Path, splits: list[Split], results: list[ImageResult]) -> lis
             said.append(one_value_notice(split.semantic, (r.values or b"" for r in own["train"])))
     if splits and splits[0].name == "train" and not any(split.semantic for split in splits):
         said.append(left_aside_notice(root, splits))
-    return [Finding("warning", n.code, n.split, n.message) for n in said if n is not None]
+    return [Finding("warning", n.code, listed(n.splits), n.message) for n in said if n is not None]
 
 
 def _leaks(results: list[ImageResult]) -> list[Finding]:
