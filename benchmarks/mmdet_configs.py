@@ -56,9 +56,11 @@ def _inner(dataset: Any) -> Any:
 
 
 def _wanted(values: dict[str, Any]) -> dict[str, Any]:
-    """Numbers of a config of mmdet 2 or 3, as its dict has them."""
+    """Numbers of a config of mmdet 1, 2 or 3, as its dict has them."""
     model = values["model"]
-    head, training, test = model["roi_head"], model["train_cfg"], model["test_cfg"]
+    first = "roi_head" not in model
+    head = model if first else model["roi_head"]
+    training, test = (model.get(name) or values[name] for name in ("train_cfg", "test_cfg"))
     boxes = _listed(head["bbox_head"], head["num_stages"])
     old = "data" in values
     loaders = ("train", "test") if old else ("train_dataloader", "test_dataloader")
@@ -75,14 +77,16 @@ def _wanted(values: dict[str, Any]) -> dict[str, Any]:
         "groups": model["backbone"].get("groups", 1),
         "frozen_stages": model["backbone"].get("frozen_stages", -1),
         "fpn.levels": model["neck"]["num_outs"],
-        "classes": boxes[0]["num_classes"],
-        "stds": [tuple(box["bbox_coder"]["target_stds"]) for box in boxes],
+        "classes": boxes[0]["num_classes"] - first,
+        "stds": [tuple((box if first else box["bbox_coder"])["target_stds"]) for box in boxes],
         "beta": loss.get("beta", 1.0) if loss.get("type") == "SmoothL1Loss" else None,
         "ious": [stage["assigner"]["pos_iou_thr"] for stage in training["rcnn"]],
         "low": training["rcnn"][0]["assigner"].get("match_low_quality", True),
         "samples": training["rcnn"][0]["sampler"]["num"],
-        "weights": list(head["stage_loss_weights"]),
-        "proposals": (training["rpn_proposal"]["max_per_img"], test["rpn"]["max_per_img"]),
+        "weights": list(training["stage_loss_weights"] if first else head["stage_loss_weights"]),
+        "proposals": tuple(
+            rpn.get("max_per_img") or rpn["max_num"] for rpn in (training["rpn_proposal"], test["rpn"])
+        ),
         "score": test["rcnn"]["score_thr"],
         "most": test["rcnn"]["max_per_img"],
         "lr": optimizer["lr"],

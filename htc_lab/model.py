@@ -250,7 +250,7 @@ class HybridTaskCascade(nn.Module):
         self, features: Features, targets: list[Targets], toggles: Toggles | None, generator: Draws
     ) -> Losses:
         toggles = toggles or self.config.toggles
-        # Before the targets go to the device: there the answer would have to be waited for.
+        # Before the targets go to the device, where this check would have to wait.
         for i, target in enumerate(targets):
             if len(target.boxes) and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
                 raise InputError(

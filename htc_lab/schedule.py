@@ -42,6 +42,10 @@ class Schedule:
         Doc("AdamW instead of the paper's SGD with momentum"),
     ] = False
     momentum: Annotated[Share, Doc("of SGD")] = 0.9
+    betas: Annotated[tuple[Share, Share], Doc("of AdamW: memory of the gradients, and of their squares")] = (
+        0.9,
+        0.999,
+    )
     weight_decay: Annotated[Weight, Doc("pull of every weight towards 0")] = 1e-4
     decay_at: Annotated[
         tuple[Share, ...], Doc("shares of the training after which the learning rate is divided by `decay`")
@@ -91,7 +95,11 @@ class Schedule:
         Curve, Doc("how the rate falls: at `decay_at`, or along a curve, which ignores `decay_at`")
     ] = "steps"
     curve_from: Annotated[Share, Doc("share of the training at which the curve begins")] = 0.0
-    curve_to: Annotated[Share, Doc("share of the training at which the curve ends")] = 1.0
+    curve_to: Annotated[
+        float,
+        Interval(ge=0, le=1000),
+        Doc("share of the training at which the curve ends; above 1 the training ends on the way"),
+    ] = 1.0
     curve_end: Annotated[Share, Doc("what the curve ends at, as a share of the learning rate")] = 0.0
     power: Annotated[float, Interval(ge=0, le=100), Doc("exponent of a polynomial curve")] = 1.0
     curve_levels: Annotated[

@@ -110,7 +110,7 @@ def complete(model: dict[str, Any]) -> None:
     _fill(model.get("data_preprocessor"), _PREPROCESSOR)
     backbone = model.get("backbone")
     if isinstance(backbone, dict) and isinstance(backbone.get("dcn"), dict):
-        _rename(backbone["dcn"], "deformable_groups", "deform_groups")
+        _deformable(backbone["dcn"])
     rpn = model.get("rpn_head")
     _fill(rpn, _RPN)
     if isinstance(rpn, dict):
@@ -148,6 +148,13 @@ def _fill(holder: Any, usual: dict[str, Any]) -> None:
 def _rename(holder: Any, old: str, new: str) -> None:
     if isinstance(holder, dict) and old in holder:
         holder.setdefault(new, holder.pop(old))
+
+
+def _deformable(dcn: dict[str, Any]) -> None:
+    _rename(dcn, "deformable_groups", "deform_groups")
+    # mmdet 1 had one class, with or without modulation.
+    if isinstance(dcn.get("modulated"), bool):
+        dcn.setdefault("type", "DCNv2" if dcn.pop("modulated") else "DCN")
 
 
 def _octaves(anchors: Any) -> None:

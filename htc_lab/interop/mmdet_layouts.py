@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from htc_lab.errors import InputError
+from htc_lab.interop.fields import shown
 from htc_lab.interop.mmdet1_layout import from_first, with_pipeline
 
 _OLD_TRAINING = ("data", "optimizer", "optimizer_config", "lr_config", "runner", "total_epochs")
@@ -91,7 +92,7 @@ def in_third_layout(values: dict[str, Any], where: str) -> Layout:
         _dicts(values, where, *(name for name in _OLD_TRAINING if name not in ("total_epochs", "lr_config")))
         _data(layout, values.pop("data", None) or {}, where)
         _optimizer(layout, values)
-        _length(layout, values)
+        _length(layout, values, where)
         _rates(layout, values.pop("lr_config", None), where)
     return layout
 
@@ -231,12 +232,17 @@ def _optimizer(layout: Layout, values: dict[str, Any]) -> None:
             layout.move(f"optimizer_config.{name}", f"{at}.{names.get(name, name)}", value)
 
 
-def _length(layout: Layout, values: dict[str, Any]) -> None:
-    runner = values.pop("runner", None) or {}
+def _length(layout: Layout, values: dict[str, Any], where: str) -> None:
+    runner, total = values.pop("runner", None) or {}, values.pop("total_epochs", None)
     epochs, steps = runner.get("max_epochs"), runner.get("max_iters")
     old = "runner.max_epochs"
-    if epochs is None and steps is None and "total_epochs" in values:
-        epochs, old = values.pop("total_epochs"), "total_epochs"
+    if total is not None and epochs is None and steps is None:
+        epochs, old = total, "total_epochs"
+    elif total is not None and total != epochs:
+        raise InputError(
+            f"{where}: total_epochs is {shown(total, 20)} and runner says {shown(epochs or steps, 20)}; keep "
+            "one of the two"
+        )
     values.pop("train_cfg", None)
     if steps is not None:
         layout.move("runner.type", "train_cfg.type", "IterBasedTrainLoop")

@@ -11,6 +11,7 @@ from htc_lab.schedule import PartRates
 _CURVES = {"CosineAnnealingLR": "cosine", "PolyLR": "polynomial"}
 _WARMUPS = {"LinearLR": "linear", "ConstantLR": "constant", "ExponentialWarmup": "exponential"}
 _NO_END = 10**9
+_LONGEST = 1000
 
 
 def rate_fields(fields: Fields, length: int, by_epoch: bool, lr: float) -> dict[str, Any]:
@@ -100,8 +101,8 @@ def _curve(fields: Fields, at: str, kind: str, found: dict[str, Any], length: in
     stops_early = kind == "CosineAnnealingLR" and end < length and not each_step
     if stops_early or end < min(length, begin + over):
         fields.cannot(f"{at}.end", "the end of the curve")
-    if begin + over > length:
-        fields.cannot(at, "a curve that ends with the training")
+    if begin + over > _LONGEST * length:
+        fields.cannot(at, f"a curve at most {_LONGEST} times as long as the training")
     floor = fields.number(f"{at}.eta_min", 0.0) / lr if lr > 0 else 0.0
     if fields.has(f"{at}.eta_min_ratio"):
         floor = fields.number(f"{at}.eta_min_ratio")
@@ -110,7 +111,7 @@ def _curve(fields: Fields, at: str, kind: str, found: dict[str, Any], length: in
     found |= {
         "curve": _CURVES[kind],
         "curve_from": begin / length,
-        "curve_to": min((begin + over) / length, 1.0),
+        "curve_to": min((begin + over) / length, float(_LONGEST)),
         "curve_end": floor,
         "curve_levels": 0 if each_step else length,
     }

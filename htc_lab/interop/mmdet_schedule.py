@@ -142,7 +142,8 @@ def _with_optimizer(fields: Fields, found: Schedule) -> Schedule:
         fields.expect(f"{at}.optimizer.nesterov", False)
         fields.expect(f"{at}.optimizer.dampening", 0)
     elif kind == "AdamW":
-        fields.expect(f"{at}.optimizer.betas", (0.9, 0.999))
+        betas = fields.numbers(f"{at}.optimizer.betas", 2, (0.9, 0.999))
+        changed["betas"] = (betas[0], betas[1])
         fields.expect(f"{at}.optimizer.eps", 1e-8)
         fields.expect(f"{at}.optimizer.amsgrad", False)
     changed |= weight_fields(fields, f"{at}.paramwise_cfg")

@@ -226,7 +226,7 @@ def _send_all(parts: list[Tensor], device: torch.device) -> tuple[Tensor, ...]:
 
 
 def inside_image(anchors: Float[Tensor, "n 4"], height: int, width: int, border: int) -> Bool[Tensor, " n"]:
-    """Which anchors reach at most ``border`` px out of the image; below 0: all."""
+    """Which anchors extend at most ``border`` px beyond the image; below 0: all."""
     if border < 0:
         return torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
     return (

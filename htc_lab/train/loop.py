@@ -284,7 +284,7 @@ def _check(
 def _optimizer(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.Optimizer:
     if schedule.adaptive:
         # Fused: one pass over all weights. Otherwise the optimizer takes a tenth of a small model's step.
-        return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+        return torch.optim.AdamW(groups, lr=schedule.lr, betas=schedule.betas, fused=True)
     return torch.optim.SGD(groups, lr=schedule.lr, momentum=schedule.momentum)
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from htc_lab.config import AnyBackboneConfig, BackboneConfig, ImageConfig, ModelConfig
+from htc_lab.config import AnyBackboneConfig, ImageConfig, ModelConfig, TimmBackboneConfig
 from htc_lab.data.transforms import fit, mirrored_image, resize_image
 from htc_lab.errors import InputError
 from htc_lab.layers.timm_backbone import STRIDES
@@ -110,9 +110,9 @@ def whole_maps(model: HybridTaskCascade, picture: UInt8[Tensor, "3 H W"], mirror
 def with_frozen_backbone(config: ModelConfig) -> ModelConfig:
     """``config`` as cached features need it: nothing of the backbone is trained, and images have one size."""
     backbone = config.backbone
-    if isinstance(backbone, BackboneConfig):
-        frozen: AnyBackboneConfig = replace(backbone, frozen_stages=4)
+    if isinstance(backbone, TimmBackboneConfig):
+        frozen: AnyBackboneConfig = replace(backbone, frozen_stages=None)
     else:
-        frozen = replace(backbone, frozen_stages=None)
+        frozen = replace(backbone, frozen_stages=4)
     image = replace(config.image, train_short=(config.image.short,), train_long=config.image.long)
     return replace(config, backbone=frozen, image=image)

@@ -145,6 +145,10 @@ def test_what_is_no_default_is_still_named(models, text, says):
     ("optimizer", "changes"),
     [
         ("dict(type='AdamW', lr=1e-4)", {"adaptive": True, "lr": 1e-4, "weight_decay": 0.01}),
+        (
+            "dict(type='AdamW', lr=1e-4, betas=(0.8, 0.99), weight_decay=0.0)",
+            {"adaptive": True, "lr": 1e-4, "weight_decay": 0.0, "betas": (0.8, 0.99)},
+        ),
         ("dict(type='SGD', lr=0.01)", {"lr": 0.01, "weight_decay": 0.0, "momentum": 0.0}),
     ],
 )

@@ -144,6 +144,27 @@ def test_semantic_maps_that_are_not_shrunk_are_named(tmp_path):
         config_from_mmdet(models / "quarter.py")
 
 
+def test_two_lengths_of_the_training_are_refused(tmp_path):
+    path = child(second(tmp_path), "mine", "without", "total_epochs = 50")
+    with pytest.raises(InputError, match="total_epochs is 50 and runner says 12; keep one of the two"):
+        config_from_mmdet(path)
+    path.write_text(path.read_text() + "\nrunner = None")
+    assert config_from_mmdet(path).schedule.epochs == 50
+
+
+@pytest.mark.parametrize(("modulated", "says"), [(False, None), (True, "dcn.type='DCNv2'")])
+def test_deformable_convolutions_of_mmdet_1(tmp_path, modulated, says):
+    text = (first(tmp_path) / "htc.py").read_text()
+    dcn = f"dcn=dict(modulated={modulated}, deformable_groups=1, fallback_on_stride=False)"
+    text = text.replace("type='ResNet',", f"type='ResNet', {dcn}, stage_with_dcn=(False, True, True, True),")
+    (tmp_path / "dcn.py").write_text(text)
+    if says is not None:
+        with pytest.raises(InputError, match=says):
+            config_from_mmdet(tmp_path / "dcn.py")
+        return
+    assert config_from_mmdet(tmp_path / "dcn.py").model.backbone.deformable == (2, 3, 4)
+
+
 def test_two_layouts_in_one_config_are_refused(tmp_path):
     text = "data = dict(samples_per_gpu=2)"
     path = child(tree(tmp_path), "mine", "htc", text)

@@ -31,6 +31,10 @@ def models(tmp_path):
             {"curve": "cosine", "curve_from": 0.5, "curve_end": 0.1},
         ),
         (
+            "dict(type='CosineAnnealingLR', begin=1, end=12, T_max=12)",
+            {"curve": "cosine", "curve_from": 1 / 12, "curve_to": 13 / 12, "curve_levels": 12},
+        ),
+        (
             "dict(type='CosineAnnealingLR', eta_min_ratio=0.25)",
             {"curve": "cosine", "curve_levels": 12, "curve_end": 0.25},
         ),
@@ -104,6 +108,7 @@ optim_wrapper = dict(paramwise_cfg=dict(
         ),
         ("param_scheduler = [dict(type='CosineAnnealingLR', T_max=5)]", "T_max=5"),
         ("param_scheduler = [dict(type='CosineAnnealingLR', T_max=6, end=6)]", "end=6"),
+        ("param_scheduler = [dict(type='PolyLR')]", "at most 1000 times as long"),
         ("param_scheduler = _base_.param_scheduler + [dict(type='PolyLR', end=12)]", "one scheduler besides"),
         ("optim_wrapper = dict(paramwise_cfg=dict(dcn_offset_lr_mult=0.1))", "dcn_offset_lr_mult=0.1"),
         (

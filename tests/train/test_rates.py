@@ -28,6 +28,11 @@ def test_a_cosine_falls_from_the_rate_to_its_end():
     assert _rates(late, 100, 0, 50, 75, 99) == pytest.approx([1.0, 1.0, 0.1, 0.1])
 
 
+def test_a_training_may_end_on_the_way_down():
+    cosine = dataclasses.replace(FLAT, curve="cosine", curve_to=2.0)
+    assert _rates(cosine, 100, 50) == pytest.approx([(1 + math.cos(math.pi / 4)) / 2])
+
+
 def test_a_polynomial_falls_to_its_end():
     line = dataclasses.replace(FLAT, curve="polynomial", curve_end=0.2)
     assert _rates(line, 10, 0, 5) == pytest.approx([1.0, 0.6])
