@@ -1,5 +1,6 @@
 """Weights that a training starts from: ImageNet backbones, or the classroom's own base."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -28,7 +29,10 @@ def pretrained_weights(config: ModelConfig) -> dict[str, Tensor]:
     backbone = config.backbone
     if isinstance(backbone, TimmBackboneConfig):
         return timm_weights(backbone, config.image)
-    if (backbone, config.fpn) == (CLASSROOM.backbone, CLASSROOM.fpn):
+    # How much of it is trained is another matter.
+    trained = {"frozen_stages": 0, "frozen_norm": True}
+    alike = replace(backbone, **trained) == replace(CLASSROOM.backbone, **trained)
+    if alike and config.fpn == CLASSROOM.fpn:
         weights = load_file(CLASSROOM_BASE)
         return {name: v.float() if v.is_floating_point() else v for name, v in weights.items()}
 
