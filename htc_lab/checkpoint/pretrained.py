@@ -29,10 +29,9 @@ def pretrained_weights(config: ModelConfig) -> dict[str, Tensor]:
     backbone = config.backbone
     if isinstance(backbone, TimmBackboneConfig):
         return timm_weights(backbone, config.image)
-    # How much of it is trained is another matter.
-    trained = {"frozen_stages": 0, "frozen_norm": True}
-    alike = replace(backbone, **trained) == replace(CLASSROOM.backbone, **trained)
-    if alike and config.fpn == CLASSROOM.fpn:
+    # How much of it is trained doesn't matter here.
+    as_preset = replace(backbone, frozen_stages=1, frozen_norm=True)
+    if (as_preset, config.fpn) == (CLASSROOM.backbone, CLASSROOM.fpn):
         weights = load_file(CLASSROOM_BASE)
         return {name: v.float() if v.is_floating_point() else v for name, v in weights.items()}
 
