@@ -24,8 +24,8 @@ from benchmarks.figures import show
 from benchmarks.input_latency import bare, latencies, processor_ms
 from htc_lab.checkpoint.files import load, shipped_models
 from htc_lab.data.classroom.samples import classroom_samples
-from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.pack import make_pack
+from htc_lab.explorer.pack_format import read_pack
 from htc_lab.explorer.runs import run_models
 from htc_lab.web.export import to_html
 from tests.browser.lab import browse

@@ -15,6 +15,7 @@ from htc_lab.data.layout import Split, find_data, map_name
 from htc_lab.data.semantic import semantic_from_instances
 from htc_lab.errors import InputError
 from htc_lab.one_line_errors import one_line
+from htc_lab.wording import counted
 
 
 def write_maps(split: Split, folder: Path) -> int:
@@ -84,7 +85,7 @@ def main(
         classes = [*data.class_names, "background"]
         text = json.dumps({"semantic_classes": classes}) + "\n"
         (folder / "semantic_classes.json").write_text(text, encoding="utf-8")
-    print(f"{folder}: {written} maps of {len(classes)} classes, named in semantic_classes.json")
+    print(f"{folder}: {counted(written, 'map')} of {len(classes)} classes, named in semantic_classes.json")
 
 
 if __name__ == "__main__":

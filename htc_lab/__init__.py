@@ -1,7 +1,7 @@
 """HTC Lab: see, toggle and measure the four ideas of Hybrid Task Cascade.
 
-``import htc_lab`` is quick: torch is loaded with the first name that needs it. The names and where each comes
-from stand in ``__init__.pyi``, for lazy_loader as for type checkers.
+``import htc_lab`` is quick: torch is loaded with the first name that needs it. ``__init__.pyi`` lists the
+names and where each comes from, for lazy_loader and for type checkers.
 """
 
 import lazy_loader

@@ -21,6 +21,7 @@ from htc_lab.stage_results import Choice, Found, TrainingStage
 from htc_lab.stages import feature_relay, interleaved, mask_flow, plain_cascade, semantic
 from htc_lab.structures import Features, Losses, Proposals, RoIs, Targets
 from htc_lab.trace import StageRecord, StageTrace
+from htc_lab.wording import counted
 
 
 class Cascade(nn.Module):
@@ -32,7 +33,18 @@ class Cascade(nn.Module):
         c, channels, toggles = config.cascade, config.fpn.channels, config.toggles
         stages = range(toggles.stages)
         self.bbox_head = nn.ModuleList(
-            BoxHead(channels, c.box_size, c.fc_channels, c.fcs, config.classes) for _ in stages
+            BoxHead(
+                channels,
+                c.box_size,
+                c.fc_channels,
+                c.fcs,
+                config.classes,
+                convs=c.box_convs,
+                conv_channels=c.box_channels,
+                norm=c.box_norm,
+                class_agnostic=c.class_agnostic,
+            )
+            for _ in stages
         )
         self.mask_head = nn.ModuleList(
             MaskHead(
@@ -42,6 +54,7 @@ class Cascade(nn.Module):
                 config.classes,
                 toggles.mask_flow and t > 0,
                 c.flow_relu,
+                c.mask_norm,
             )
             for t in stages
         )
@@ -61,8 +74,8 @@ class Cascade(nn.Module):
         have = self.config.toggles
         if toggles.stages > have.stages:
             raise InputError(
-                f"Toggles.stages={toggles.stages}: model '{self.config.name}' has {have.stages} stages; "
-                "ask for fewer"
+                f"Toggles.stages={toggles.stages}: model '{self.config.name}' has "
+                f"{counted(have.stages, 'stage')}; ask for fewer"
             )
         for idea, part in toggles.lacking(have).items():
             raise InputError(
@@ -135,6 +148,19 @@ class Cascade(nn.Module):
             return mask_flow.last_mask_with_flow(heads, x_mask, labels, run)
         return plain_cascade.masks_in_parallel(heads[-1:], x_mask, labels, run)[0]
 
+    def refine(
+        self, features: Features, proposals: RoIs, stages: int, semantic_box: bool
+    ) -> tuple[list[plain_cascade.BoxOutput], list[RoIs]]:
+        """Each stage's output, and r_0, r_1, ..., r_T; arguments as for ``find``."""
+        c = self.config.cascade
+        return plain_cascade.run_box_cascade(
+            self._box_heads(stages),
+            c.stages[:stages],
+            lambda rois: self._pool(features, rois, c.box_size, semantic_box),
+            proposals,
+            features.sizes,
+        )
+
     def find(
         self,
         features: Features,
@@ -151,17 +177,21 @@ class Cascade(nn.Module):
             stages, semantic_box: of the toggles, the two that boxes depend on.
             choose: as for ``forward``.
         """
-        c = self.config.cascade
-        outputs, boxes = plain_cascade.run_box_cascade(
-            self._box_heads(stages),
-            c.stages[:stages],
-            lambda rois: self._pool(features, rois, c.box_size, semantic_box),
-            proposals.rois,
-            features.sizes,
-        )
+        outputs, boxes = self.refine(features, proposals.rois, stages, semantic_box)
         probabilities = plain_cascade.class_probabilities(outputs)
-        found = Found(outputs, boxes, *detect(boxes[-1], probabilities, len(features.sizes), c))
+        c = self.config.cascade
+        of_classes = plain_cascade.boxes_of_classes(outputs[-1], c.stages[stages - 1], features.sizes)
+        picked = detect(boxes[-1], probabilities, len(features.sizes), c, of_classes)
+        found = Found(outputs, boxes, *picked, of_classes)
         return found if choose is None else found.chosen(choose)
+
+    def final_masks(
+        self, features: Features, rois: RoIs, labels: Tensor, toggles: Toggles, run: Run = call
+    ) -> tuple[Float[Tensor, "N C h w"], list[Float[Tensor, "N side side"]]]:
+        """The mask half of a run: features of the detections' final boxes, and every stage's mask logits."""
+        x_mask = self.mask_features(features, rois, toggles, run)
+        x_mask = self._relayed(x_mask, features, rois, toggles.stages - 1, toggles, run)
+        return x_mask, self.all_masks(x_mask, labels, toggles, run)
 
     def forward(
         self,
@@ -193,10 +223,8 @@ class Cascade(nn.Module):
         features = run(Features.for_pooling, features)
         found: Found = run(self.find, features, proposals, toggles.stages, toggles.semantic_box, choose)
         outputs, boxes, labels = found.outputs, found.boxes, found.labels
-        final: RoIs = run(RoIs.select, boxes[-1], found.detected)
-        final_features = self.mask_features(features, final, toggles, run)
-        final_features = self._relayed(final_features, features, final, len(outputs) - 1, toggles, run)
-        final_masks = self.all_masks(final_features, labels, toggles, run)
+        final: RoIs = run(Found.final, found)
+        final_features, final_masks = self.final_masks(features, final, labels, toggles, run)
 
         records = []
         for t, output in enumerate(outputs):
@@ -212,7 +240,7 @@ class Cascade(nn.Module):
                 StageRecord(
                     rois=output.rois.boxes,
                     class_logits=output.class_logits,
-                    deltas=output.deltas,
+                    deltas=output.deltas_as(),
                     boxes=boxes[t + 1].boxes,
                     mask_boxes=view_rois.boxes,
                     mask_logits=view_masks,
@@ -221,7 +249,6 @@ class Cascade(nn.Module):
                     mask_features=view_features if keep_features else None,
                 )
             )
-        averaged = final_masks if toggles.average_masks else final_masks[-1:]
         return StageTrace(
             toggles=toggles,
             sizes=features.sizes,
@@ -232,7 +259,7 @@ class Cascade(nn.Module):
             labels=labels,
             scores=found.scores,
             boxes=final.boxes,
-            mask_probabilities=torch.stack([m.sigmoid() for m in averaged]).mean(dim=0),
+            mask_probabilities=plain_cascade.mask_probabilities(final_masks, toggles.average_masks),
         )
 
     def training_stages(
@@ -257,7 +284,8 @@ class Cascade(nn.Module):
             output = plain_cascade.look_at_boxes(
                 head, lambda r: self.box_features(features, r, toggles), samples.rois
             )
-            rois = interleaved.refined_samples(samples, plain_cascade.refine(output, stage, features.sizes))
+            refined = plain_cascade.refine(output, stage, features.sizes, samples.labels)
+            rois = interleaved.refined_samples(samples, refined)
             for_masks = interleaved.samples_for_masks(
                 samples, rois, targets, stage, c, classes, toggles.interleaved, generator
             )
@@ -281,7 +309,7 @@ class Cascade(nn.Module):
         losses = Losses()
         for t, seen in enumerate(self.training_stages(features, rois, targets, toggles, generator)):
             samples, output, weight = seen.samples, seen.output, seen.stage.loss_weight
-            cls_loss, box_loss = plain_cascade.box_losses(output, samples, seen.stage, c.smooth_l1_beta)
+            cls_loss, box_loss = plain_cascade.box_losses(output, samples, seen.stage, c)
             mask_loss = self._mask_loss(features, seen.for_masks, targets, t, toggles)
             count = len(samples.rois)
             losses.add(f"s{t}.loss_cls", weight * c.cls_weight * cls_loss, count)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Interval
 from typing_extensions import Doc
@@ -20,6 +20,7 @@ from htc_lab.errors import InputError, in_one_line
 from htc_lab.files import plain
 from htc_lab.schedule import Schedule
 from htc_lab.toggles import written_fields
+from htc_lab.wording import listed
 
 Config = TypeVar("Config", ModelConfig, Schedule)
 
@@ -199,4 +200,6 @@ def _name_of(kind: Any) -> str:
     # The one thing left that may be wrong with a list is the length of one whose length is given.
     if get_origin(kind) is tuple:
         return f"a list of {len(get_args(kind))} numbers"
+    if get_origin(kind) is Literal:
+        return listed([f"'{word}'" for word in get_args(kind)], "or")
     return _WORDS.get(kind, str(kind))

@@ -1,9 +1,9 @@
-"""Several processes that work as one: who they are, and what they say to each other.
+"""Several processes that work as one: how they find each other, and what they exchange.
 
 ``torchrun`` starts the processes and tells each its place by environment variables. They talk in two groups:
 in one (gloo, CPU) about counts, losses, image sizes and errors, a few numbers a step; in the other (NCCL
-where there are GPUs) about gradients. Because the small talk goes over the CPU, a process that is lost is
-noticed there and said in one line.
+where there are GPUs) about gradients. Because the small messages go over the CPU, a lost process is noticed
+there and reported in one line.
 """
 
 import os
@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from htc_lab.errors import InputError
+from htc_lab.wording import counted
 
 # Seconds; reading a large annotation file takes one process longer than another, a step never this long.
 PATIENCE = 600.0
@@ -33,7 +34,7 @@ class LostPeer(InputError):
 class Team:
     """The processes of this launch as one of them sees them. ``Team()`` is one process by itself.
 
-    Every method is called by all processes at the same point; for one process all are free.
+    All processes call a method at the same point; with a single process it costs nothing.
 
     Attributes:
         rank: which of them this is, from 0.
@@ -52,7 +53,7 @@ class Team:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and speaks."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def sums(self, values: list[float]) -> list[float]:
@@ -60,7 +61,7 @@ class Team:
         return self._reduced(values, dist.ReduceOp.SUM)
 
     def largest(self, values: list[int]) -> list[int]:
-        """Each value's largest over the processes."""
+        """The largest of each value over the processes."""
         return [int(value) for value in self._reduced(values, dist.ReduceOp.MAX)]
 
     def _reduced(self, values: list[Any], how: Any) -> list[Any]:
@@ -97,7 +98,7 @@ class Team:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is refused in one process stops all: each leaves the block with the first refusal.
+        """An error in one process stops all: each of them leaves the block with the first InputError.
 
         The block must hold nothing that the processes do together.
 
@@ -118,10 +119,10 @@ class Team:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Around anything that needs an answer of the others.
+        """Wrap anything that waits for the other processes.
 
         Raises:
-            LostPeer: none came within ``patience`` seconds, or the connection broke.
+            LostPeer: no answer came within ``patience`` seconds, or the connection broke.
         """
         try:
             yield
@@ -154,7 +155,7 @@ def processes(device: str, patience: float = PATIENCE) -> Iterator[tuple[Team, s
         The team and this process's device, e.g. "cuda:3".
 
     Raises:
-        InputError: the others can't be met.
+        InputError: the others can't be reached.
     """
     size = _number("WORLD_SIZE", 1)
     if size == 1:
@@ -213,7 +214,7 @@ def _meet(patience: float) -> None:
 
 
 def _own_device(device: str, local_rank: int, local_size: int) -> str:
-    """This process's device of those of its machine."""
+    """The device of this machine that this process uses."""
     if device == "cpu" or (local_size == 1 and device != "cuda"):
         return device
     if device != "cuda":
@@ -223,5 +224,7 @@ def _own_device(device: str, local_rank: int, local_size: int) -> str:
     found = torch.cuda.device_count()
     if found < local_size:
         fix = f"give --nproc-per-node {found}, or --device cpu" if found else "give --device cpu"
-        raise InputError(f"--device cuda: {local_size} processes on this machine, but {found} GPUs; {fix}")
+        raise InputError(
+            f"--device cuda: {local_size} processes on this machine, but {counted(found, 'GPU')}; {fix}"
+        )
     return f"cuda:{local_rank}"

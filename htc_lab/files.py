@@ -7,7 +7,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,34 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def appears_whole(root: Path) -> Iterator[Path]:
+    """A temporary sibling of a folder, which gets the folder's name once it is complete, and else is deleted.
+
+    Raises:
+        InputError: it can't be written; names ``root``.
+    """
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    except OSError as error:
+        raise InputError(f"{root}: cannot be created ({error.strerror}); choose another folder") from None
+    try:
+        partial_root.chmod(0o755)
+        yield partial_root
+        if root.exists():
+            root.rmdir()
+        os.replace(partial_root, root)
+    except OSError as error:
+        shutil.rmtree(partial_root, ignore_errors=True)
+        raise InputError(
+            f"{root}: cannot be written ({error.strerror or error}); free space there or choose another place"
+        ) from None
+    except BaseException:
+        shutil.rmtree(partial_root, ignore_errors=True)
+        raise
 
 
 def require_room_for(path: Path) -> None:
@@ -81,6 +110,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def one_or_all(values: Sequence[Any]) -> Any:
+    """Values for a JSON file in which there is mostly one: that alone, or several as a list."""
+    return values[0] if len(values) == 1 else list(values)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -206,6 +206,11 @@ LADDER: tuple[Step, ...] = (
     _alone(IDEAS[1]),
     Step("semantic", "Semantic branch", "Semantic", IDEAS[2:4]),
 )
+BEYOND_THE_PAPER: tuple[Idea, ...] = tuple(
+    idea for idea in IDEAS if not any(idea in step.ideas for step in LADDER)
+)
+"""Ideas of other papers: off unless they are asked for."""
+
 PLAIN = "Plain cascade"
 """What a model without any idea is called."""
 

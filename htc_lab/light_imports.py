@@ -1,12 +1,12 @@
-"""Importing a library without a large part of it that is wanted for one name, which the lab never uses.
+"""Importing a library without a large part of it that it needs for a single name, which the lab never uses.
 
 ``torchvision.ops`` takes a function from torch's compiler, and so loads the compiler and sympy, and
 ``torchvision.tv_tensors`` has it decorate one; ``mmcv.cnn`` takes a loader of checkpoints from mmengine,
 and so loads its trainers and torch's distributed ones. Together they are more than half of the wait for a
 first picture: ``htc_lab.build_model`` in a fresh Python takes 2.6 to 3.1 s of processor time, and 7.2 to
-7.9 s without this module (two starts each, in turns, two busy cores). While :func:`postponed` is open,
-such a module is stood in for by one that loads the true one when the name is called, or what it
-decorates, or when anything else is asked of it. Afterwards nothing of the stand-in is left but that name.
+7.9 s without this module (two starts each, alternating, two busy cores). While :func:`postponed` is open,
+such a module is replaced by a stand-in, which loads the real one when the name or something it decorates is
+called, or when anything else is asked of it. Afterwards only that name is left of the stand-in.
 """
 
 import functools
@@ -70,7 +70,7 @@ def postponed(
 ) -> Iterator[None]:
     """While inside, importing a function (or a class, to be called) from its module does not load it.
 
-    Without effect where it is loaded already.
+    This has no effect if the module is already loaded.
 
     Args:
         names: for each module, by its full name, the one name that is imported from it.

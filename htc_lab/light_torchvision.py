@@ -1,6 +1,6 @@
 """What the lab takes from torchvision, loaded without torch's compiler: see :mod:`htc_lab.light_imports`.
 
-Whoever loads torchvision first decides; so modules take its parts from here rather than from itself.
+Whichever module loads torchvision first decides, so all modules take its parts from here.
 """
 
 from htc_lab.light_imports import postponed
@@ -8,7 +8,7 @@ from htc_lab.light_imports import postponed
 with postponed({"torch._dynamo.utils": "is_compile_supported"}, decorators={"torch._dynamo": "disable"}):
     from torchvision import tv_tensors
     from torchvision.models.resnet import BasicBlock, Bottleneck
-    from torchvision.ops import batched_nms, deform_conv2d, nms, roi_align
+    from torchvision.ops import batched_nms, deform_conv2d, nms, roi_align, sigmoid_focal_loss
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional
 
@@ -21,5 +21,6 @@ __all__ = [
     "functional",
     "nms",
     "roi_align",
+    "sigmoid_focal_loss",
     "tv_tensors",
 ]

@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from htc_lab.cascade import Cascade
-from htc_lab.config import AnyBackboneConfig, ModelConfig, TimmBackboneConfig, Toggles
+from htc_lab.config import AnyBackboneConfig, ModelConfig, SENetConfig, TimmBackboneConfig, Toggles
 from htc_lab.errors import InputError
 from htc_lab.layers.backbone import Backbone
 from htc_lab.layers.fpn import FPN
+from htc_lab.layers.guided_rpn import GuidedRPN
 from htc_lab.layers.matching import Draws
 from htc_lab.layers.rpn import RPN
+from htc_lab.layers.senet import SENet
 from htc_lab.layers.timm_backbone import TimmBackbone
 from htc_lab.padded_batch import padded_batch, sizes_of
 from htc_lab.process_settings import set_up_process
@@ -32,8 +34,8 @@ class HybridTaskCascade(nn.Module):
 
     ``encode`` is heavy and done once an image, ``propose`` is light, ``cascade`` is run once a toggle; the
     three in a row are what ``predict`` does. Images are uint8 or float RGB tensors (3, H, W) on the scale
-    0..255, of any size: what tests takes them to the config's test size. Only ``losses`` and ``features_of``
-    use images at the size they have; a batch may mix sizes.
+    0..255, of any size: at test time they are brought to the config's test size. Only ``losses`` and
+    ``features_of`` use images at the size they have; a batch may mix sizes.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -41,7 +43,7 @@ class HybridTaskCascade(nn.Module):
         self.config = config
         self.backbone = _backbone(config.backbone)
         self.neck = FPN(self.backbone.out_channels, config.fpn)
-        self.rpn_head = RPN(config.fpn.channels, config.fpn.strides, config.rpn)
+        self.rpn_head = _rpn(config)
         self.roi_head = Cascade(config)
         self.class_names: tuple[str, ...] = tuple(f"class {k}" for k in range(config.classes))
 
@@ -77,7 +79,7 @@ class HybridTaskCascade(nn.Module):
     def features_of(self, images: list[Tensor], canvas: tuple[int, int] = (0, 0)) -> Features:
         """Backbone, FPN and semantic branch, of images at the size they have: what ``encode`` is built on.
 
-        For training, where the images' size is the data's affair, and for comparisons at a given size.
+        For training, where the data determines the images' size, and for comparisons at a given size.
 
         Args:
             images: (3, H, W) each.
@@ -248,7 +250,7 @@ class HybridTaskCascade(nn.Module):
         self, features: Features, targets: list[Targets], toggles: Toggles | None, generator: Draws
     ) -> Losses:
         toggles = toggles or self.config.toggles
-        # Before the targets go to the device: there the answer would have to be waited for.
+        # Before the targets go to the device, where this check would have to wait.
         for i, target in enumerate(targets):
             if len(target.boxes) and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
                 raise InputError(
@@ -265,7 +267,7 @@ class HybridTaskCascade(nn.Module):
         return losses
 
     def _semantic_loss(self, features: Features, targets: list[Targets]) -> tuple[Tensor, int]:
-        """The loss, and of how many pixels it is the mean."""
+        """The loss, and the number of pixels it is averaged over."""
         assert features.semantic_logits is not None
         config = self.config.semantic
         stride = self.config.fpn.strides[config.level]
@@ -284,8 +286,17 @@ class HybridTaskCascade(nn.Module):
         return semantic_loss(features.semantic_logits, stacked, stride, config), pixels
 
 
-def _backbone(config: AnyBackboneConfig) -> Backbone | TimmBackbone:
-    return TimmBackbone(config) if isinstance(config, TimmBackboneConfig) else Backbone(config)
+def _backbone(config: AnyBackboneConfig) -> Backbone | SENet | TimmBackbone:
+    if isinstance(config, TimmBackboneConfig):
+        return TimmBackbone(config)
+    return SENet(config) if isinstance(config, SENetConfig) else Backbone(config)
+
+
+def _rpn(config: ModelConfig) -> RPN | GuidedRPN:
+    channels, strides, guided = config.fpn.channels, config.fpn.strides, config.rpn.guided
+    if guided is None:
+        return RPN(channels, strides, config.rpn)
+    return GuidedRPN(channels, strides, config.rpn, guided)
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

@@ -30,9 +30,11 @@ def padded_batch(
 ) -> Float[Tensor, "B 3 H W"]:
     """Images with the mean subtracted and divided by the standard deviation, zeros at the right and bottom.
 
+    Channels come in the network's order: R, G, B, or B, G, R with ``config.bgr``.
+
     Args:
         images: RGB (3, H, W) each, on the scale 0..255.
-        config: mean, standard deviation, and the number of px that both sides are multiples of.
+        config: mean, standard deviation, the order of channels, and what both sides are multiples of (px).
         canvas: (height, width) px the batch is padded to at least.
         place: where the batch goes.
     """
@@ -45,7 +47,8 @@ def padded_batch(
     batch = mean.new_zeros((len(images), height, width, 3)).permute(0, 3, 1, 2)
     for i, image in enumerate(images):
         h, w = sizes[i]
-        batch[i, :, :h, :w] = (send(image, place).float() - mean) / std
+        normalised = (send(image, place).float() - mean) / std
+        batch[i, :, :h, :w] = normalised.flip(0) if config.bgr else normalised
     return batch
 
 

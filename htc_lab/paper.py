@@ -5,6 +5,7 @@ AP in points, from tables 2 to 5 of arXiv 1901.07518.
 
 from htc_lab.ideas import LADDER, PLAIN
 from htc_lab.toggles import BESIDE_THE_LADDER, HTC, RUNGS, Toggles
+from htc_lab.wording import uncapitalised
 
 
 def _title(name: str, toggles: Toggles) -> str:
@@ -15,11 +16,7 @@ def _title(name: str, toggles: Toggles) -> str:
     if name in RUNGS:
         return f"+ {steps[-1]}{' (HTC)' if toggles == HTC else ''}"
     first, *others = steps
-    return ", ".join((first, *map(_uncapitalised, others))) if others else f"{first} alone"
-
-
-def _uncapitalised(words: str) -> str:
-    return words[0].lower() + words[1:]
+    return ", ".join((first, *map(uncapitalised, others))) if others else f"{first} alone"
 
 
 TITLES = {name: _title(name, toggles) for name, toggles in (RUNGS | BESIDE_THE_LADDER).items()}

@@ -17,7 +17,7 @@ from htc_lab.config_json import to_dict
 from htc_lab.model import HybridTaskCascade
 from htc_lab.shared_work import SharedWork, sharing_order
 from htc_lab.stage_results import Choice
-from htc_lab.structures import Detections, Features
+from htc_lab.structures import Detections, Features, Proposals
 from htc_lab.trace import StageTrace
 
 
@@ -59,6 +59,39 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
+class EncodedImage:
+    """One image after backbone and RPN, to be run under any setting of the switches.
+
+    Attributes:
+        predictor: what encoded it.
+        features, proposals: of the image, the same under all settings.
+    """
+
+    predictor: "ModelPredictor"
+    features: Features
+    proposals: Proposals
+
+    @torch.no_grad()
+    def trace(
+        self,
+        toggles: Toggles,
+        per_stage_view: bool = True,
+        choose: Choice | None = None,
+        shared: SharedWork | None = None,
+    ) -> StageTrace:
+        """The stages under these toggles; the arguments are those of ``HybridTaskCascade.cascade``.
+
+        Raises:
+            InputError: the weights can't serve the toggles.
+        """
+        model = self.predictor.model
+        with model.at_test_time(self.predictor.bf16):
+            return model.cascade(
+                self.features, self.proposals, toggles, per_stage_view, choose=choose, shared=shared
+            )
+
+
+@dataclass(frozen=True)
 class SettingsRun:
     """One image under several settings of the switches.
 
@@ -89,10 +122,11 @@ class ModelPredictor:
     bf16: bool = False
 
     def __post_init__(self) -> None:
-        self.model.roi_head.check(self._toggles)
+        self.model.roi_head.check(self.running)
 
     @property
-    def _toggles(self) -> Toggles:
+    def running(self) -> Toggles:
+        """The toggles that are on."""
         return self.toggles or self.model.config.toggles
 
     @property
@@ -103,7 +137,7 @@ class ModelPredictor:
     @property
     def stages(self) -> int:
         """How many stages' masks there are beside the result's."""
-        return self._toggles.stages
+        return self.running.stages
 
     @property
     def device(self) -> torch.device:
@@ -112,7 +146,7 @@ class ModelPredictor:
 
     def description(self) -> dict[str, Any]:
         """The model's config with the toggles that are on, and the precision where it is not float32."""
-        config = to_dict(dataclasses.replace(self.model.config, toggles=self._toggles))
+        config = to_dict(dataclasses.replace(self.model.config, toggles=self.running))
         return config | ({"precision": "bfloat16"} if self.bf16 else {})
 
     def predict(self, images: list[Tensor]) -> list[Detections]:
@@ -121,7 +155,7 @@ class ModelPredictor:
         Raises:
             InputError: no image, or one that is no RGB image.
         """
-        return self.model.predict(images, self._toggles, self.bf16)
+        return self.model.predict(images, self.running, self.bf16)
 
     def detect(self, images: list[Tensor], by_stage: bool = False) -> Iterator[tuple[Detections, ...]]:
         """See :meth:`Predictor.detect`.
@@ -129,7 +163,7 @@ class ModelPredictor:
         Raises:
             InputError: no image, or one that is no RGB image.
         """
-        trace = self.model.trace(images, self._toggles, per_stage_view=False, bf16=self.bf16)
+        trace = self.model.trace(images, self.running, per_stage_view=False, bf16=self.bf16)
         threshold = self.model.config.cascade.mask_threshold
         shown: list[int | None] = [None, *range(self.stages)] if by_stage else [None]
         return zip(*(trace.in_pictures(threshold, stage) for stage in shown), strict=True)
@@ -140,9 +174,19 @@ class ModelPredictor:
         Raises:
             InputError: it is no RGB image.
         """
-        return self.model.trace([image], self._toggles, bf16=self.bf16)
+        return self.model.trace([image], self.running, bf16=self.bf16)
 
     @torch.no_grad()
+    def encode(self, image: Tensor) -> EncodedImage:
+        """One image (3, H, W), ready to be run under any setting.
+
+        Raises:
+            InputError: it is no RGB image.
+        """
+        with self.model.at_test_time(self.bf16):
+            features = self.model.encode([image])
+            return EncodedImage(self, features, self.model.propose(features))
+
     def under(
         self,
         settings: Iterable[Toggles],
@@ -165,14 +209,9 @@ class ModelPredictor:
         for toggles in settings:
             self.model.roi_head.check(toggles)
         traces: dict[Toggles, StageTrace] = {}
-        with self.model.at_test_time(self.bf16):
-            features = self.model.encode([image])
-            proposals = self.model.propose(features)
+        encoded, shared = self.encode(image), SharedWork()
+        step()
+        for toggles in sorted(settings, key=sharing_order):
+            traces[toggles] = encoded.trace(toggles, choose=choose, shared=shared)
             step()
-            shared = SharedWork()
-            for toggles in sorted(settings, key=sharing_order):
-                traces[toggles] = self.model.cascade(
-                    features, proposals, toggles, choose=choose, shared=shared
-                )
-                step()
-        return SettingsRun(features, {toggles: traces[toggles] for toggles in settings})
+        return SettingsRun(encoded.features, {toggles: traces[toggles] for toggles in settings})

@@ -23,9 +23,9 @@ class Row:
     Attributes:
         name: as ``--preset`` takes it.
         parameters, trainable: how many numbers it has, and how many of them are trained.
-        schedule: how long, and at which sizes where that is unusual.
+        schedule: how long, and at which sizes if that is unusual.
         score_threshold: detections score more than this, in its own evaluation.
-        released: None where the reference has released no such model.
+        released: None if the reference has released no such model.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Row:
 
 def rows() -> list[Row]:
     """All presets, counted on models that are built without memory for their weights."""
-    from htc_lab.checkpoint.files import empty_model
+    from htc_lab.checkpoint.filling import empty_model
 
     found = []
     for name, preset in PRESET_RECORDS.items():
@@ -124,6 +124,8 @@ def as_markdown(table: list[Row]) -> str:
         "  images/s is 1000 over its milliseconds. A dash: not given there.",
         "* `classroom` and `photos` are this lab's own, `photos` with an EfficientNet-Lite0 by timm;",
         "  `htc_without_semantic_r50_1x` is a config of the reference for which no weights were released.",
+        "  `htc_senet154_dcn_syncbn_ms_20e` is the paper's table 6 up to its largest backbone; there is no",
+        "  such config and there are no such weights.",
         "",
     ]
     return "\n".join(lines)

@@ -11,8 +11,10 @@ from htc_lab.config import (
     FPNConfig,
     ImageConfig,
     ModelConfig,
+    NormConfig,
     RPNConfig,
     SemanticConfig,
+    SENetConfig,
     TimmBackboneConfig,
 )
 from htc_lab.errors import InputError
@@ -44,8 +46,8 @@ class Preset:
     Attributes:
         config: its numbers.
         schedule: how it is trained.
-        released: None where the reference has released no weights of this model; the file of those it has
-            is in ``htc_lab.data.fetch.released``.
+        released: None if the reference has released no weights of this model; ``htc_lab.data.fetch.released``
+            names the files.
     """
 
     config: ModelConfig
@@ -148,6 +150,18 @@ _DCN_MS = ModelConfig(
     backbone=dataclasses.replace(_X101_64, deformable=(2, 3, 4)),
 )
 
+# Table 6 of the paper up to its largest backbone: deformable in the last layer, norms that learn from all
+# processes, many sizes. Nobody has released weights of it.
+_SYNC = NormConfig("sync")
+_SENET = ModelConfig(
+    "htc_senet154_dcn_syncbn_ms_20e",
+    image=_DCN_MS.image,
+    backbone=SENetConfig(frozen_norm=False, deformable=(4,)),
+    fpn=FPNConfig(norm=_SYNC),
+    cascade=CascadeConfig(box_convs=4, fcs=1, box_norm=_SYNC, mask_norm=_SYNC),
+    semantic=SemanticConfig(norm=_SYNC),
+)
+
 _ALL = (
     Preset(CLASSROOM, CLASSROOM_SCHEDULE),
     Preset(PHOTOS, PHOTOS_SCHEDULE),
@@ -169,6 +183,7 @@ _ALL = (
         ModelConfig("htc_x101_64x4d_20e", backbone=_X101_64), TWENTY_EPOCHS, Released(47.0, 41.4, 14.5, 4.4)
     ),
     Preset(_DCN_MS, TWENTY_EPOCHS, Released(50.4, 43.8)),
+    Preset(_SENET, dataclasses.replace(TWENTY_EPOCHS, sync_norm=True)),
 )
 
 PRESET_RECORDS: dict[str, Preset] = {one.config.name: one for one in _ALL}

@@ -1,7 +1,7 @@
 """What the lab sets for the process it runs in: on a model's first use, and once.
 
-Both settings save time and leave every number as it is. Whoever builds a network only to look at its shapes
-(:func:`htc_lab.checkpoint.files.empty_model`) gets none of them.
+Both settings save time and leave every number as it is. A network that is built only to look at its shapes
+(:func:`htc_lab.checkpoint.files.empty_model`) doesn't need them.
 """
 
 from htc_lab.allocator import keep_freed_memory

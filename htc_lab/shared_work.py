@@ -35,7 +35,7 @@ def sharing_order(toggles: Toggles) -> tuple[int, ...]:
 
 
 class SharedWork:
-    """A runner that keeps the latest results, for runs of one model whose weights don't change meanwhile.
+    """A runner that keeps the latest results, for runs of one model whose weights don't change in between.
 
     Settings in any order give the right traces; in :func:`sharing_order` they take the least work.
     """
@@ -44,8 +44,8 @@ class SharedWork:
         """See the class.
 
         Args:
-            most: results that are kept. Four settings that differ in ``interleaved`` and ``mask_flow`` need
-                46 with three stages; the results of settings that came before may go.
+            most: how many results are kept. Four settings that differ in ``interleaved`` and ``mask_flow``
+                need 46 with three stages; the results of earlier settings may be dropped.
         """
         self._most = most
         self._kept: OrderedDict[Hashable, tuple[tuple[Any, ...], Any]] = OrderedDict()
@@ -58,7 +58,7 @@ class SharedWork:
         """
         key = (function, *(a if isinstance(a, bool | int | None) else id(a) for a in arguments))
         if key not in self._kept:
-            # The arguments are kept too: an object that is gone leaves its id to another.
+            # The arguments are kept too, because the id of an object that is gone may be used again.
             self._kept[key] = arguments, function(*arguments)
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)

@@ -1,7 +1,7 @@
 """What the parts of the cascade hand on: boxes and detections to the masks, samples to the losses."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -23,8 +23,9 @@ class Found:
     Attributes:
         outputs: by stage, what its box head looked at and said.
         boxes: r_0, r_1, ..., r_T, of N boxes each.
-        detected: (D,) the RoI each detection is.
+        detected: (D,) the RoI of each detection.
         labels, scores: (D,) of the detections.
+        of_classes: (N, K, 4) xyxy px, r_T as each class has it; None where the classes share their deltas.
     """
 
     outputs: list[BoxOutput]
@@ -32,12 +33,20 @@ class Found:
     detected: Int[Tensor, " D"]
     labels: Int[Tensor, " D"]
     scores: Float[Tensor, " D"]
+    of_classes: Float[Tensor, "N K 4"] | None = None
+
+    def final(self) -> RoIs:
+        """The boxes of the D detections."""
+        rois = self.boxes[-1].select(self.detected)
+        return (
+            rois if self.of_classes is None else rois.with_boxes(self.of_classes[self.detected, self.labels])
+        )
 
     def chosen(self, choose: Choice) -> "Found":
         """The same with the chosen detections alone."""
         alone = [output.class_logits.softmax(dim=1)[self.detected, self.labels] for output in self.outputs]
         keep = choose(torch.stack([*alone, self.scores]))
-        return Found(self.outputs, self.boxes, self.detected[keep], self.labels[keep], self.scores[keep])
+        return replace(self, detected=self.detected[keep], labels=self.labels[keep], scores=self.scores[keep])
 
 
 @dataclass(frozen=True)

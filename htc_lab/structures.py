@@ -20,7 +20,7 @@ from htc_lab.transfer import send
 
 
 class Losses(dict[str, Tensor]):
-    """Losses and accuracies by name, and of how many samples of the batch each is the mean.
+    """Losses and accuracies by name, and over how many samples of the batch each is averaged.
 
     Processes that share a batch need to know these numbers of each other.
 
@@ -33,12 +33,12 @@ class Losses(dict[str, Tensor]):
         self.counts: dict[str, int] = {}
 
     def add(self, name: str, value: Tensor, samples: int) -> None:
-        """One more loss or accuracy."""
+        """Add a loss or accuracy."""
         self[name] = value
         self.counts[name] = samples
 
     def join(self, other: "Losses") -> None:
-        """All of another part of the network."""
+        """Add those of another part of the network."""
         self.update(other)
         self.counts.update(other.counts)
 

@@ -2,16 +2,16 @@
 
 torch splits an operation among threads, and a thread that is done with its part spins until the others are.
 On a free machine that is the fastest way. Where another program keeps a core busy, one of the threads has
-no core to run on, and the others burn theirs while they wait for it: a picture takes four times as long.
+no core to run on, and the others keep theirs busy while they wait for it: a picture takes four times as long.
 
-GNU OpenMP, which torch uses on Linux, has an answer built in. Where a process has more OpenMP threads than
-there are CPUs, they spin for a hundred turns in place of 300,000 and then sleep (GOMP_SPINCOUNT in the manual
-of libgomp). So :class:`Sharing` watches what other programs take of the machine. While that is more than the
-lab can spare, it keeps enough further threads parked for the rule to apply; once the cores are free again, it
-lets them go. How work is split does not change, so every number stays the same to the last bit.
+GNU OpenMP, which torch uses on Linux, has an answer built in. If a process has more OpenMP threads than there
+are CPUs, they spin for a hundred turns instead of 300,000 and then sleep (GOMP_SPINCOUNT in the manual of
+libgomp). So :class:`Sharing` watches how much of the machine other programs use. While that is more than the
+lab can spare, it keeps enough additional threads parked for the rule to apply; once the cores are free again,
+it lets them go. How work is split does not change, so every number stays the same to the last bit.
 
-A training's operations are too long for that to be enough. So a training looks once, before its first step,
-and computes on as many threads as there are free cores until its last (:func:`on_free_cores`).
+In a training, operations take too long for that to be enough. So a training looks once, before its first
+step, and then computes on as many threads as there are free cores until its last (:func:`on_free_cores`).
 """
 
 import math
@@ -30,20 +30,20 @@ import torch
 _PERIOD = 0.2
 """Seconds between two looks."""
 _CROWDED = 0.4
-"""Cores that others take of ours, in two looks on average, before threads should sleep.
+"""Cores that other programs must use, on average over two looks, before threads should sleep.
 
-A command that is over at once stays below it, and so does the blur of the clock's ticks."""
+A command that ends at once stays below it, and so does the inaccuracy of the clock."""
 _QUIET_LOOKS = 4
 """How many looks in a row must find the cores free before threads spin again."""
 _REMEMBERED_LOOKS = 10
-"""How many looks a training's number of threads is chosen by: two seconds."""
+"""The number of looks from which a training's number of threads is chosen: two seconds."""
 _GRAIN = 32_768
 """Elements from which torch gives an operation to one more thread."""
 
 
 @dataclass(frozen=True)
 class Cores:
-    """What was used of the cores this process may run on, since some moment of the past.
+    """How much the cores this process may run on were used since some moment in the past.
 
     Attributes:
         at: time of the look, seconds.
@@ -59,12 +59,12 @@ class Cores:
 
 
 def look() -> Cores:
-    """The cores as they are."""
+    """The cores now."""
     times = os.times()
     cores = psutil.cpu_times(percpu=True)
     if hasattr(os, "sched_getaffinity"):
         cores = [cores[i] for i in os.sched_getaffinity(0) if i < len(cores)] or cores
-    # Guests count as user already.
+    # Time of guests is already counted as user time.
     idle = ("idle", "iowait", "guest", "guest_nice")
     busy = sum(sum(core) - sum(getattr(core, name, 0.0) for name in idle) for core in cores)
     return Cores(times.elapsed, busy, times.user + times.system, len(cores))
@@ -81,7 +81,7 @@ class Sharing:
 
     Attributes:
         crowded: whether threads sleep at present.
-        paused: leave threads as torch has them; set by whoever wants to compare.
+        paused: leave threads as torch has them; for comparisons.
     """
 
     def __init__(self, look: Callable[[], Cores] = look, period: float = _PERIOD) -> None:

@@ -81,8 +81,8 @@ EVERY_IDEA = dataclasses.replace(HTC, **{idea.field: True for idea in IDEAS})
 def built_first(toggles: Toggles) -> Toggles:
     """What has to be built so that ``toggles`` get the weights that a seed gives to every model.
 
-    The parts of the paper's ideas are made between others. That of a later idea is made after all before it,
-    so models without it needn't wait for it.
+    The parts of the paper's ideas are made between others. The part of a later idea is made after all others,
+    so a model without it needn't wait for it.
     """
     last = max(IDEAS.index(idea) for idea in (*HTC.ideas, *toggles.ideas))
     return dataclasses.replace(HTC, **{idea.field: True for idea in IDEAS[: last + 1]})
@@ -96,7 +96,7 @@ RUNGS: dict[str, Toggles] = {
     "htc": HTC,
 }
 
-# The combinations of the three ideas that no rung has: with them each idea can be seen in every company.
+# The combinations of the three ideas that no rung has: with them, each idea's effect is known in all of them.
 BESIDE_THE_LADDER: dict[str, Toggles] = {
     "flow_alone": dataclasses.replace(PLAIN_CASCADE, mask_flow=True),
     "semantic_alone": dataclasses.replace(HTC, interleaved=False, mask_flow=False),
@@ -138,3 +138,11 @@ def parse_toggles(text: str) -> Toggles:
                 f"join {', '.join(SWITCHES)}, stages=N, last_mask with '+'"
             )
     return Toggles(**values)
+
+
+def words_of(toggles: Toggles) -> str:
+    """The inverse of :func:`parse_toggles`: switches joined by "+"."""
+    words = [idea.field for idea in toggles.ideas] or ["none"]
+    if toggles.stages != HTC.stages:
+        words.append(f"stages={toggles.stages}")
+    return "+".join([*words, *([] if toggles.average_masks else ["last_mask"])])

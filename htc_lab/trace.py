@@ -1,7 +1,7 @@
 """StageTrace: everything the stages saw and said. The only thing widgets, plots and lessons read.
 
 A trace speaks of the image as the network saw it: its boxes are in pixels of the network's input. What it
-says of the picture that was given, which may have another size, come from ``in_pictures`` (the detections)
+says of the picture that was given, which may have another size, comes from ``in_pictures`` (the detections)
 and ``at_picture_size`` (the whole trace).
 """
 
@@ -41,8 +41,8 @@ class StageRecord:
     Attributes:
         rois: (N, 4) xyxy px, r_{t-1}: the boxes the stage received.
         class_logits: (N, K + 1), background last.
-        deltas: (N, 4), in units of the stage's stds.
-        boxes: (N, 4) xyxy px, r_t: the boxes it passes on.
+        deltas: (N, 4), in units of the stage's stds; of the likeliest class, if each has its own.
+        boxes: (N, 4) xyxy px, r_t: the boxes it passes on, moved by these deltas.
         mask_boxes: (D, 4) xyxy px: the boxes of the per-stage masks, r_t if interleaved, else r_{t-1}.
         mask_logits: (D, 28, 28): the stage's mask on those boxes, the channel of the detection's class.
         final_mask_logits: (D, 28, 28): the stage's mask on the *final* boxes, as used for the result.
@@ -86,10 +86,10 @@ class StageTrace:
         pictures: (height, width) px of each picture as it was given to ``encode``.
         proposals: where the cascade began.
         stages: one record a stage.
-        detected: (D,) int64: the RoI each detection is.
+        detected: (D,) int64: the RoI of each detection.
         labels: (D,) int64 classes.
         scores: (D,) float32, from the mean of the stages' class logits.
-        boxes: (D, 4) xyxy px: the last stage's boxes of the detected RoIs.
+        boxes: (D, 4) xyxy px: the last stage's boxes of the detected RoIs, moved as the class detected.
         mask_probabilities: (D, 28, 28) float32: the mean over the stages, or only the last stage's
             (``toggles.average_masks``).
     """
@@ -231,7 +231,9 @@ class StageTrace:
 
         The masks lie where the stage took them: on those boxes if interleaved, on those it received if not.
         """
-        boxes = self.stages[stage].boxes[self.detected[self.image == i]]
+        here = self.image == i
+        last = stage in (-1, len(self.stages) - 1)
+        boxes = self.boxes[here] if last else self.stages[stage].boxes[self.detected[here]]
         return dataclasses.replace(self.detections(i, stage, final_boxes=False), boxes=boxes)
 
     def in_pictures(self, mask_threshold: float = 0.5, stage: int | None = None) -> Iterator[Detections]:

@@ -31,3 +31,8 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def uncapitalised(words: str) -> str:
+    """The words as they stand within a sentence: ``"mask information flow"``."""
+    return words[:1].lower() + words[1:]

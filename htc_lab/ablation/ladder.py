@@ -17,6 +17,7 @@ from htc_lab.ablation.size import SIZES, LadderSize, at_one_size, with_short_sid
 from htc_lab.ablation.studies import STUDIES, VARIANTS, Study, measure_studies, study_markdown
 from htc_lab.ablation.tables import cost_markdown, effects, effects_markdown, ladder_markdown
 from htc_lab.checkpoint.files import load
+from htc_lab.checkpoint.pretrained import pretrained_weights
 from htc_lab.config import HTC, RUNGS, ModelConfig
 from htc_lab.config_json import to_dict
 from htc_lab.data.classroom.scenes import SceneConfig
@@ -24,19 +25,20 @@ from htc_lab.data.classroom.tree import SIDECAR, ensure_classroom
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.data.layout import DataFolder, find_data
 from htc_lab.data.semantic import SemanticClasses, semantic_classes
-from htc_lab.data.transforms import TrainTransform
+from htc_lab.data.transforms import train_transform
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind
 from htc_lab.evaluate.inference import require_objects, truth_of
 from htc_lab.evaluate.statistics import Interval, paired_bootstrap, paired_over_seeds, verdict
 from htc_lab.files import plain, read_json, write_json, write_text
 from htc_lab.measured_on import describe_machine
-from htc_lab.model import HybridTaskCascade
+from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.paper import TITLES, title_of
 from htc_lab.presets import CLASSROOM, CLASSROOM_SCHEDULE, PHOTOS, PHOTOS_SCHEDULE
 from htc_lab.schedule import Schedule
 from htc_lab.toggles import BESIDE_THE_LADDER
-from htc_lab.train.loop import OnLook, TrainOptions, train
+from htc_lab.train.feature_file import features_of
+from htc_lab.train.loop import FEATURES, OnLook, OnStep, TrainOptions, train
 
 CLASSROOM_DATA = Path("data/classroom")
 REPORT_DATA = Path("data/classroom_report")
@@ -46,26 +48,24 @@ _REPORT_SEED = 2
 COSTS = "costs.json"
 
 
-def config_for(base: ModelConfig, data: DataFolder, semantic: SemanticClasses) -> ModelConfig:
-    """``base`` with the data's numbers of thing and semantic classes."""
-    return dataclasses.replace(
-        base,
-        classes=len(data.class_names),
-        semantic=dataclasses.replace(base.semantic, classes=semantic.count),
-    )
+def config_for(base: ModelConfig, data: DataFolder, semantic: SemanticClasses | None) -> ModelConfig:
+    """``base`` with the data's numbers of thing and semantic classes; without maps, with its own of these."""
+    config = dataclasses.replace(base, classes=len(data.class_names))
+    if semantic is None:
+        return config
+    return dataclasses.replace(config, semantic=dataclasses.replace(base.semantic, classes=semantic.count))
 
 
 def train_dataset(
-    data: DataFolder, semantic: SemanticClasses, config: ModelConfig, schedule: Schedule
+    data: DataFolder, semantic: SemanticClasses | None, config: ModelConfig, schedule: Schedule
 ) -> CocoDataset:
     """The train split as a training sees it: augmented, without images that have no object."""
-    image = config.image
     return CocoDataset(
         data.train,
         semantic,
         keep_empty=False,
         min_size=schedule.min_size,
-        transform=TrainTransform(image.train_short, image.train_long, image.flip),
+        transform=train_transform(config.image),
         # The decoded images of a small data set stay in memory; those of a large one would not fit.
         cache=len(data.train.coco.images) <= 2000,
     )
@@ -133,7 +133,7 @@ class Ladder:
             InputError: no such rung, or its folder contains something else.
         """
         config, chosen = self.config_of(name), list(self.seeds if seeds is None else seeds)
-        cards = [self._run_seed(name, config, seed, progress) for seed in chosen]
+        cards = [self.run_seed(name, seed, progress) for seed in chosen]
         result = RungResult(
             name=name,
             toggles=config.toggles,
@@ -164,8 +164,24 @@ class Ladder:
         """The folder of one training, whether or not it exists yet."""
         return self.out / f"{name}_seed{seed}"
 
-    def _run_seed(self, name: str, config: ModelConfig, seed: int, progress: bool) -> dict[str, Any]:
-        folder = self.run_folder(name, seed)
+    def run_seed(
+        self, name: str, seed: int, progress: bool = True, on_step: OnStep | None = None
+    ) -> dict[str, Any]:
+        """Train and evaluate one run; a finished one is read.
+
+        Args:
+            name: as for ``config_of``.
+            seed: of the run.
+            progress: show progress bars.
+            on_step: as for :func:`htc_lab.train.loop.train`.
+
+        Returns:
+            As :func:`htc_lab.ablation.run_evaluation.evaluation_of`.
+
+        Raises:
+            InputError: as by ``run_rung``.
+        """
+        config, folder = self.config_of(name), self.run_folder(name, seed)
         options = TrainOptions(
             seed=seed,
             device=self.device,
@@ -177,8 +193,23 @@ class Ladder:
         began = time.perf_counter()
         # A finished run is returned at once, and a run with different settings is refused; so the evaluation
         # in the folder belongs to this training.
-        model = train(folder, config, self.schedule, self._train, options)
+        model = train(folder, config, self.schedule, self._train, options, on_step)
         return evaluation_of(folder, model, self.test, self.truth, began, progress)
+
+    def compute_features(self, progress: bool = True) -> None:
+        """Keep the features that all runs start from, where they start from any.
+
+        Otherwise the first run computes them.
+
+        Raises:
+            InputError: the disk has no room, or the folder can't be written to.
+        """
+        if self.schedule.cached_features:
+            # The frozen backbone is the same in all runs.
+            model = build_model(self.config, seed=0)
+            if self.config.backbone.pretrained:
+                model.load_state_dict(pretrained_weights(self.config), strict=False)
+            features_of(model.to(self.device), self._train, self.out / FEATURES, progress)
 
     def load(self, name: str, seed: int | None = None) -> HybridTaskCascade:
         """The trained model of a rung.

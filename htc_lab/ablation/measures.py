@@ -28,7 +28,7 @@ from htc_lab.files import plain, read_json
 
 Rungs = Sequence[tuple[str, Sequence[Path]]]
 
-_MEND = "delete the run's evaluation.json and run the ablation again"
+_FIX = "delete the run's evaluation.json and run the ablation again"
 
 ERROR_WORDS = {
     "classification": "wrong class",
@@ -55,9 +55,9 @@ def read_detections(path: Path, truth: dict[str, Any]) -> list[dict[str, Any]]:
     Raises:
         InputError: the file is missing or broken, or has images that are not in the truth.
     """
-    results = read_json(path, _MEND)
+    results = read_json(path, _FIX)
     if not isinstance(results, list) or not all(map(_is_result, results)):
-        raise InputError(f"{path}: is not a list of COCO results with masks; {_MEND}")
+        raise InputError(f"{path}: is not a list of COCO results with masks; {_FIX}")
     unknown = {e["image_id"] for e in results} - {image["id"] for image in truth["images"]}
     if unknown:
         raise InputError(
@@ -89,10 +89,10 @@ def _check_images(folder: Path, truth: dict[str, Any]) -> None:
     path = folder / EVALUATION
     if not path.is_file():
         return
-    card = read_json(path, _MEND)
+    card = read_json(path, _FIX)
     asked = card.get("asked") if isinstance(card, dict) else None
     if isinstance(asked, dict) and asked.get("images") != [image["id"] for image in truth["images"]]:
-        raise InputError(f"{path}: 'asked.images' are not the images of the truth; {_MEND}")
+        raise InputError(f"{path}: 'asked.images' are not the images of the truth; {_FIX}")
 
 
 def _measure(

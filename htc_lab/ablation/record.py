@@ -16,7 +16,7 @@ from htc_lab.measured_on import describe_machine
 from htc_lab.paper import PAPER_BOX_AP, PAPER_MASK_AP, TITLES
 from htc_lab.train.run_folder import METRICS, read_metrics
 
-_MEND = "delete it and run the ablation again"
+_FIX = "delete it and run the ablation again"
 
 
 def ladder_record(ladder: Ladder, measured: dict[str, Any], command: str) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _where(measured: dict[str, Any], name: str) -> dict[str, Any]:
 def _machine(ladder: Ladder) -> dict[str, Any]:
     """The machine of the first run; runs of an older version don't name theirs: then this machine."""
     first = ladder.done[next(iter(ladder.rungs))].run_folders[0]
-    card = read_json(first / EVALUATION, _MEND)
+    card = read_json(first / EVALUATION, _FIX)
     found: dict[str, Any] = card.get("machine") or describe_machine()
     return found
 
@@ -135,7 +135,7 @@ def run_records(ladder: Ladder) -> dict[str, dict[str, Any]]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
-    card, asked = read_json(folder / EVALUATION, _MEND), read_json(folder / "config.json", _MEND)
+    card, asked = read_json(folder / EVALUATION, _FIX), read_json(folder / "config.json", _FIX)
     lines = read_metrics(folder)
     if not lines:
         raise InputError(f"{folder / METRICS}: has no steps; delete the folder and run the ablation again")

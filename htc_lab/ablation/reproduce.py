@@ -15,16 +15,17 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from htc_lab.checkpoint.files import empty_model
 from htc_lab.config_json import model_config_in_full
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import Kind, coco_results, evaluate
 from htc_lab.evaluate.inference import truth_of
 from htc_lab.evaluate.statistics import Interval, paired_bootstrap, verdict
-from htc_lab.files import plain, read_json, sha256_of, write_json
+from htc_lab.files import one_or_all, plain, read_json, sha256_of, write_json
 from htc_lab.model import HybridTaskCascade
 from htc_lab.predictors import Predictor
+from htc_lab.same_weights import with_cascade
+from htc_lab.wording import counted
 
 DETECTIONS = "detections.jsonl"
 SOURCE = "source.json"
@@ -33,17 +34,17 @@ KINDS: tuple[Kind, ...] = ("bbox", "segm")
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model that takes part in the comparison.
+    """A model, or several whose results are merged, that takes part in the comparison.
 
     Attributes:
         role: "cascade" or "htc"; names its folder.
         predictor: with the score threshold it is tested at.
-        checkpoint: the file it came from.
+        checkpoints: the files it came from.
     """
 
     role: str
     predictor: Predictor
-    checkpoint: str
+    checkpoints: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,7 @@ def at_score_threshold(model: HybridTaskCascade, threshold: float) -> HybridTask
     """
     if not 0.0 <= threshold < 1.0:
         raise InputError(f"--score {threshold}: must be at least 0 and below 1")
-    cascade = dataclasses.replace(model.config.cascade, score_threshold=threshold)
-    twin = empty_model(dataclasses.replace(model.config, cascade=cascade))
-    twin.load_state_dict(model.state_dict(), assign=True)
-    twin.class_names = model.class_names
-    return twin.to(model.device).eval()
+    return with_cascade(model, score_threshold=threshold)
 
 
 def reproduce(
@@ -114,7 +111,7 @@ def reproduce(
         kept[contestant.role] = _read_lines(folder / DETECTIONS)
         there = len(kept[contestant.role])
         if there:
-            tell(f"{folder}: {there} of {len(wanted)} images are already done")
+            tell(f"{folder}: {there} of {counted(len(wanted), 'image')} done already")
     total, there = len(wanted) * len(contestants), sum(len(found) for found in kept.values())
     with tqdm(total=total, initial=there, desc="detect", unit="img", disable=not progress) as bar:
         for contestant in contestants:
@@ -165,11 +162,11 @@ def detect_rest(
 
 def _source(contestant: Contestant, dataset: CocoDataset) -> dict[str, Any]:
     """Everything that determines the detections, so that a folder never mixes two kinds."""
-    checkpoint, annotations = Path(contestant.checkpoint), dataset.split.coco.path
-    weights = sha256_of(checkpoint) if checkpoint.is_file() else None
+    checkpoints, annotations = [Path(path) for path in contestant.checkpoints], dataset.split.coco.path
+    weights = [sha256_of(path) if path.is_file() else None for path in checkpoints]
     source = {
-        "checkpoint": checkpoint.name,
-        "checkpoint_sha256": weights,
+        "checkpoint": one_or_all([path.name for path in checkpoints]),
+        "checkpoint_sha256": one_or_all(weights),
         "annotations": annotations.name,
         "annotations_sha256": sha256_of(annotations),
         "config": contestant.predictor.description(),
@@ -192,12 +189,19 @@ def _claim(folder: Path, source: dict[str, Any]) -> None:
         return
     there = read_json(path, f"remove {folder} to compute it again")
     if isinstance(there, dict):
-        there["config"] = model_config_in_full(there.get("config"))
+        there["config"] = _in_full(there.get("config"))
     differs = [name for name in source if not isinstance(there, dict) or there.get(name) != source[name]]
     if differs:
         raise InputError(
             f"{path}: {', '.join(differs)} differ from this call's; name another --out, or remove {folder}"
         )
+
+
+def _in_full(description: Any) -> Any:
+    """A predictor's description as an older lab wrote it, with the fields that configs have today."""
+    if isinstance(description, dict) and isinstance(description.get("models"), list):
+        return description | {"models": [model_config_in_full(config) for config in description["models"]]}
+    return model_config_in_full(description)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from htc_lab.train.lock import only_here
 
 EVALUATION = "evaluation.json"
 DETECTIONS = "detections.json"
-_MEND = "delete it, and it will be written again"
+_FIX = "delete it, and it will be written again"
 _LARGEST = 2**53
 
 
@@ -74,7 +74,7 @@ def evaluation_of(
 def _kept(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    card = read_json(path, _MEND)
+    card = read_json(path, _FIX)
     if not isinstance(card, dict) or card.get("asked") != asked:
         return None
     numbers = [("ap", kind, name) for kind in ("bbox", "segm") for name in STATISTICS]
@@ -83,10 +83,10 @@ def _kept(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
         for key in keys:
             value = value.get(key, "") if isinstance(value, dict) else ""
         if not _is_number(value):
-            raise InputError(f"{path}: field '{'.'.join(keys)}' must be a number; {_MEND}")
+            raise InputError(f"{path}: field '{'.'.join(keys)}' must be a number; {_FIX}")
     stages = card["ap"].get("stage_mask_ap")
     if not isinstance(stages, list) or not all(map(_is_number, stages)):
-        raise InputError(f"{path}: field 'ap.stage_mask_ap' must be a list of numbers; {_MEND}")
+        raise InputError(f"{path}: field 'ap.stage_mask_ap' must be a list of numbers; {_FIX}")
     return card
 
 

@@ -13,7 +13,9 @@ from htc_lab.ablation.rung_result import RungResult, common_seeds, gain_words, s
 from htc_lab.config import RUNGS, ModelConfig
 from htc_lab.evaluate.statistics import paired_bootstrap, paired_over_seeds
 from htc_lab.files import plain, read_json
+from htc_lab.ideas import BEYOND_THE_PAPER, LADDER
 from htc_lab.paper import PAPER_FUSION, PAPER_SEMANTIC_WEIGHT, PAPER_STAGE_MASK_AP, title_of
+from htc_lab.wording import signed, uncapitalised
 
 # Turns the config of the htc rung into that of a variant.
 Change = Callable[[ModelConfig], ModelConfig]
@@ -70,6 +72,12 @@ def _switched(**toggles: Any) -> Change:
     return lambda config: dataclasses.replace(config, toggles=dataclasses.replace(config.toggles, **toggles))
 
 
+def _alone(field: str) -> Change:
+    """This idea on, and none of the paper's."""
+    paper = {idea.field: False for step in LADDER for idea in step.ideas}
+    return _switched(**paper, **{field: True})
+
+
 def _weighed(weight: float) -> Change:
     return lambda config: dataclasses.replace(
         config, semantic=dataclasses.replace(config.semantic, loss_weight=weight)
@@ -85,15 +93,27 @@ def _thresholds(*ious: float) -> Change:
     return change
 
 
+_INTERLEAVED, _FLOW, _SEMANTIC = LADDER
+_HEADS = {"box": "boxes", "mask": "masks"}
+
 FUSION = Study(
     "fusion",
     "Where the semantic feature goes",
-    "Here on top of interleaving and mask information flow; in the paper (table 4) on the plain cascade, so "
-    "compare the differences, not the levels. Nowhere: without the branch.",
+    "Here on top of the paper's other ideas; in the paper (table 4) on the plain cascade, so compare the "
+    "differences, not the levels. Nowhere: without the branch.",
     (
-        Row("nowhere", "mask_flow", paper=PAPER_FUSION["nowhere"]),
-        Row("boxes", "htc_fusion_box", _switched(semantic_mask=False), None, PAPER_FUSION["boxes"], 0),
-        Row("masks", "htc_fusion_mask", _switched(semantic_box=False), None, PAPER_FUSION["masks"], 0),
+        Row("nowhere", _FLOW.key, paper=PAPER_FUSION["nowhere"]),
+        *(
+            Row(
+                _HEADS[wire.target],
+                f"htc_fusion_{wire.target}",
+                _switched(**{other.field: other is idea for other in _SEMANTIC.ideas}),
+                paper=PAPER_FUSION[_HEADS[wire.target]],
+                versus=0,
+            )
+            for idea in _SEMANTIC.ideas
+            for wire in idea.wires
+        ),
         Row("boxes and masks", "htc", paper=PAPER_FUSION["boxes and masks"], versus=0),
     ),
 )
@@ -115,18 +135,18 @@ _MASKS_OF = ("stage 1", "stage 2", "stage 3", "mean of 1 to 3")
 
 STAGE_MASKS = Study(
     "stage_masks",
-    "Masks of each stage, without and with mask information flow",
+    f"Masks of each stage, without and with {uncapitalised(_FLOW.name)}",
     "All on the same final boxes, without a semantic branch, as in the paper's table 3. The difference is "
     "the value with the flow minus the value without it.",
     tuple(
         Row(
             f"{'with' if flow else 'without'} flow, {words}",
-            "mask_flow" if flow else "interleaved",
+            step.key,
             stage=t + 1 if t < 3 else None,
-            paper=PAPER_STAGE_MASK_AP["mask_flow" if flow else "interleaved"][t],
+            paper=PAPER_STAGE_MASK_AP[step.key][t],
             versus=t if flow else None,
         )
-        for flow in (False, True)
+        for flow, step in ((False, _INTERLEAVED), (True, _FLOW))
         for t, words in enumerate(_MASKS_OF)
     ),
 )
@@ -170,7 +190,32 @@ THRESHOLDS = Study(
     ),
 )
 
-STUDIES = (STAGE_MASKS, AVERAGING, FUSION, SEMANTIC_WEIGHT, STAGE_COUNT, THRESHOLDS)
+_HTC_ROW = 1 + len(BEYOND_THE_PAPER)
+
+BEYOND = Study(
+    "beyond_the_paper",
+    "Ideas beyond the paper's, alone and on top of HTC",
+    "The paper has no such table. Alone: on the plain cascade.",
+    (
+        Row("plain cascade", "plain_cascade"),
+        *(
+            Row(f"{uncapitalised(idea.name)} alone", f"{idea.field}_alone", _alone(idea.field), versus=0)
+            for idea in BEYOND_THE_PAPER
+        ),
+        Row("HTC", "htc"),
+        *(
+            Row(
+                f"HTC and {uncapitalised(idea.name)}",
+                f"htc_{idea.field}",
+                _switched(**{idea.field: True}),
+                versus=_HTC_ROW,
+            )
+            for idea in BEYOND_THE_PAPER
+        ),
+    ),
+)
+
+STUDIES = (STAGE_MASKS, AVERAGING, FUSION, SEMANTIC_WEIGHT, STAGE_COUNT, THRESHOLDS, BEYOND)
 
 VARIANTS: dict[str, Change] = {
     row.run: row.change for study in STUDIES for row in study.rows if row.change is not None
@@ -274,7 +319,7 @@ def study_markdown(study: Mapping[str, Any]) -> str:
             gain_words(gain) if gain else "",
             row["versus"] or "",
             "" if paper is None else f"{paper}",
-            "" if paper is None or base is None else f"{paper - base:+.1f}",
+            "" if paper is None or base is None else signed(paper - base),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

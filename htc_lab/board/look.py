@@ -16,8 +16,8 @@ from htc_lab.files import plain, write_atomically
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_detections
 from htc_lab.predictors import ModelPredictor, Predictor
+from htc_lab.train.run_folder import SAMPLES
 
-SAMPLES = "samples"
 _SAMPLE_PICTURES = 3
 _SAMPLE_SIDE = 384
 _SAMPLE_SCORE = 0.3

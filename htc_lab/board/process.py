@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ LOG = "process.log"
 # Seconds by which the clocks of the file system and of the process table may differ.
 _SLACK = 2.0
 _LOG_TAIL = 4000
+_GIVES_WAY = getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5)
 
 # The commands that can fill a folder, each with the flag that names the folder.
 _FOLDER_FLAGS = {"train": "--run", "ablate": "--out"}
@@ -87,7 +89,8 @@ def words_of(command: str | Sequence[str], folder: Path) -> list[str]:
 def start(folder: Path, command: Sequence[str]) -> Trainer:
     """Run ``htc-lab`` with these words in a process of its own, which outlives this one.
 
-    Unless ``OMP_NUM_THREADS`` says otherwise, it leaves one core to the notebook.
+    Unless ``OMP_NUM_THREADS`` says otherwise, it computes on one thread less than there are cores; and it
+    gives way to whatever else needs them.
 
     Raises:
         InputError: something is already training there, or the folder can't be written.
@@ -113,6 +116,8 @@ def start(folder: Path, command: Sequence[str]) -> Trainer:
             start_new_session=True,
         )
     _children[child.pid] = child
+    with suppress(psutil.Error):
+        psutil.Process(child.pid).nice(_GIVES_WAY)
     began = psutil.Process(child.pid).create_time()
     write_json(
         folder / RECORD,

@@ -34,7 +34,7 @@ class Evaluation:
         mask_ap, box_ap: in points; None if there was no object to find.
         stage_mask_ap: mask AP of stage 1, 2, ... alone and of the result.
         images: how many pictures it was measured on.
-        samples: the picture of what the model found then, relative to the folder; None if there is none.
+        samples: the picture of what the model found then, relative to the folder; None without one.
         final: whether it is the one on the test split, after the training.
     """
 

@@ -16,7 +16,7 @@ _RECENT = 50
 
 
 class Place:
-    """A folder being watched: of one run, or of several that one command trains one after the other.
+    """A folder being watched: of one run, or of several that one command trains.
 
     Attributes:
         folder: the folder.
@@ -40,7 +40,7 @@ class Place:
         self.trainer = trainer(self.folder, [reader.folder for reader in self.readers])
 
     def report(self) -> dict[str, Any]:
-        """The place as the buttons need it, and whether curves on the way are to come (``eval_every``)."""
+        """The place as the buttons need it, and how often its runs are evaluated (``eval_every``)."""
         finished = bool(self.readers) and all(_is_finished(reader) for reader in self.readers)
         state, words = _state(self, finished)
         return {
@@ -76,7 +76,7 @@ def _state(place: Place, finished: bool) -> tuple[str, str]:
 
 
 def _eval_every(command: list[str] | None) -> int | None:
-    """Steps between evaluations on the way, as the command says; None: there are none, or it isn't known."""
+    """Steps between evaluations during training, by its command; None: there are none, or it isn't known."""
     words = [part for word in command or [] for part in word.split("=", 1)]
     after = dict(itertools.pairwise(words)).get("--eval-every", "")
     return int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None

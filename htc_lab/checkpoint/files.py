@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import re
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from htc_lab.checkpoint.filling import empty_model, fill
 from htc_lab.checkpoint.packing import pack, unpack
 from htc_lab.checkpoint.pretrained import CLASSROOM_BASE, SHIPPED
 from htc_lab.checkpoint.timm_pretrained import BACKBONES
 from htc_lab.config import ModelConfig, Toggles
 from htc_lab.config_json import model_config_from_dict, to_dict
-from htc_lab.errors import InputError, in_one_line
+from htc_lab.errors import InputError
 from htc_lab.files import write_atomically, write_json
-from htc_lab.interop.mmdet_checkpoint import read_mmdet
+from htc_lab.interop.mmdet_checkpoint import read_mmdet, read_mmdet_weights
 from htc_lab.model import HybridTaskCascade
 from htc_lab.process_settings import set_up_process
 from htc_lab.wording import counted
@@ -167,6 +170,8 @@ def load(
     path = _find(where)
     if path.suffix != ".safetensors":
         found = read_mmdet(path, toggles, config)
+        for note in found.notes:
+            print(f"note: {path}: {note}", file=sys.stderr)
         fix = "it has another architecture, or is cut off: give a whole file of a Cascade Mask R-CNN or HTC"
         model = empty_model(found.config)
         fill(model, found.weights, str(path), fix)
@@ -177,30 +182,77 @@ def load(
             f"{path}: already says which model it is; leave out toggles and config, and pass other toggles "
             "to predict() or cascade()"
         )
-    tensors, header = _read(path)
-    tensors = unpack(tensors, str(path))
+    weights, header = _read_model(path)
     if "config" not in header:
         raise InputError(
             f"{path}: metadata has no 'config', so it is not a checkpoint of this lab; give one that is"
         )
     config = model_config_from_dict(_json(header["config"], path, "config"), f"{path}: config")
-    weights = {
-        name.removeprefix(_WEIGHTS): value.float() if value.is_floating_point() else value
-        for name, value in tensors.items()
-        if not name.startswith(_OPTIMIZER)
-    }
     model = empty_model(config)
     fill(model, weights, str(path))
-    names = _json(header.get("class_names", "[]"), path, "class_names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path}: metadata field 'class_names' is not a list of names; save it again")
+    names = _class_names(header, path)
     if len(names) != config.classes:
         raise InputError(
             f"{path}: class_names has {counted(len(names), 'name')} for "
             f"{counted(config.classes, 'class', 'classes')}; save it again"
         )
-    model.class_names = tuple(names)
+    model.class_names = names
     return model.to(device).eval()
+
+
+def _read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights in a file of this lab, by name and as float32, and what its header says."""
+    tensors, header = _read(path)
+    weights = {
+        name.removeprefix(_WEIGHTS): value.float() if value.is_floating_point() else value
+        for name, value in unpack(tensors, str(path)).items()
+        if not name.startswith(_OPTIMIZER)
+    }
+    return weights, header
+
+
+def _class_names(header: dict[str, str], path: Path) -> tuple[str, ...]:
+    names = _json(header.get("class_names", "[]"), path, "class_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: metadata field 'class_names' is not a list of names; save it again")
+    return tuple(names)
+
+
+@dataclass(frozen=True)
+class NamedWeights:
+    """The weights in a checkpoint, whatever network they are of.
+
+    Attributes:
+        path: the file.
+        weights: by the reference's names, float32.
+        class_names: of the classes they were trained for; empty if the file doesn't say.
+        notes: what was chosen, converted or left aside, one sentence each.
+        config_text: mmdet's config of their training; empty if the file has none.
+    """
+
+    path: Path
+    weights: dict[str, Tensor]
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    config_text: str = ""
+
+
+def read_weights(where: str | Path) -> NamedWeights:
+    """The weights that a training can start from.
+
+    Args:
+        where: as for :func:`load`. A file of ``torch.save`` may be of any detector that names its weights as
+            mmdet does.
+
+    Raises:
+        InputError: the file is missing or damaged, or holds no weights by name.
+    """
+    path = _find(where)
+    if path.suffix != ".safetensors":
+        found = read_mmdet_weights(path)
+        return NamedWeights(path, found.weights, found.said_classes, found.notes, found.config_text)
+    weights, header = _read_model(path)
+    return NamedWeights(path, weights, _class_names(header, path))
 
 
 def _json(text: str, path: Path, field: str) -> Any:
@@ -210,65 +262,3 @@ def _json(text: str, path: Path, field: str) -> Any:
         raise InputError(
             f"{path}: metadata field '{field}' is not JSON ({error}); get the file again"
         ) from None
-
-
-def empty_model(config: ModelConfig) -> HybridTaskCascade:
-    """The network without weights, to be filled by :func:`fill`: no time is spent on initialising them."""
-    try:
-        with torch.device("meta"):
-            return HybridTaskCascade(config)
-    except InputError:
-        raise
-    # Values that are each in range may still not fit together, such as groups that don't divide a width.
-    except (ValueError, RuntimeError, TypeError, ArithmeticError) as error:
-        raise InputError(
-            f"config of {config.name:.60}: no network can be built from it ({in_one_line(error)}); correct it"
-        ) from None
-
-
-def fill(
-    model: HybridTaskCascade,
-    weights: dict[str, Tensor],
-    source: str,
-    fix: str = "it belongs to another config",
-) -> None:
-    """Load weights into the model; they must match it exactly.
-
-    Args:
-        model: on any device, including "meta" (without data).
-        weights: by the model's own names.
-        source: what the message calls them.
-        fix: what to do about it, as the message ends.
-
-    Raises:
-        InputError: entries are missing, left over, or have another shape; the message names the first few.
-    """
-    wanted = model.state_dict()
-    missing = sorted(set(wanted) - set(weights))
-    left_over = sorted(set(weights) - set(wanted))
-    differ = [
-        f"{n} {_kind(weights[n])} for {_kind(wanted[n])}"
-        for n in sorted(set(wanted) & set(weights))
-        if wanted[n].shape != weights[n].shape
-        or wanted[n].is_floating_point() != weights[n].is_floating_point()
-    ]
-    complaints = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in (("missing", missing), ("left over", left_over), ("of another shape", differ))
-        if names
-    ]
-    if complaints:
-        raise InputError(f"{source}: entries {'; '.join(complaints)}; {fix}")
-    # Weights on "meta" are only shapes, without values.
-    numbers = {n: v for n, v in weights.items() if v.is_floating_point() and not v.is_meta}
-    spoilt = [n for n, v in numbers.items() if not v.isfinite().all()]
-    if spoilt:
-        raise InputError(
-            f"{source}: {len(spoilt)} entries have values that are not finite ({', '.join(spoilt[:3])}): "
-            "its training diverged or the file is damaged; use an earlier checkpoint"
-        )
-    model.load_state_dict(weights, assign=True)
-
-
-def _kind(value: Tensor) -> str:
-    return f"{tuple(value.shape)}{'' if value.is_floating_point() else ' of whole numbers'}"

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,19 +10,28 @@ import tyro
 
 from htc_lab.commands.flags import FROM_FEATURES, USUAL, Layout, say, usable_device
 from htc_lab.commands.numbers import in_range, seed_in_range
+from htc_lab.commands.telling import tell_data
 from htc_lab.errors import InputError
+from htc_lab.ideas import LADDER
+from htc_lab.wording import uncapitalised
 
 if TYPE_CHECKING:
     from htc_lab.ablation.ladder import Ladder
     from htc_lab.ablation.studies import Study
+    from htc_lab.data.layout import Split
+    from htc_lab.train.loop import OnLook
+
+
+_STAGE_MASKS = (
+    f"Masks of each stage, without and with {uncapitalised(LADDER[1].name)} (table 3); no extra trainings."
+)
 
 
 @dataclass(frozen=True)
 class StudyFlags:
-    """Tables beyond the ladder: the paper's tables 3 to 5, and two studies of the lab's own."""
+    """Tables beyond the ladder: the paper's tables 3 to 5, and studies of the lab's own."""
 
-    stage_masks: bool = False
-    """Masks of each stage, without and with mask information flow (table 3); no extra trainings."""
+    stage_masks: Annotated[bool, tyro.conf.arg(help=_STAGE_MASKS)] = False
     averaging: bool = False
     """Masks of the last stage against the mean of all stages (table 3); no extra trainings."""
     fusion: bool = False
@@ -32,6 +42,8 @@ class StudyFlags:
     """One, two and three stages (not in the paper); two extra trainings per seed."""
     thresholds: bool = False
     """Other IoU thresholds for the stages (not in the paper); two extra trainings per seed."""
+    beyond_the_paper: bool = False
+    """Ideas of other papers, each alone and on top of HTC; two extra trainings per seed for each of them."""
 
     def chosen(self) -> "list[Study]":
         """The studies asked for."""
@@ -55,6 +67,7 @@ def ablate(
     report: bool = False,
     seeds: tuple[int, ...] = (0,),
     device: str = "cpu",
+    at_once: int | None = None,
     steps: int | None = None,
     short_side: int | None = None,
     preset_name: Annotated[str | None, tyro.conf.arg(name="preset")] = None,
@@ -77,6 +90,8 @@ def ablate(
         report: also measure each kind of situation and error, and write a report with figures.
         seeds: every rung is trained once for each.
         device: cpu or cuda.
+        at_once: how many trainings run side by side, each in a process of its own with its share of the
+            cores. Default: as many as there are cores and memory for; with --tiny and on a GPU, one.
         steps: optimiser steps of every training. Default: 1000; for --quick 260 on the scenes, 250 on
             photographs.
         short_side: px to which the short side of an image is resized; in training of the classroom preset it
@@ -93,9 +108,8 @@ def ablate(
         json: print the results as one JSON object.
     """
     from htc_lab.ablation.ladder import COSTS, ladder_folder, open_ladder
+    from htc_lab.ablation.side_by_side import at_once_here, train_side_by_side
     from htc_lab.ablation.studies import study_markdown
-    from htc_lab.board.look import look_at
-    from htc_lab.data.dataset import CocoDataset
     from htc_lab.files import write_json
     from htc_lab.toggles import BESIDE_THE_LADDER
 
@@ -106,6 +120,8 @@ def ablate(
     if eval_every is not None:
         in_range("eval-every", eval_every, 1, math.inf)
     in_range("eval-images", eval_images, 1, math.inf)
+    if at_once is not None:
+        in_range("at-once", at_once, 1, 64)
     if steps is not None:
         in_range("steps", steps, 1, math.inf)
     if short_side is not None:
@@ -131,15 +147,22 @@ def ablate(
         crop=crop,
     )
     if eval_every is not None:
-        ladder.look = lambda run: look_at(run, CocoDataset(ladder.data.val, cache=True), eval_images)
+        ladder.look = partial(_look, ladder.data.val, eval_images)
         ladder.look_every = eval_every
-    say(ladder.data.describe(), json)
+    tell_data(ladder.data, ladder.semantic, json, ladder.config.cascade.max_detections)
     if ladder.schedule.cached_features:
         say(FROM_FEATURES, json)
     beside = tuple(BESIDE_THE_LADDER) if combinations else ()
     variants = (run for study in studies.chosen() for run in study.runs)
-    for rung in dict.fromkeys((*ladder.rungs, *beside, *variants)):
-        _run(ladder, rung, json)
+    names = list(dict.fromkeys((*ladder.rungs, *beside, *variants)))
+    runs = [(name, seed) for name in names for seed in seeds]
+    # A GPU is one training's; three steps end before another process has started.
+    alone = tiny or ladder.device != "cpu"
+    several = at_once or (1 if alone else at_once_here(len(runs)))
+    if several > 1:
+        train_side_by_side(ladder, runs, several)
+    for name in names:
+        _run(ladder, name, json)
     ladder.take_up()
     ladder.asked = studies.chosen()
     if costs:
@@ -157,6 +180,14 @@ def ablate(
         rungs = [(rung, ladder.done[rung].run_folders) for rung in ladder.rungs]
         say(str(write_report(folder, rungs, ladder.truth, folder / "report")), json)
     return results if json else None
+
+
+def _look(pictures: "Split", images: int, run: Path) -> "OnLook":
+    """What evaluates the run in a folder along the way."""
+    from htc_lab.board.look import look_at
+    from htc_lab.data.dataset import CocoDataset
+
+    return look_at(run, CocoDataset(pictures, cache=True), images)
 
 
 def _run(ladder: "Ladder", name: str, json: bool) -> None:

@@ -2,17 +2,25 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from htc_lab.commands.flags import say, toggles_of
+import tyro
+
+from htc_lab.commands.flags import TOGGLES_WORDS, say, toggles_of
 from htc_lab.errors import InputError
 
 
 def convert(
     checkpoint: str,
     out: Path,
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help=f"Ideas an mmdet file was trained with, if its weights don't show it: {TOGGLES_WORDS}."
+        ),
+    ] = None,
     config: Path | None = None,
+    mmdet_configs: Path | None = None,
     half: bool = False,
     json: bool = False,
 ) -> dict[str, Any] | None:
@@ -21,10 +29,10 @@ def convert(
     Args:
         checkpoint: an mmdet .pth file, a run folder, a .safetensors file, or a shipped model's name.
         out: the file to write: .safetensors for this lab (with a JSON sidecar), .pth for mmdet.
-        toggles: for an mmdet file: what it was trained with, if its weights don't show it (a rung, or
-            switches joined by "+").
         config: for an mmdet file: its mmdet config (.py), instead of what the weights show; it is only read,
             never run.
+        mmdet_configs: the folder of mmdet's own configs, for a config with bases like "mmdet::htc/...";
+            default: that of the installed mmdet.
         half: store weights in 16 bits (.safetensors).
         json: print what was found as one JSON object.
     """
@@ -40,9 +48,9 @@ def convert(
 
     from htc_lab.checkpoint.files import load, save_model
     from htc_lab.interop.mmdet_checkpoint import save_mmdet
-    from htc_lab.interop.mmdet_config import config_from_mmdet
+    from htc_lab.interop.mmdet_config import model_from_mmdet
 
-    known = None if config is None else config_from_mmdet(config).model
+    known = None if config is None else model_from_mmdet(config, mmdet_configs).model
     model = load(checkpoint, toggles=chosen, config=known)
     if out.suffix == ".pth":
         save_mmdet(model, out)

@@ -100,7 +100,7 @@ def _grade(action: Grade) -> dict[str, Any] | None:
             f"{grade.student}: {counted(points[grade.student], 'point')}  {grade.remark}".rstrip(),
             action.json,
         )
-    # Who handed in nothing had no answer that could run.
+    # A student who handed in nothing has no answer that could run.
     ran = [grade for grade in grades if grade.verdicts]
     cut = all(grade.network_cut for grade in ran)
     fenced = all(grade.fenced for grade in ran)

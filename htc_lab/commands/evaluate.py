@@ -2,23 +2,40 @@
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from htc_lab.commands.flags import USUAL, Layout, say, toggles_of, usable_device
+import tyro
+
+from htc_lab.commands.flags import TOGGLES_WORDS, USUAL, Layout, toggles_of, usable_device
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range
+from htc_lab.commands.predictor_flags import (
+    AS_CONFIGURED,
+    ONE_VIEW,
+    Checkpoints,
+    DetectionsKept,
+    Views,
+    load_predictor,
+)
+from htc_lab.commands.telling import tell_cap, tell_data
 from htc_lab.errors import InputError
+from htc_lab.files import one_or_all
 from htc_lab.wording import counted
 
 
 def evaluate(
     data: Path,
-    checkpoint: str,
+    checkpoint: Checkpoints,
     split: Literal["train", "val", "test"] = "val",
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None,
+        tyro.conf.arg(help=f"Evaluate with these ideas instead of the model's own: {TOGGLES_WORDS}."),
+    ] = None,
     device: str = "cpu",
     timeout: float = 600.0,
     bf16: bool = False,
     layout: Layout = USUAL,
+    looks: Views = ONE_VIEW,
+    kept: DetectionsKept = AS_CONFIGURED,
     json: bool = False,
 ) -> dict[str, Any] | None:
     """Box and mask AP of a checkpoint: of its result and of each stage's masks.
@@ -27,38 +44,41 @@ def evaluate(
 
     Args:
         data: folder of a COCO-format data set.
-        checkpoint: a run folder, a .safetensors file, or a shipped model's name.
+        checkpoint: a run folder, a .safetensors file, or a shipped model's name. Give it several times to
+            merge what several models find.
         split: which images.
-        toggles: evaluate with these instead of the model's own.
         device: cpu or cuda; of several GPUs each process takes its own.
         timeout: seconds a process waits for the others before it gives up.
         bf16: convolutions and linear layers in bfloat16: faster, slightly less exact.
         layout: where things are in the data folder.
+        looks: several views of each picture, merged.
+        kept: what becomes a detection.
         json: print the figures as one JSON object.
     """
     in_range("timeout", timeout, 1e-3, LONGEST_WAIT)
+    tuned = kept.tuning()
 
-    from htc_lab.checkpoint.files import load
     from htc_lab.data.dataset import CocoDataset
     from htc_lab.distributed import processes
     from htc_lab.evaluate.inference import average_precision, predict_split, require_objects, truth_of
-    from htc_lab.predictors import ModelPredictor
 
     with processes(device, timeout) as (team, own_device):
         with team.together():
             chosen = toggles_of(toggles)
-            predictor = ModelPredictor(load(checkpoint, usable_device(own_device)), chosen, bf16)
+            place = usable_device(own_device)
+            predictor = load_predictor(checkpoint, place, looks, tuned, chosen, bf16)
             folder, known = layout.find(data), predictor.class_names
             if folder.class_names != known:
                 raise InputError(
-                    f"{checkpoint}: knows the classes {', '.join(known)}; the data's categories are "
+                    f"{checkpoint[0]}: knows the classes {', '.join(known)}; the data's categories are "
                     f"{', '.join(folder.class_names)}; give data or a checkpoint that agree"
                 )
             dataset = CocoDataset(getattr(folder, split))
             truth = truth_of(dataset)
             require_objects(truth, dataset.split.coco.path)
         if team.first:
-            say(folder.describe(), json)
+            tell_data(folder, None, json)
+            tell_cap(folder, split, predictor.description(), json)
         began = time.perf_counter()
         found = predict_split(predictor, dataset, stages=True, team=team)
     if not team.first:
@@ -66,7 +86,8 @@ def evaluate(
     ap = average_precision(truth, found)
     seconds = time.perf_counter() - began
     if json:
-        return {"checkpoint": checkpoint, "split": split, "images": len(dataset), "seconds": seconds, **ap}
+        said = {"checkpoint": one_or_all(checkpoint), "split": split, "images": len(dataset)}
+        return {**said, "seconds": seconds, **ap}
     for kind, title in (("bbox", "boxes"), ("segm", "masks")):
         figures = ap[kind]
         assert isinstance(figures, dict)

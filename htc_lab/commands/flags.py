@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from htc_lab.config import Toggles, parse_toggles
+from htc_lab.config import RUNGS, SWITCHES, Toggles, parse_toggles
 from htc_lab.errors import InputError, in_one_line
 
 if TYPE_CHECKING:
@@ -86,6 +86,12 @@ def usable_device(name: str) -> str:
             f"--device {name}: cannot be used ({reason}); take cpu, or cuda if there is a GPU"
         ) from None
     return name
+
+
+TOGGLES_WORDS = (
+    f"a rung ({', '.join(RUNGS)}), or switches joined by '+' ({', '.join(SWITCHES)}, stages=N, last_mask)"
+)
+"""What ``--toggles`` takes, for the help of the commands that have it."""
 
 
 def toggles_of(text: str | None) -> Toggles | None:

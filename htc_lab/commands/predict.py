@@ -9,34 +9,49 @@ from typing import Annotated, Any
 
 import tyro
 
-from htc_lab.commands.flags import say, toggles_of, usable_device
+from htc_lab.commands.flags import TOGGLES_WORDS, say, toggles_of, usable_device
+from htc_lab.commands.predictor_flags import (
+    AS_CONFIGURED,
+    ONE_VIEW,
+    Checkpoints,
+    DetectionsKept,
+    Views,
+    load_predictor,
+)
 from htc_lab.errors import InputError
+from htc_lab.files import one_or_all
 from htc_lab.wording import counted
 
 
 def predict(
     images: Annotated[tuple[Path, ...], tyro.conf.Positional],
-    checkpoint: str = "classroom/htc",
+    checkpoint: Checkpoints = (),
     out: Path = Path("predictions"),
     score: float = 0.3,
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None, tyro.conf.arg(help=f"Run with these ideas instead of the model's own: {TOGGLES_WORDS}.")
+    ] = None,
     device: str = "cpu",
     bf16: bool = False,
+    looks: Views = ONE_VIEW,
+    kept: DetectionsKept = AS_CONFIGURED,
     json: bool = False,
 ) -> dict[str, Any] | None:
     """Find objects in pictures; write each picture with boxes and masks drawn in.
 
     Args:
         images: picture files, no two with the same name.
-        checkpoint: a run folder, a .safetensors file, or a shipped model's name.
+        checkpoint: a run folder, a .safetensors file, or a shipped model's name (if not given:
+            classroom/htc). Give it several times to merge what several models find.
         out: folder for the pictures (PNG).
         score: lowest score of a detection that is shown, 0 to 1.
-        toggles: run with these instead of the model's own.
         device: cpu or cuda.
         bf16: convolutions and linear layers in bfloat16: faster, slightly less exact.
+        looks: several views of each picture, merged.
+        kept: what becomes a detection.
         json: print the detections as one JSON object.
     """
-    chosen = toggles_of(toggles)
+    chosen, tuned = toggles_of(toggles), kept.tuning()
     if not images:
         raise InputError("predict: no picture given; name at least one file")
     if not 0 <= score <= 1:
@@ -45,13 +60,12 @@ def predict(
 
     from PIL import Image
 
-    from htc_lab.checkpoint.files import load
     from htc_lab.data.dataset import read_image
     from htc_lab.files import write_atomically
     from htc_lab.plots.drawing import draw_detections
-    from htc_lab.predictors import ModelPredictor
 
-    predictor = ModelPredictor(load(checkpoint, usable_device(device)), chosen, bf16)
+    checkpoints = checkpoint or ("classroom/htc",)
+    predictor = load_predictor(checkpoints, usable_device(device), looks, tuned, chosen, bf16)
     found = []
     for path, target in zip(images, targets, strict=True):
         image = read_image(path)
@@ -69,7 +83,7 @@ def predict(
             )
         ]
         found.append({"image": str(path), "picture": str(target), "seconds": seconds, "objects": objects})
-    return {"checkpoint": checkpoint, "pictures": found} if json else None
+    return {"checkpoint": one_or_all(checkpoints), "pictures": found} if json else None
 
 
 def _targets(images: Sequence[Path], out: Path) -> list[Path]:

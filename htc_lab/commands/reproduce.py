@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from htc_lab.commands.flags import say, usable_device
 from htc_lab.commands.numbers import in_range
+from htc_lab.commands.predictor_flags import ONE_VIEW, Checkpoints, Views, load_predictor
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESET_RECORDS, Released
 from htc_lab.wording import counted, signed
@@ -22,14 +23,15 @@ TITLES = {"cascade": "Cascade Mask R-CNN", "htc": "HTC"}
 
 def reproduce(
     coco: Path,
-    cascade: Path,
-    htc: Path,
+    cascade: Checkpoints,
+    htc: Checkpoints,
     out: Path = Path("runs/reproduce"),
     score: float = 0.001,
     first: int | None = None,
     annotations: Path | None = None,
     images: Path | None = None,
     device: str = "cpu",
+    looks: Views = ONE_VIEW,
     json: bool = False,
 ) -> dict[str, Any] | None:
     """Check the paper's gain on COCO val2017 without training.
@@ -39,14 +41,16 @@ def reproduce(
 
     Args:
         coco: folder of the COCO tree: annotations/instances_val2017.json and val2017/.
-        cascade: checkpoint of Cascade Mask R-CNN, as released or as the lab writes it.
-        htc: checkpoint of HTC.
+        cascade: checkpoint of Cascade Mask R-CNN, as released or as the lab writes it. Given several times,
+            the models' results are merged.
+        htc: checkpoint of HTC, likewise.
         out: folder for the detections and results.
         score: detections above this score count, for both models.
         first: use only the first N images, for a trial.
         annotations: annotations to use instead of instances_val2017.json.
         images: image folder to use instead of val2017/.
         device: cpu or cuda.
+        looks: several views of each picture, merged, for both models.
         json: print the figures as one JSON object.
     """
     if first is not None:
@@ -61,30 +65,28 @@ def reproduce(
 
     from htc_lab.ablation.reproduce import Contestant, at_score_threshold
     from htc_lab.ablation.reproduce import reproduce as run
-    from htc_lab.checkpoint.files import load
     from htc_lab.data.coco import read_coco
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.data.layout import Split, image_folder, require_images
+    from htc_lab.data.layout import Split, find_images
     from htc_lab.evaluate.inference import require_objects, truth_of
-    from htc_lab.predictors import ModelPredictor
 
     place = usable_device(device)
     truth = read_coco(chosen)
     if first is not None:
         truth = truth.subset([image["id"] for image in truth.images[:first]])
-    folder = image_folder(coco, "val", truth, images)
-    require_images(folder, truth)
+    folder, truth, _ = find_images(coco, "val", truth, images)
     contestants = []
-    for role, path in (("cascade", cascade), ("htc", htc)):
-        predictor = ModelPredictor(at_score_threshold(load(str(path), place), score))
+    for role, checkpoints in (("cascade", cascade), ("htc", htc)):
+        predictor = load_predictor(checkpoints, place, looks, lambda model: at_score_threshold(model, score))
         known = predictor.class_names
         if known != truth.class_names:
             raise InputError(
-                f"{path}: knows {len(known)} classes, {', '.join(known[:3])}, ...; "
+                f"{checkpoints[0]}: knows {counted(len(known), 'class', 'classes')}, "
+                f"{', '.join(known[:3])}, ...; "
                 f"{chosen} has {len(truth.class_names)}, {', '.join(truth.class_names[:3])}, ...; give a "
                 "checkpoint trained on the same data"
             )
-        contestants.append(Contestant(role, predictor, str(path)))
+        contestants.append(Contestant(role, predictor, checkpoints))
     dataset = CocoDataset(Split("val", truth, folder, None))
     require_objects(truth_of(dataset), chosen)
     say(f"{chosen}: {counted(len(dataset), 'image')}, both models at score > {score}", json)
@@ -102,10 +104,13 @@ def reproduce(
 
 
 def _released(contestant: "Contestant") -> Released | None:
-    """The public figures of the released file with this name."""
+    """The public figures of the released file with this name, which is of one view of one model."""
     from htc_lab.data.fetch.released import RELEASED
+    from htc_lab.predictors import ModelPredictor
 
-    name = Path(contestant.checkpoint).name
+    if not isinstance(contestant.predictor, ModelPredictor):
+        return None
+    name = Path(contestant.checkpoints[0]).name
     presets = [preset for preset, path in RELEASED.items() if path.endswith(f"/{name}")]
     return PRESET_RECORDS[presets[0]].released if presets else None
 
@@ -132,8 +137,8 @@ def _table(outcome: "Reproduction", contestants: list["Contestant"]) -> str:
         public_gain = ""
         first, second = known
         if first and second:
-            public_gain = f"{(second.box_ap, second.mask_ap)[i] - (first.box_ap, first.mask_ap)[i]:+.1f}"
-        gains.append(f"{ours} | {public_gain} | {PAPER['htc'][i] - PAPER['cascade'][i]:+.1f}")
+            public_gain = signed((second.box_ap, second.mask_ap)[i] - (first.box_ap, first.mask_ap)[i])
+        gains.append(f"{ours} | {public_gain} | {signed(PAPER['htc'][i] - PAPER['cascade'][i])}")
     lines.append(f"| gain | {' | '.join(gains)} |")
     lines += [
         "",

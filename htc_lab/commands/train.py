@@ -8,8 +8,17 @@ from typing import Annotated, Any
 
 import tyro
 
-from htc_lab.commands.flags import FROM_FEATURES, USUAL, Layout, say, toggles_of, usable_device
+from htc_lab.commands.flags import (
+    FROM_FEATURES,
+    TOGGLES_WORDS,
+    USUAL,
+    Layout,
+    say,
+    toggles_of,
+    usable_device,
+)
 from htc_lab.commands.numbers import LONGEST_WAIT, in_range, seed_in_range
+from htc_lab.commands.telling import tell_data
 from htc_lab.config import ModelConfig
 from htc_lab.config_json import schedule_from_dict, to_dict
 from htc_lab.errors import InputError
@@ -24,7 +33,9 @@ def train(
     run: Annotated[Path | None, tyro.conf.arg(aliases=["--run-folder"])] = None,
     preset_name: Annotated[str, tyro.conf.arg(name="preset")] = "classroom",
     list_presets: Annotated[bool, tyro.conf.arg(name="list")] = False,
-    toggles: str | None = None,
+    toggles: Annotated[
+        str | None, tyro.conf.arg(help=f"The ideas to train with: {TOGGLES_WORDS}. Default: the preset's.")
+    ] = None,
     steps: int | None = None,
     epochs: int | None = None,
     batch: int | None = None,
@@ -55,8 +66,6 @@ def train(
             --list. Under torchrun, write --run-folder.
         preset_name: which model.
         list_presets: show the presets, their size and the released figures, and train nothing.
-        toggles: the ideas to train with: a rung (plain_cascade, interleaved, mask_flow, htc) or switches
-            joined by "+"; default: the preset's.
         steps: optimiser steps, instead of the preset's schedule.
         epochs: passes over the data, instead of the preset's schedule.
         batch: images per step, in all processes together; the learning rate follows.
@@ -68,7 +77,9 @@ def train(
         eval_every: steps between evaluations on pictures of the val split, for the dashboard's AP curves and
             sample pictures; default: none along the way.
         eval_images: how many pictures of the val split.
-        init: checkpoint to start from.
+        init: checkpoint to start from: a run folder, a .safetensors file, a shipped model's name, or a .pth
+            file of mmdet. What fits is kept, also if classes, stages or ideas differ; the rest starts fresh
+            and is named.
         accumulate: take the batch in N parts, one after the other, to use less memory.
         amp: forward passes in bfloat16.
         sync_norm: train batch norm's statistics, over all processes, instead of keeping the pretrained ones.
@@ -106,7 +117,7 @@ def train(
     from htc_lab.ablation.ladder import config_for, train_dataset
     from htc_lab.board.look import look_at
     from htc_lab.data.dataset import CocoDataset
-    from htc_lab.data.semantic import semantic_classes
+    from htc_lab.data.semantic import semantic_if_needed
     from htc_lab.distributed import processes
     from htc_lab.train.loop import TrainOptions, steps_of
     from htc_lab.train.loop import train as run_training
@@ -117,8 +128,12 @@ def train(
         with team.together():
             config = _config(preset_name, toggles, sync_norm)
             numbers = {"steps": steps, "epochs": epochs, "batch": batch, "lr": lr, "accumulate": accumulate}
+            schedule = _schedule(preset_name, numbers)
             schedule = dataclasses.replace(
-                _schedule(preset_name, numbers), amp=amp, sync_norm=sync_norm, group_by_shape=group_by_shape
+                schedule,
+                amp=amp,
+                sync_norm=sync_norm or schedule.sync_norm,
+                group_by_shape=group_by_shape,
             )
             if cache_features:
                 config = with_frozen_backbone(config)
@@ -127,15 +142,16 @@ def train(
                 schedule = dataclasses.replace(schedule, crop=crop)
             require_fit(config, schedule)
             folder = layout.find(data)
-            semantic = semantic_classes(folder)
+            semantic = semantic_if_needed(folder, config.toggles.semantic)
             config = config_for(config, folder, semantic)
-            dataset = train_dataset(folder, semantic, config, schedule)
+            used = semantic if config.toggles.semantic else None
+            dataset = train_dataset(folder, used, config, schedule)
             look = None
             if eval_every is not None:
                 look = look_at(run, CocoDataset(folder.val, cache=True), eval_images)
             usable_device(own_device)
         if team.first:
-            say(folder.describe(), json)
+            tell_data(folder, used, json, config.cascade.max_detections)
             if schedule.cached_features:
                 say(FROM_FEATURES, json)
         options = TrainOptions(

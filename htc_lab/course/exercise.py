@@ -184,7 +184,7 @@ def _same(answer: Answer, case: Case, got: Any) -> bool:
 def _raised(error: Exception) -> str:
     """The error, and the line of the student's own code it came from."""
     said = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # Where the first line announces something, the next one is it.
+    # If the first line announces something, it follows on the next.
     said = said[: 2 if said and said[0].endswith(":") else 1]
     text = sentence(": ".join([type(error).__name__, *([" ".join(said)] if said else [])]))
     line = _line_of_answer(error.__traceback__)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from htc_lab.data.rle import decode_segmentation, segmentation_fault
+from htc_lab.data.rle import as_coco_writes, decode_segmentation, segmentation_fault
 from htc_lab.errors import InputError, in_one_line
+from htc_lab.wording import counted
 
 Row = dict[str, Any]
 
@@ -39,6 +40,7 @@ class CocoData:
         categories: sorted by id.
         class_names: in the order of ``categories``.
         label_of: category id -> contiguous label 0..K-1.
+        notes: what was read otherwise than it is written, one sentence each.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class CocoData:
     categories: list[Row]
     class_names: tuple[str, ...]
     label_of: dict[int, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def category_ids(self) -> tuple[int, ...]:
@@ -70,6 +73,7 @@ class CocoData:
             categories=self.categories,
             class_names=self.class_names,
             label_of=self.label_of,
+            notes=self.notes,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,7 +102,10 @@ def read_coco(path: Path) -> CocoData:
     sizes = {image["id"]: (image["height"], image["width"]) for image in images}
     category_ids = {category["id"] for category in categories}
     seen: set[int] = set()
+    nested = 0
     for i, row in enumerate(tables["annotations"]):
+        row, changed = with_flat_polygons(row)
+        nested += changed
         fault = annotation_fault(row, sizes, category_ids, seen)
         if fault:
             raise InputError(f"{path}: annotations[{i}]{_with_id(row)}{fault}")
@@ -114,6 +121,22 @@ def read_coco(path: Path) -> CocoData:
         categories=categories,
         class_names=tuple(category["name"] for category in categories),
         label_of={category["id"]: label for label, category in enumerate(categories)},
+        notes=(nested_note(path, nested),) if nested else (),
+    )
+
+
+def with_flat_polygons(row: Row) -> tuple[Row, bool]:
+    """An annotation with its polygons as COCO writes them, and whether that is a change."""
+    found = row.get("segmentation")
+    flat = as_coco_writes(found)
+    return (row, False) if flat is found else (row | {"segmentation": flat}, True)
+
+
+def nested_note(path: Path, count: int) -> str:
+    """That ``count`` polygons of the file had points as lists."""
+    return (
+        f"{path.name}: polygons of {counted(count, 'object')} list points one by one ([[x, y], ...]) or lack "
+        "the outer list; they are read as COCO's [[x1, y1, x2, y2, ...]]"
     )
 
 

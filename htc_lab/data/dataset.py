@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -25,13 +25,13 @@ class Sample:
     """One image and its ground truth.
 
     Attributes:
-        image: (3, H, W) uint8 RGB.
+        image: (3, H, W) RGB on the scale 0..255: uint8, or float32 after a change of colours.
         targets: at the size of ``image``.
         image_id: COCO id.
         original_size: (H, W) px of the file, before any transform.
     """
 
-    image: UInt8[Tensor, "3 H W"]
+    image: UInt8[Tensor, "3 H W"] | Float[Tensor, "3 H W"]
     targets: Targets
     image_id: int
     original_size: tuple[int, int]
@@ -56,9 +56,8 @@ def read_image(
 ) -> UInt8[Tensor, "3 H W"]:
     """Read a picture file as (3, H, W) uint8 RGB.
 
-    If a size is given, the file's pixels are used as stored if they have that size (COCO's convention); if
-    they only have it after rotation by their EXIF orientation, they are rotated. Without a size they are
-    rotated as the EXIF orientation says.
+    It is turned as its EXIF orientation says, unless the size that is given is that of the pixels as stored
+    and not of the turned ones (:mod:`htc_lab.data.pictures`). Of 12 or 16 bits the upper 8 are used.
 
     Raises:
         InputError: the file is missing, unreadable or of another size.
@@ -123,6 +122,11 @@ class CocoDataset(Dataset[Sample]):
     def image_ids(self) -> list[int]:
         """COCO id of each sample."""
         return [image["id"] for image in self.images]
+
+    @property
+    def file_names(self) -> list[str]:
+        """File of each sample, relative to the split's image folder."""
+        return [image["file_name"] for image in self.images]
 
     def __len__(self) -> int:
         return len(self.images)

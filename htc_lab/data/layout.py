@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htc_lab.data.coco import CocoData, read_coco
+from htc_lab.data.file_names import Renamed, placed, renamed_notes
 from htc_lab.data.split import split_images
 from htc_lab.errors import InputError
 from htc_lab.wording import counted
 
 FLAGS = "--train-json --val-json --images --semantic"
 _NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-_MAP_FOLDERS = ("stuffthingmaps", "semantic")
+MAP_FOLDERS = ("stuffthingmaps", "semantic")
 _NOT_INSTANCES = re.compile(r"^(panoptic|captions|person_keypoints|stuff|image_info|semantic_classes|scenes)")
 
 
@@ -42,7 +43,8 @@ class DataFolder:
     """The three splits of a data set.
 
     Attributes:
-        notes: how the splits were made, one sentence each, for ``describe``.
+        notes: how the splits were made and what was read otherwise than it is written, one sentence each, for
+            ``describe``.
     """
 
     root: Path
@@ -107,7 +109,7 @@ def find_data(
     for name in ("val", "test"):
         if name in data:
             same_categories(data["train"], data[name])
-    notes: list[str] = []
+    notes = [note for coco in data.values() for note in coco.notes]
     if "val" not in data:
         data["train"], data["val"] = split_images(data["train"], split_seed, val_fraction)
         notes.append(
@@ -116,10 +118,10 @@ def find_data(
     if "test" not in data:
         notes.append("there is no test split: test = val")
     folders = {"train": train_images or images, "val": val_images or images, "test": images}
-    splits = {}
+    splits, renamed = {}, []
     for name, coco in data.items():
-        folder = image_folder(root, name, coco, folders[name])
-        require_images(folder, coco)
+        folder, coco, names = find_images(root, name, coco, folders[name])
+        renamed += [] if names is None else [names]
         splits[name] = Split(name, coco, folder, map_folder(root, name, coco, semantic))
     return DataFolder(
         root=root,
@@ -127,7 +129,7 @@ def find_data(
         val=splits["val"],
         test=splits.get("test", splits["val"]),
         class_names=data["train"].class_names,
-        notes=tuple(notes),
+        notes=(*notes, *renamed_notes(renamed)),
     )
 
 
@@ -223,11 +225,24 @@ def _folder_names(split: str, coco: CocoData) -> list[str]:
     return list(dict.fromkeys([own, *_NAMES[split]]))
 
 
-def image_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Path:
-    """The folder that holds images of a split (at least some of them), in ``given`` or else in ``root``.
+def find_images(
+    root: Path, split: str, coco: CocoData, given: Path | None, missing_ok: bool = False
+) -> tuple[Path, CocoData, Renamed | None]:
+    """The folder that holds the images of a split, in ``given`` or else in ``root``.
+
+    Args:
+        root: the data folder.
+        split: train, val or test.
+        coco: its annotations.
+        given: where to look instead.
+        missing_ok: the folder need not have all of them.
+
+    Returns:
+        The folder, the annotations with file names relative to it, and the names that were written otherwise
+        (:mod:`htc_lab.data.file_names`).
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such folder, or it lacks an image.
     """
     names = _folder_names(split, coco)
     if given is not None:
@@ -235,34 +250,7 @@ def image_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> 
     else:
         candidates = [folder / name for name in names for folder in (root, root / "images")]
         candidates += [root / "images", coco.path.parent, root]
-    candidates = [folder for folder in dict.fromkeys(candidates) if folder.is_dir()]
-    for image in coco.images:
-        for folder in candidates:
-            if (folder / image["file_name"]).is_file():
-                return folder
-    looked = ", ".join(str(folder) for folder in candidates) or str(given or root / "images")
-    flag = "--images" if split == "test" else f"--{split}-images or --images"
-    raise InputError(
-        f"{coco.path}: none of its images (first: {coco.images[0]['file_name']}) is in {looked}; "
-        f"name the folder with {flag}"
-    )
-
-
-def require_images(folder: Path, coco: CocoData) -> None:
-    """Check that every image named in the annotations is in the folder.
-
-    Raises:
-        InputError: one isn't; names the first.
-    """
-    present = {path.name for path in folder.iterdir()}
-    for image in coco.images:
-        name = image["file_name"]
-        there = name in present if "/" not in name else (folder / name).is_file()
-        if not there:
-            raise InputError(
-                f"{folder / name}: no such image, but {coco.path} (image id {image['id']}) names it; "
-                "put it there or drop the entry"
-            )
+    return placed(split, coco, list(dict.fromkeys(candidates)), missing_ok)
 
 
 def map_name(file_name: str) -> str:
@@ -276,7 +264,7 @@ def map_folder(root: Path, split: str, coco: CocoData, given: Path | None) -> Pa
     Raises:
         InputError: ``given`` holds none.
     """
-    bases = [Path(given)] if given is not None else [root / name for name in _MAP_FOLDERS]
+    bases = [Path(given)] if given is not None else [root / name for name in MAP_FOLDERS]
     candidates = [
         folder for base in bases for folder in [*(base / n for n in _folder_names(split, coco)), base]
     ]

@@ -42,6 +42,44 @@ def rle_counts(text: str) -> list[int]:
     return counts
 
 
+def as_coco_writes(segmentation: Any) -> Any:
+    """Polygons as lists x1, y1, x2, y2, ..., where a tool has written each point as a list of its own.
+
+    ``[[x1, y1], [x2, y2], ...]`` and ``[x1, y1, x2, y2, ...]`` without the outer list are one polygon.
+
+    Returns:
+        The same object if there is nothing to change, or nothing that could be meant.
+    """
+    if not isinstance(segmentation, list) or not segmentation:
+        return segmentation
+    if all(isinstance(p, list) and len(p) > 2 and not isinstance(p[0], list) for p in segmentation):
+        return segmentation
+    if _are_numbers(segmentation) or _are_points(segmentation):
+        return [_flat(segmentation)]
+    flat = [_flat(polygon) for polygon in segmentation]
+    same = all(now is before for now, before in zip(flat, segmentation, strict=True))
+    return segmentation if same else flat
+
+
+def _flat(polygon: Any) -> Any:
+    """The numbers of a polygon whose points are lists; anything else as it is."""
+    # A polygon without holes in the manner of GeoJSON is a list of one ring.
+    ring = polygon
+    while isinstance(ring, list) and len(ring) == 1 and isinstance(ring[0], list):
+        ring = ring[0]
+    return [v for point in ring for v in point] if _are_points(ring) else polygon
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(v) in (int, float) for v in values)
+
+
+def _are_points(values: Any) -> bool:
+    return (
+        isinstance(values, list) and len(values) > 2 and all(_are_numbers(p) and len(p) == 2 for p in values)
+    )
+
+
 def _polygon_fault(polygon: Any, reach: int) -> str | None:
     if not isinstance(polygon, list):
         return f": is a {type(polygon).__name__}; it must be a list x1, y1, x2, y2, ..."
@@ -104,3 +142,17 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     runs = rle_counts(counts) if isinstance(counts, str) else counts
     inside = np.arange(len(runs), dtype=np.uint8) % 2
     return np.ascontiguousarray(np.repeat(inside, runs).reshape(width, height).T)
+
+
+def extent_of(segmentation: Any, mask: np.ndarray) -> np.ndarray:
+    """(4,) xyxy px: the extent of the polygons as they were drawn, or else of the mask's pixels.
+
+    Args:
+        segmentation: without fault.
+        mask: (H, W), its pixels; at least one.
+    """
+    if isinstance(segmentation, list):
+        points = np.concatenate([np.asarray(part, dtype=float).reshape(-1, 2) for part in segmentation])
+        return np.concatenate([points.min(axis=0), points.max(axis=0)])
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=float)

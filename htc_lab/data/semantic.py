@@ -20,6 +20,9 @@ IGNORED = 255
 UNKNOWN = 254
 """In a lookup table: a value that no map of the data set may hold."""
 
+MOST_THINGS = 253
+"""In a map made from masks, which needs a value for the background, too."""
+
 _COCO_THINGS, _COCO_STUFF_CLASSES = 80, 183
 _COCO_SPLITS = ("train2017", "val2017")
 
@@ -196,12 +199,14 @@ def semantic_classes(data: DataFolder) -> SemanticClasses:
     folder = data.train.semantic
     things = len(data.class_names)
     if folder is None:
-        if things > 253:
+        if things > MOST_THINGS:
             raise InputError(
-                f"{data.train.coco.path}: has {things} classes; maps made from masks can hold at most 253"
+                f"{data.train.coco.path}: has {things} classes, and semantic maps made from masks can hold "
+                f"at most {MOST_THINGS}; give maps of at most 254 classes with --semantic, or train without "
+                "the semantic branch (htc-lab train --toggles mask_flow)"
             )
         names = (*data.class_names, "background")
-        source = f"made from the instance masks: {things} classes and background"
+        source = f"made from the instance masks: {counted(things, 'class', 'classes')} and background"
         return SemanticClasses(things + 1, _identity(things + 1), source, names, from_instances=True)
     named = _named_classes(data.root, folder)
     if named is not None:
@@ -210,3 +215,17 @@ def semantic_classes(data: DataFolder) -> SemanticClasses:
         source = f"COCO-Stuff: {_COCO_STUFF_CLASSES} classes, {folder}"
         return SemanticClasses(_COCO_STUFF_CLASSES, _identity(_COCO_STUFF_CLASSES), source)
     return _scan(data.train, folder)
+
+
+def semantic_if_needed(data: DataFolder, needed: bool) -> SemanticClasses | None:
+    """:func:`semantic_classes`; for a model without a semantic branch, None where there can be no maps.
+
+    Raises:
+        InputError: maps are needed, and are broken, missing or impossible.
+    """
+    try:
+        return semantic_classes(data)
+    except InputError:
+        if needed:
+            raise
+        return None

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from htc_lab.data.coco import CocoData, read_coco, read_tree
-from htc_lab.data.layout import Split, choose_jsons, image_folder, map_folder, map_name
+from htc_lab.data.layout import Split, choose_jsons, find_images, map_folder, map_name
 from htc_lab.errors import InputError
 from htc_lab.files import write_text
 from htc_lab.wording import counted
@@ -77,7 +77,7 @@ def find_splits(
     for name, path in jsons.items():
         if not wanted or name in wanted:
             coco = read_coco(path)
-            folder = image_folder(root, name, coco, images)
+            folder, coco, _ = find_images(root, name, coco, images, missing_ok=True)
             splits.append(Split(name, coco, folder, map_folder(root, name, coco, semantic)))
     return splits
 

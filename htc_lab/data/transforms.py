@@ -4,12 +4,16 @@ Built on torchvision.transforms.v2; every random number comes from the generator
 sample depends on nothing but its seed.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
+from htc_lab.data.colours import changed_colours
 from htc_lab.data.compact_targets import scaled_boxes
 from htc_lab.data.dataset import Sample
+from htc_lab.data.image_config import ColourConfig, ImageConfig
 from htc_lab.light_torchvision import InterpolationMode, tv_tensors
 from htc_lab.light_torchvision import functional as v2
 from htc_lab.structures import Targets
@@ -70,7 +74,7 @@ def mirrored_image(image: Shaped[Tensor, "3 H W"]) -> Shaped[Tensor, "3 H W"]:
     return mirrored
 
 
-def _flipped(sample: Sample) -> Sample:
+def _mirrored(sample: Sample) -> Sample:
     """Mirrored left to right."""
     old = sample.targets
     size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
@@ -84,25 +88,88 @@ def _flipped(sample: Sample) -> Sample:
     return Sample(mirrored_image(sample.image), targets, sample.image_id, sample.original_size)
 
 
+def _upside_down(sample: Sample) -> Sample:
+    old = sample.targets
+    size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
+    targets = Targets(
+        boxes=v2.vertical_flip_bounding_boxes(old.boxes, tv_tensors.BoundingBoxFormat.XYXY, size),
+        labels=old.labels,
+        masks=v2.vertical_flip(old.masks),
+        semantic=None if old.semantic is None else v2.vertical_flip(old.semantic),
+    )
+    image = v2.vertical_flip(sample.image)
+    return Sample(image, targets, sample.image_id, sample.original_size)
+
+
 class TrainTransform:
-    """Multi-scale resize, then a horizontal flip.
+    """Multi-scale resize, then a flip, then changes to the colours.
 
     Objects that vanish (no pixel left, or a box under 1 px) are dropped.
     """
 
-    def __init__(self, short: tuple[int, ...], long: int, flip: float = 0.5) -> None:
+    def __init__(
+        self,
+        short: tuple[int, ...],
+        long: int,
+        flip: float = 0.5,
+        *,
+        longs: tuple[int, ...] = (),
+        pairs: tuple[tuple[int, int], ...] = (),
+        flip_vertical: float = 0.0,
+        flip_both: float = 0.0,
+        colour: ColourConfig | None = None,
+    ) -> None:
         """See the class.
 
         Args:
             short: lengths of the shorter side, px; one is drawn for each sample.
             long: largest length of the longer side, px.
-            flip: probability of the flip.
+            flip: probability of the horizontal flip.
+            longs: if given, one of these is drawn instead of ``long``.
+            pairs: (short, long), px; if given, one of these is drawn instead of all the above.
+            flip_vertical: probability of a vertical flip instead of the horizontal one.
+            flip_both: probability of both flips.
+            colour: how far colours are changed; None leaves them.
         """
-        self.short, self.long, self.flip = short, long, flip
+        self.short, self.long, self.longs, self.pairs = short, long, longs, pairs
+        self.flip, self.flip_vertical, self.flip_both = flip, flip_vertical, flip_both
+        self.colour = colour
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         """The transformed sample; the draws depend only on ``generator``."""
-        pick = int(torch.randint(len(self.short), (1,), generator=generator))
-        turn = float(torch.rand((), generator=generator)) < self.flip
-        sample = resize_sample(sample, self.short[pick], self.long)
-        return _flipped(sample) if turn else sample
+        short, long = self._size(generator)
+        turn = float(torch.rand((), generator=generator))
+        if self.longs and not self.pairs:
+            long = self.longs[_pick(len(self.longs), generator)]
+        sample = resize_sample(sample, short, long)
+        vertical, both = self.flip + self.flip_vertical, self.flip + self.flip_vertical + self.flip_both
+        if turn < self.flip or vertical <= turn < both:
+            sample = _mirrored(sample)
+        if self.flip <= turn < both:
+            sample = _upside_down(sample)
+        if self.colour is not None:
+            sample = replace(sample, image=changed_colours(sample.image, self.colour, generator))
+        return sample
+
+    def _size(self, generator: torch.Generator) -> tuple[int, int]:
+        if self.pairs:
+            return self.pairs[_pick(len(self.pairs), generator)]
+        return self.short[_pick(len(self.short), generator)], self.long
+
+
+def _pick(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (1,), generator=generator))
+
+
+def train_transform(image: ImageConfig) -> TrainTransform:
+    """The transform that a config asks for in training."""
+    return TrainTransform(
+        image.train_short,
+        image.train_long,
+        image.flip,
+        longs=image.train_longs,
+        pairs=image.train_pairs,
+        flip_vertical=image.flip_vertical,
+        flip_both=image.flip_both,
+        colour=image.colour,
+    )

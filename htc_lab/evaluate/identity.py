@@ -1,4 +1,4 @@
-"""Which detection is which object over stages, switches and models: it keeps its number and colour."""
+"""The same object keeps its number, and so its colour, across stages, switches and models."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Thing:
     Attributes:
         label: its class: the truth's, or the one it was first found as.
         box: (4,) where it was seen first.
-        truth: which true object it is; None for what the truth does not know.
+        truth: which true object it is; None if it is none of them.
         score: the best score it ever got.
     """
 
@@ -40,7 +40,7 @@ class Identities:
 
     @property
     def true(self) -> int:
-        """How many of the objects the truth knows."""
+        """How many of the objects are true ones."""
         return sum(thing.truth is not None for thing in self.things)
 
     def of(
@@ -54,16 +54,16 @@ class Identities:
     ) -> list[int]:
         """One number for each of D detections of a run, all different.
 
-        A detection is, of these, the first that no other one is already: the true object it found; what the
-        same RoI of the same model was before, as the same class; the object of its class that its box
-        overlaps most, by half at least; such an object of another class (it is called something else now).
-        Else it is a new object.
+        A detection gets the number of the first of these that no other detection has taken: the true object
+        it found; the object that the same RoI of the same model was before, with the same class; the object
+        of its class that its box overlaps most, with an IoU of at least one half; an object of another class
+        that it overlaps as much. If there is none, it is a new object.
 
         Args:
             model: whose RoIs they are.
-            rois: which RoI each is; None where that is not known.
+            rois: which RoI each is; None if that is not known.
             labels, boxes, scores: of the detections, best first.
-            match: the true object each found, -1 where none; None without a truth.
+            match: the true object each found, -1 for none; None without a truth.
         """
         kinds = labels.tolist()
         numbers = [-1] * len(kinds) if match is None else match.astype(int).tolist()
@@ -109,7 +109,7 @@ class Identities:
 
 
 def _nearest(overlap: np.ndarray, among: np.ndarray, taken: list[int]) -> int:
-    """The free object among some which overlaps the box most; -1 where none does by half.
+    """The free object among some that overlaps the box most; -1 if no IoU reaches one half.
 
     Args:
         overlap: (things,) IoU of the box.

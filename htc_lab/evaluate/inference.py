@@ -10,6 +10,7 @@ from htc_lab.distributed import ALONE, Team
 from htc_lab.errors import InputError
 from htc_lab.evaluate.coco_ap import coco_results, evaluate
 from htc_lab.predictors import Predictor
+from htc_lab.wording import counted
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ def require_objects(truth: dict, path: Path) -> None:
         InputError: there are no objects, or only crowds.
     """
     if all(row["iscrowd"] for row in truth["annotations"]):
-        raise InputError(f"{path}: no object in the {len(truth['images'])} images to evaluate on; add some")
+        raise InputError(
+            f"{path}: no object in {counted(len(truth['images']), 'image')} to evaluate on; add some"
+        )
 
 
 def average_precision(truth: dict, results: SplitResults) -> dict[str, dict[str, float] | list[float]]:

@@ -18,9 +18,9 @@ NEAR = 0.1
 
 
 def best_overlap(iou: np.ndarray, among: np.ndarray) -> tuple[int, float]:
-    """The place and value of the highest IoU among some objects; -1 and 0 where there are none.
+    """The place and value of the highest IoU among some objects; -1 and 0 if there are none.
 
-    Of equal ones the last, as in COCO.
+    If several are equal, the last one counts, as in COCO.
 
     Args:
         iou: (g,) of one detection with all objects.
@@ -79,7 +79,7 @@ def mask_ious(
     Args:
         masks: of the detections.
         true_masks: (g, H, W) of the objects, uint8 or bool.
-        pairs: which ones to look at: that their boxes overlap is quickly found out.
+        pairs: which ones to look at; those whose boxes overlap are quickly found.
     """
     known = true_masks.bool()
     iou = np.zeros(tuple(pairs.shape))
@@ -97,7 +97,7 @@ class Comparison:
         truth: (n,) int64: the ground truth each detection found, -1 for a false one.
         mask_iou: (n,) float32: its mask's IoU with that truth, 0 for a false one.
         box_iou: (n,) float32: the same of its box.
-        missed: the ground truths nobody found.
+        missed: the ground truths that no detection found.
     """
 
     truth: Int[Tensor, " n"]

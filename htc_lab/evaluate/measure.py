@@ -1,6 +1,6 @@
 """A quantity measured on test images in a way that also works for any resample of them.
 
-This gives every quantity, be it the AP of some objects or a share of decoys, the same paired interval that
+So every quantity, such as the AP of some objects or a share of decoys, gets the same paired interval that
 :mod:`htc_lab.evaluate.statistics` computes for mask AP.
 """
 

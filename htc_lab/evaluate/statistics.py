@@ -123,16 +123,16 @@ def over_images(
     """Any difference of two models, b minus a, by resampling images.
 
     Args:
-        difference: its values (r,) in points for (r, rows) draws: how often each image was drawn; nan where a
-            draw holds nothing to measure.
-        rows: images there are.
-        images: how many of them have a say in it.
-        resamples: how many draws of the images.
-        seed: of the draws.
+        difference: its values (r,) in points for (r, rows) draws: how often each image was drawn; NaN if a
+            draw contains nothing to measure.
+        rows: the number of images.
+        images: how many of them the difference depends on.
+        resamples: the number of draws of the images.
+        seed: for the draws.
 
     Returns:
-        The interval; exactly [0, 0] where every draw gives both models the same, nan where the images
-        themselves hold nothing to measure.
+        The interval; exactly [0, 0] if every draw gives both models the same value, NaN if the images
+        themselves contain nothing to measure.
     """
     value = float(difference(np.ones((1, rows), dtype=np.int64))[0])
     if math.isnan(value):

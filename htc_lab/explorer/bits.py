@@ -22,7 +22,7 @@ def bits_of(toggles: Toggles) -> str:
 
 
 def whole_bits(text: str, where: str = "bits") -> str:
-    """One bit an idea, from a string that may be older than some ideas: those are off.
+    """One bit for each idea, from a string that may be older than some ideas: those are off.
 
     Args:
         text: the bits, in the order of ``IDEAS``.
@@ -91,7 +91,7 @@ def can_serve(have: Toggles, bits: str) -> bool:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is shown where a person asks for some ideas.
+    """What is shown if a person asks for some ideas.
 
     Attributes:
         model: index of the model that runs.
@@ -113,7 +113,7 @@ def answers(trained: Sequence[Toggles], off_means: OffMeans) -> dict[str, Answer
     Args:
         trained: what each model was trained with; of two models with the same ideas the first counts.
         off_means: "switched_off": always the richest model, run with these ideas alone. "trained_without":
-            the model trained so; where there is none, the richest model again, said to be not trained so.
+            the model trained with exactly these; without one, the richest model again, marked accordingly.
     """
     base = richest(trained)
     exact: dict[str, int] = {}

@@ -20,7 +20,7 @@ from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.figure import Picture as StillPicture
 
 Named = HybridTaskCascade | str | Path
-"""A model, or what :func:`htc_lab.load` finds it by."""
+"""A model, or the name by which :func:`htc_lab.load` finds it."""
 
 
 @dataclass(frozen=True)

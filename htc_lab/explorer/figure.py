@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
-from htc_lab.explorer.blob import OpenPack, read_pack
 from htc_lab.explorer.lookup import PackSide, difference_of, last_view, sides_of, true_masks
+from htc_lab.explorer.pack_format import OpenPack, read_pack
 from htc_lab.explorer.side import Difference, ShownObject
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.explorer.words import counts, difference_words, stage_words
@@ -239,7 +239,7 @@ def _draw_ap(axes: Axes, sides: Sequence[PackSide], stage: int, top: int) -> Non
         bars = axes.bar(places, values, width=thick * 0.92, color=colour)
         for view, (bar, value) in enumerate(zip(bars, values, strict=True), start=1):
             if stage not in (0, view):
-                # Mixed, not seen through: the lines behind stay behind.
+                # A mixed colour instead of transparency, so that the lines behind don't show through.
                 bar.set_facecolor(_OTHER_STAGES * np.asarray(to_rgb(colour)) + 1 - _OTHER_STAGES)
             middle = bar.get_x() + bar.get_width() / 2
             axes.text(middle, value + 0.01 * top, f"{value:.0f}", ha="center", fontsize=9, color=INK)

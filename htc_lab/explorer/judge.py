@@ -1,7 +1,7 @@
 """What the truth says of a trace: match, error and IoU of every detection at every stage, and their AP.
 
-The verdicts on a picture are TIDE's error types (:mod:`htc_lab.evaluate.error_types`), by the same function;
-only its "both", a poor mask of another class, is of the background here.
+The verdicts on a picture are TIDE's error types (:mod:`htc_lab.evaluate.error_types`), by the same function.
+Only its "both", a poor mask of another class, counts as background here.
 """
 
 import math
@@ -36,12 +36,12 @@ class Verdict:
     """T + 1 views of D detections, stage 1 to T and the mean, beside the truth.
 
     Attributes:
-        match: (T + 1, D) int16: the true object each found (same class, IoU from 0.5), -1 where none.
+        match: (T + 1, D) int16: the true object each found (same class, IoU from 0.5), -1 for none.
         error: (T + 1, D) uint8: FOUND or what is wrong.
-        reference: (D,) int16: the true object a detection is followed against; -1 where none is near.
+        reference: (D,) int16: the true object a detection is compared with; -1 if none is near.
         mask_iou: (T + 1, D) float32, with the reference.
         box_iou: (T + 1, D) float32, with the reference: of the proposal and of stages 1 to T.
-        ap: mask AP of the T + 1 views on this picture, in points; None where the truth has no object.
+        ap: mask AP of the T + 1 views on this picture, in points; None if the truth has no object.
     """
 
     match: np.ndarray

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from htc_lab.explorer.bits import LADDER_RUNGS, title_of
-from htc_lab.explorer.blob import OpenPack
+from htc_lab.explorer.pack_format import OpenPack
 from htc_lab.explorer.side import EDGE, Difference, ShownObject, Side, difference, missed_by
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.explorer.words import side_title
@@ -37,7 +37,7 @@ def last_view(pack: OpenPack) -> int:
 
 
 def answer(pack: OpenPack, state: ExplorerState, bits: str) -> tuple[dict[str, Any], bool]:
-    """The run that answers a setting, and whether its model was trained so; where none does, the base's."""
+    """The run that answers a setting, and whether its model was trained so; if none does, the base's."""
     answers = pack.index["answers"]
     base = pack.index["models"][pack.index["base"]]["bits"]
     means = state.off_means if len(pack.index["models"]) > 1 else "switched_off"
@@ -102,12 +102,12 @@ def difference_of(pack: OpenPack, state: ExplorerState) -> Difference | None:
 
 
 def sides_of(pack: OpenPack, state: ExplorerState) -> list[PackSide]:
-    """A before B where two are compared, else the one."""
+    """A before B if two are compared, else the one."""
     return [side_of(pack, state, bits) for bits in (state.compare, state.bits) if bits is not None]
 
 
 def true_masks(pack: OpenPack) -> np.ndarray:
-    """(n, H, W) bool: the truth's masks; n = 0 where there is none."""
+    """(n, H, W) bool: the truth's masks; n = 0 without a truth."""
     height, width = pack.index["size"]
     truth = pack.index["truth"]
     if truth is None:

@@ -1,4 +1,4 @@
-"""Why a true object was not found: the RoI that came nearest to it, and where that one was given up."""
+"""Why a true object was not found: the RoI that came nearest to it, and where that one was dropped."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,14 @@ from htc_lab.trace import StageTrace
 
 NO_PROPOSAL, MOVED_AWAY, LOW_SCORE, SUPPRESSED, CROWDED_OUT, TAKEN = range(6)
 """Reasons: no proposal lies on it; the stages moved the nearest away; its RoIs score too low as its class; a
-better-scored box of its class overlaps the RoI's too much (NMS); more detections than a picture may have;
-the RoI's detection counts as another object, or scores too low at every stage to be kept here."""
+better box of its class overlaps the RoI's too much (NMS; soft-NMS: so its score fell); more detections than
+a picture may have; the RoI's detection counts as another object, or scores too low at every stage to be kept
+here."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """L true objects that no detection stands for, and for each the RoI that is followed.
+    """L true objects that no detection found, and for each the RoI that is followed.
 
     Attributes:
         truth: (L,) int16: which objects.
@@ -29,7 +30,7 @@ class Lost:
         boxes: (T + 1, L, 4) float32: the RoI as proposal and after stages 1 to T.
         box_iou: (T + 1, L) float32: of those with the object.
         scores: (T + 1, L) float32: the RoI's score as the object's class at stages 1 to T, and their mean.
-        called: (L,) int16: the class the RoI scores best as; -1: background.
+        called: (L,) int16: the class for which the RoI scores best; -1: background.
         called_score: (L,) float32: that score.
         by: (L,) int16: the detection (its place among all of the trace) that suppressed it; -1: none.
     """
@@ -46,10 +47,10 @@ class Lost:
 
 
 def find_lost(trace: StageTrace, targets: Targets, objects: list[int], config: CascadeConfig) -> Lost:
-    """Follow what came nearest to some true objects.
+    """Follow the RoIs that came nearest to some true objects.
 
-    Of the RoIs whose final box has an IoU of 0.5 or more with the object, the one is followed that scores
-    best as its class; where there is none, the one with the best final box.
+    For each object that is the one with the best score for its class among those whose final box has an IoU
+    of 0.5 or more with it; without any, it is the one with the best final box.
 
     Args:
         trace: of one image.
@@ -106,10 +107,14 @@ def _reason(
         return LOW_SCORE, -1
     if bool(((trace.detected == roi) & (trace.labels == label)).any()):
         return TAKEN, -1
-    same = torch.nonzero((trace.labels == label) & (trace.scores >= score)).squeeze(1)
+    soft = config.soft_nms
+    # With soft-NMS the detections scored better once this RoI's score had fallen, at whatever overlap counts.
+    better = trace.scores >= (score if soft is None else 0.0)
+    same = torch.nonzero((trace.labels == label) & better).squeeze(1)
     if len(same):
         overlap = pairwise_iou(trace.stages[-1].boxes[roi][None], trace.boxes[same])[0]
-        if float(overlap.max()) > config.nms_iou:
+        limit = config.nms_iou if soft is None else soft.iou if soft.decay == "linear" else 0.0
+        if float(overlap.max()) > limit:
             return SUPPRESSED, int(same[overlap.argmax()])
     return CROWDED_OUT, -1
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from htc_lab.config import Toggles
 from htc_lab.evaluate.identity import Identities
 from htc_lab.explorer.bits import LADDER_RUNGS, answers, bits_of, richest, title_of
-from htc_lab.explorer.blob import BlockWriter
 from htc_lab.explorer.judge import Verdict, judge, masks_of
 from htc_lab.explorer.lost import Lost, find_lost
+from htc_lab.explorer.pack_format import BlockWriter
 from htc_lab.explorer.runs import LEAST_SCORE, PictureRuns, worth_showing
 from htc_lab.ideas import IDEAS, Idea
 from htc_lab.structures import Targets
@@ -57,7 +57,7 @@ def make_pack(
     title: str = "picture",
     code: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The pack of one picture (format: :mod:`htc_lab.explorer.blob`).
+    """The pack of one picture (format: :mod:`htc_lab.explorer.pack_format`).
 
     Args:
         picture: what the models said of it.
@@ -173,7 +173,8 @@ def _run_entry(
 ) -> dict[str, Any]:
     """Views 1 to T are the stages, T + 1 the mean; boxes have one row more in front, the proposals."""
     rois, records = trace.detected[keep], trace.stages
-    boxes = [trace.proposals.rois.boxes[rois], *(record.boxes[rois] for record in records)]
+    stages = (record.boxes[rois] for record in records[:-1])
+    boxes = [trace.proposals.rois.boxes[rois], *stages, trace.boxes[keep]]
     scores = [
         trace.proposals.scores[rois],
         *(trace.stage_scores(t)[keep] for t in range(len(records))),

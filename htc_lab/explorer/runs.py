@@ -33,12 +33,12 @@ LEAST_SCORE = 0.05
 MOST_DETECTIONS = 40
 
 _MAP_SIDE = 320
-"""Longest side of a semantic map, px: it is drawn as a soft tint, and a finer one says no more."""
+"""Longest side of a semantic map, px: it is drawn as a soft tint, so a finer one would show no more."""
 
 _PHOTO_SIDE = 1280
 
 Progress = Callable[[int, int], None]
-"""Told how many parts of the work are done, and of how many; parts take about as long as each other."""
+"""Called with the number of parts that are done and their total; all parts take about the same time."""
 
 
 _PATIENCE = 2.0
@@ -58,7 +58,7 @@ def progress_bar(title: str) -> Iterator[Progress]:
 
 
 def worth_showing(scores: Float[Tensor, "views D"]) -> Int[Tensor, " kept"]:
-    """Places of the detections a pack holds, of their scores at every stage and in the result."""
+    """Places of the detections a pack holds, given their scores at every stage and in the result."""
     return torch.nonzero(scores.amax(dim=0) >= LEAST_SCORE).squeeze(1)[:MOST_DETECTIONS]
 
 
@@ -87,11 +87,11 @@ class PictureRuns:
 
     Attributes:
         image: (3, H, W) uint8, at the size the models saw it.
-        targets: its truth at that size; None where there is none.
-        runs: one a model.
+        targets: its truth at that size; None without one.
+        runs: one for each model.
         class_names: of the labels, the same for all models.
-        semantic_names: of the semantic classes; empty where they are not known.
-        photo: the picture to look at, where there is a finer one than the models saw; same sides' ratio.
+        semantic_names: of the semantic classes; empty if they are not known.
+        photo: the picture to look at, if there is a finer one than the models saw; same aspect ratio.
     """
 
     image: UInt8[Tensor, "3 H W"]
@@ -113,8 +113,8 @@ def run_models(
     Args:
         models: by name.
         picture: a sample (with its truth), an image (3, H, W) uint8 or a path.
-        semantic_names: of the semantic classes, where the models have such a branch.
-        progress: told at the beginning, after each part of the work, and so at the end.
+        semantic_names: of the semantic classes, if the models have such a branch.
+        progress: called at the beginning and after each part of the work.
 
     Raises:
         InputError: no model, models that can't be compared, or a picture that can't be read.
@@ -151,7 +151,7 @@ def run_models(
 
 
 def _photo(picture: Sample | Tensor) -> Tensor:
-    """The picture as it was given, no larger than a screen has use for."""
+    """The picture as it was given, but no larger than a screen can show."""
     pixels = picture.image if isinstance(picture, Sample) else picture
     if max(pixels.shape[1:]) > _PHOTO_SIDE:
         pixels = resize_image(pixels, _PHOTO_SIDE, _PHOTO_SIDE)[0]
@@ -206,7 +206,7 @@ def _on_cpu(value: Any) -> Any:
 
 
 def _semantic_map(features: Features) -> Tensor | None:
-    """What the semantic branch says of each pixel, on a grid with the picture's sides' ratio."""
+    """What the semantic branch says of each pixel, on a grid with the picture's aspect ratio."""
     if features.semantic_logits is None:
         return None
     padded = features.levels[0].shape[-2] * 4, features.levels[0].shape[-1] * 4
@@ -219,7 +219,7 @@ def _semantic_map(features: Features) -> Tensor | None:
 
 
 def _known_names(model: HybridTaskCascade) -> tuple[str, ...]:
-    """Names of the semantic classes where they are those of the classroom scenes."""
+    """Names of the semantic classes if they are those of the classroom scenes."""
     names = (*SCENE_THINGS, *SCENE_STUFF)
     fits = model.class_names == tuple(SCENE_THINGS) and model.config.semantic.classes == len(names)
     return names if fits else ()

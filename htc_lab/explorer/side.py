@@ -22,7 +22,7 @@ class ShownObject:
         score: at the state's stage.
         box: (4,) float32, xyxy px: the proposal's at stage 0.
         mask: (H, W) bool: its pixels; None at stage 0.
-        error: 0 where it found an object or nothing is known of the truth; else what is wrong with it
+        error: 0 if it found an object or the truth is not known; else what is wrong with it
             (:mod:`htc_lab.explorer.judge`).
     """
 
@@ -42,8 +42,8 @@ class Side:
         title: the ideas that are on, in words, and which of the two meanings of "off" it is.
         stage: 0 the proposals, 1 to T a stage, T + 1 the mean of the masks.
         objects: best first.
-        true: how many objects there are; None where the truth isn't known.
-        missed: the true objects that none of the shown ones found; none at the proposals.
+        true: how many objects there are; None if the truth isn't known.
+        missed: the true objects that none of the shown ones found; empty at the proposals.
     """
 
     title: str
@@ -59,7 +59,7 @@ class Side:
 
 
 def missed_by(match: Sequence[int], true: int) -> list[int]:
-    """The true objects, of so many, that are not among those found."""
+    """The true objects, numbered from 0 to ``true - 1``, that are not among those found."""
     found = set(match)
     return [k for k in range(true) if k not in found]
 
@@ -69,8 +69,8 @@ class Difference:
     """What the objects of the picture gained and lost against another setting or stage.
 
     Attributes:
-        against: the other one, in words.
-        gained: (H, W) bool: pixels of an object that its mask there does not have.
+        against: what they are compared with, in words.
+        gained: (H, W) bool: pixels of an object that its other mask does not have.
         lost: (H, W) bool: the reverse.
         gained_pixels, lost_pixels: how many; one that several objects gained counts for each.
     """

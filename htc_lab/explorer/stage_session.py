@@ -27,8 +27,9 @@ from htc_lab.layers.boxes import pairwise_iou
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_boxes, draw_detections
 from htc_lab.plots.palette import colour_number
+from htc_lab.predictors import EncodedImage, ModelPredictor
 from htc_lab.stages import mask_flow, plain_cascade, semantic
-from htc_lab.structures import Detections, Features, Proposals, Targets
+from htc_lab.structures import Detections, Targets
 from htc_lab.toggles import EVERY_IDEA
 from htc_lab.trace import StageTrace
 
@@ -115,21 +116,21 @@ class _Kept:
 
 
 def _at_work() -> tuple[Callable[..., Any], ...]:
-    """The functions that a lesson may put a student's own in the place of.
+    """The functions that a lesson may replace with a student's own.
 
-    A trace that was made with others says nothing of the model as it is now.
+    A trace that was made with others says nothing about the model as it is now.
     """
     return plain_cascade.decode_deltas, mask_flow.fuse, semantic.fuse
 
 
 class StageSession:
-    """Models and pictures, and what was computed of them so far.
+    """Models and pictures, and what has been computed for them so far.
 
-    ``encode`` and ``propose`` run once for a model and a picture, ``cascade`` once for a set of toggles.
+    A picture is encoded once for each model, and the stages run once for each set of toggles.
     """
 
-    def __init__(self, models: Mapping[str, HybridTaskCascade], pictures: Pictures) -> None:
-        """See the class. The models are put into evaluation mode.
+    def __init__(self, models: Mapping[str, HybridTaskCascade | ModelPredictor], pictures: Pictures) -> None:
+        """See the class.
 
         Raises:
             InputError: no model or no picture.
@@ -140,10 +141,14 @@ class StageSession:
             pictures = [pictures]
         if len(pictures) == 0:
             raise InputError("pictures: is empty; give at least one picture")
-        self.models = {name: model.eval() for name, model in models.items()}
+        self._predictors = {
+            name: model if isinstance(model, ModelPredictor) else ModelPredictor(model)
+            for name, model in models.items()
+        }
+        self.models = {name: predictor.model for name, predictor in self._predictors.items()}
         self.pictures: Sequence[Picture] | CocoDataset = pictures
         self._samples = _Kept(_KEPT_FEATURES)
-        self._features = _Kept(_KEPT_FEATURES)
+        self._encoded = _Kept(_KEPT_FEATURES)
         self._traces = _Kept(_KEPT_TRACES)
         self._pasted = _Kept(_KEPT_TRACES)
         self._numbers = _Kept(_KEPT_TRACES)
@@ -163,19 +168,16 @@ class StageSession:
         Raises:
             InputError: the weights can't serve the toggles.
         """
-        model, key = self.models[state.model], (state.model, state.picture)
+        key = (state.model, state.picture)
 
-        def encode() -> tuple[Features, Proposals]:
-            with torch.inference_mode():
-                features = model.encode([self.picture(*key)[0]])
-                return features, model.propose(features)
+        def encode() -> EncodedImage:
+            return self._predictors[state.model].encode(self.picture(*key)[0])
 
         # The per-stage view costs as much again as the result: it is computed where a stage is looked at.
         per_stage_view = 0 < state.stage < state.last
 
         def cascade() -> StageTrace:
-            with torch.inference_mode():
-                return model.cascade(*self._features.get(key, encode), state.toggles, per_stage_view)
+            return self._encoded.get(key, encode).trace(state.toggles, per_stage_view)
 
         return self._traces.get((*_run(state), per_stage_view), cascade)
 

@@ -26,6 +26,9 @@ SWITCH_WORDS: dict[str, str] = {idea.field: idea.name for idea in IDEAS} | {"ave
 _HINTS = {idea.field: idea.hint for idea in IDEAS} | {
     "average_masks": "The result is the mean of the stages' masks"
 }
+_TOOLTIPS = {idea.field: f"In training: {idea.training}\nAt test time: {idea.test}" for idea in IDEAS} | {
+    "average_masks": "At test time: off, the masks are the last stage's alone."
+}
 _LAYERS = {"masks": "Masks", "boxes": "Boxes", "labels": "Labels", "truth": "Truth"}
 _SIDE = 512
 
@@ -74,6 +77,7 @@ class StageView:
         self.switches = {
             name: widgets.Checkbox(
                 description=SWITCH_WORDS[name],
+                tooltip=_TOOLTIPS[name],
                 indent=False,
                 layout=widgets.Layout(width="auto", margin="6px 0 0 0"),
             )
@@ -165,7 +169,7 @@ class StageView:
         return [("Proposals", PROPOSALS), *stages, ("Mean", RESULT)]
 
     def _offer_stages(self) -> None:
-        """Buttons for the stages that run; the chosen one stays where it is still there."""
+        """Buttons for the stages that run; the choice stays if its button does."""
         options = self._stage_options(self.stages.value)
         wanted = self.stage.value if self.stage.value in dict(options).values() else RESULT
         if options != list(self.stage.options):
@@ -257,7 +261,7 @@ class StageView:
             parts[name].value = value + 1 if name == "picture" else value
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """The widget, and for readers without a kernel the picture as it stands."""
+        """The widget, and the current picture for readers without a kernel."""
         shown: dict[str, Any] = self.widget._repr_mimebundle_(**options)
         state = self.state
         words = f"StageView of {state.model}, picture {state.picture + 1}: {state.shown}"

@@ -37,13 +37,13 @@ class ExplorerState:
             interleaved, mask flow, semantic → boxes, semantic → masks. Ideas at the end that a string leaves
             out are off.
         compare: the same for side A of the comparison; None: nothing is compared.
-        split: where the divider of A and B stands, 0 to 1.
+        split: where the divider between A and B is, 0 to 1.
         off_means: another checkpoint, or this model with the idea cut out.
         stage: 0 the proposals, 1, 2, 3 a stage; one more than the last stage: the mean of the masks.
-        threshold: least score of what is shown.
+        threshold: lowest score that is shown.
         selected: number of the object whose life is shown.
         show: the layers that are on, of ``LAYERS``.
-        against: what the difference is taken with: "plain" cascade or the stage before ("prev").
+        against: what the difference is taken from: the "plain" cascade or the stage before ("prev").
         curve: whether the panel's curve is of "mask" or "box" IoU.
     """
 
@@ -90,7 +90,7 @@ class ExplorerState:
 
     @classmethod
     def parse(cls, text: str) -> "ExplorerState":
-        """The state a string stands for; what it leaves out is as at the start.
+        """The state a string stands for; what it leaves out has its initial value.
 
         Raises:
             InputError: an unknown part or a value out of range; the message names it.
@@ -160,7 +160,7 @@ def state_of(
     """
     named = {"proposals": 0, "mean": last + 1}
     if stage not in named and stage not in range(1, last + 1):
-        raise InputError(f"stage={stage!r}: there is none; take 1 to {last}, 'proposals' or 'mean'")
+        raise InputError(f"stage={stage!r}: no such stage; take 1 to {last}, 'proposals' or 'mean'")
     return ExplorerState(
         bits=bits_of(HTC if toggles is None else toggles),
         compare=None if compare is None else bits_of(compare),
@@ -177,7 +177,5 @@ def check_knobs(hide: Sequence[str]) -> list[str]:
     """
     for name in hide:
         if name not in KNOBS:
-            raise InputError(
-                f"hide names '{name}', which is no knob; take some of {', '.join(dict.fromkeys(KNOBS))}"
-            )
+            raise InputError(f"hide: '{name}' is not a knob; take some of {', '.join(dict.fromkeys(KNOBS))}")
     return list(hide)

@@ -31,7 +31,7 @@ class StageExplorer(anywidget.AnyWidget):
             explorer, observe it to follow a person.
         hide: knobs that are not shown (:data:`htc_lab.explorer.state.KNOBS`).
         pack: what the browser looks everything up in (:mod:`htc_lab.explorer.pack`).
-        status: what the kernel is at, or what went wrong with a picture.
+        status: what the kernel is doing, or what went wrong with a picture.
         title: what the picture is called.
     """
 
@@ -54,14 +54,14 @@ class StageExplorer(anywidget.AnyWidget):
         code: Mapping[str, str] | None = None,
         semantic_names: Sequence[str] = (),
     ) -> None:
-        """An explorer of a pack that is there already.
+        """An explorer of an existing pack.
 
         Args:
             pack: from :func:`htc_lab.explorer.pack.make_pack`.
             title: what the picture is called.
             state: what is set at first.
             hide: knobs not to show.
-            models: run on the pictures a person drops on the explorer; without them it takes none.
+            models: run on the pictures a person drops on the explorer; without them it accepts no pictures.
             code: how Python names the models, for "Copy as Python".
             semantic_names: of the semantic classes, for new pictures.
 
@@ -114,7 +114,7 @@ class StageExplorer(anywidget.AnyWidget):
         return str(ExplorerState.parse(proposal["value"])) if proposal["value"] else ""
 
     def show(self, picture: Picture, title: str | None = None) -> None:
-        """Show another picture in this explorer, with all that is set left as it is.
+        """Show another picture in this explorer and keep everything that is set.
 
         Raises:
             InputError: the explorer has no models, or the picture can't be read.
@@ -137,7 +137,7 @@ class StageExplorer(anywidget.AnyWidget):
         return to_html(self.pack, self.state, self.hide, f"{self.title}: Stage Explorer")
 
     def __repr__(self) -> str:
-        """What stands in place of the explorer where widgets can't run."""
+        """What is shown instead of the explorer where widgets can't run."""
         return (
             f"Stage Explorer of {self.title}: nothing to click here, this place does not run widgets. "
             "explorer.figure() draws its state; explorer.save_html('page.html') writes a page for a browser."
@@ -157,7 +157,7 @@ class StageExplorer(anywidget.AnyWidget):
         return Path(path)
 
     def _heard(self, _: Any, message: dict[str, Any], buffers: list[Any]) -> None:
-        """What the browser asks of the kernel: a pack of a person's own picture, or the HTML file."""
+        """What the browser asks the kernel for: a pack of a person's own picture, or the HTML file."""
         if message.get("kind") == "export":
             page = to_html(self.pack, message["state"], self.hide, f"{self.title}: Stage Explorer")
             self.send({"kind": "html"}, [page.encode()])

@@ -46,7 +46,7 @@ def difference_words(difference: Difference) -> str:
 
 
 def remark(stage: int, last: int, on: Toggles, trained: Toggles) -> str:
-    """What to keep in mind of a model that runs otherwise than it was trained, or nothing.
+    """What to keep in mind about a model that runs with other ideas than it was trained with, or nothing.
 
     Args:
         stage, last: as for :func:`stage_words`.

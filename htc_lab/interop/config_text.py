@@ -1,58 +1,93 @@
 """What the config text inside a checkpoint says that the shapes of its weights don't.
 
 mmdet stores the text of the training's config with the weights. Its layout changed between versions; what is
-read here (the backbone's style, the pictures' normalisation, the wiring's switches) is found in all of them.
+read here (the backbone's style, norms, the pictures' normalisation, the wiring's switches) is in all of them.
 """
 
 import dataclasses
 from typing import Any
 
-from htc_lab.config import ModelConfig, Toggles
+from htc_lab.config import BackboneConfig, ImageConfig, ModelConfig, NormConfig, Toggles
 from htc_lab.errors import InputError
+from htc_lab.ideas import IDEAS, SEMANTIC_BRANCH
+from htc_lab.interop.mmdet_defaults import plain_types
 from htc_lab.interop.python_config import evaluate_text
 
 
 def with_config_text(config: ModelConfig, text: str, where: str) -> ModelConfig:
-    """The config with what the text adds to it; a text that can't be read adds nothing.
-
-    Raises:
-        InputError: the text describes a model whose weights look the same but that computes something else.
-    """
+    """The config with what the text adds to it; a text that can't be read adds nothing."""
     try:
-        values = evaluate_text(text, where)
+        values = plain_types(evaluate_text(text, where))
     except InputError:
         return config
     model = _dict(values.get("model"))
     pictures = _dict(model.get("data_preprocessor")) or _dict(values.get("img_norm_cfg"))
-    if _dict(model.get("backbone")).get("style", "pytorch") != "pytorch":
-        raise InputError(
-            f"{where}: its config says backbone.style='caffe' (stride in the first 1x1 convolution), which "
-            "this lab doesn't build; use the model of the pytorch style"
-        )
-    if not pictures.get("bgr_to_rgb", pictures.get("to_rgb", True)):
-        raise InputError(
-            f"{where}: its config says it was trained on BGR pictures, and this lab's are RGB; use a model "
-            "trained on RGB"
-        )
-    image = config.image
+    backbone = config.backbone
+    style = _dict(model.get("backbone")).get("style")
+    if isinstance(backbone, BackboneConfig) and style in ("pytorch", "caffe"):
+        backbone = dataclasses.replace(backbone, style=style)
+    config = _with_norms(config, model)
+    return dataclasses.replace(
+        config,
+        image=_image(config.image, pictures),
+        backbone=backbone,
+        toggles=_toggles(config, _dict(model.get("roi_head"))),
+    )
+
+
+def _image(image: ImageConfig, pictures: dict[str, Any]) -> ImageConfig:
+    rgb = pictures.get("bgr_to_rgb", pictures.get("to_rgb"))
+    if isinstance(rgb, bool):
+        image = dataclasses.replace(image, bgr=not rgb)
     mean, std = _triple(pictures.get("mean")), _triple(pictures.get("std"))
     if mean and std:
-        image = dataclasses.replace(image, mean=mean, std=std)
-    return dataclasses.replace(config, image=image, toggles=_toggles(config, _dict(model.get("roi_head"))))
+        # Theirs are in the order in which the network takes the channels, ours are of R, G, B.
+        image = dataclasses.replace(
+            image, mean=mean[::-1] if image.bgr else mean, std=std[::-1] if image.bgr else std
+        )
+    return image
+
+
+def _with_norms(config: ModelConfig, model: dict[str, Any]) -> ModelConfig:
+    """The norms of FPN and heads with their kind, of those that look alike, and their groups."""
+    head = _dict(model.get("roi_head"))
+    cascade, semantic = config.cascade, config.semantic
+    return dataclasses.replace(
+        config,
+        fpn=dataclasses.replace(config.fpn, norm=_norm(config.fpn.norm, model.get("neck"))),
+        cascade=dataclasses.replace(
+            cascade,
+            box_norm=_norm(cascade.box_norm, _first(head.get("bbox_head"))),
+            mask_norm=_norm(cascade.mask_norm, _first(head.get("mask_head"))),
+        ),
+        semantic=dataclasses.replace(semantic, norm=_norm(semantic.norm, head.get("semantic_head"))),
+    )
+
+
+def _norm(seen: NormConfig | None, part: Any) -> NormConfig | None:
+    said = _dict(_dict(part).get("norm_cfg"))
+    groups = said.get("num_groups")
+    if seen == NormConfig("group") and type(groups) is int and groups > 0:
+        return NormConfig("group", groups)
+    return NormConfig("batch") if seen == NormConfig("sync") and said.get("type") == "BN" else seen
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list | tuple) and value else value
 
 
 def _toggles(config: ModelConfig, head: dict[str, Any]) -> Toggles:
+    """The switches of ideas without weights of their own, and those of the semantic feature."""
     toggles = config.toggles
     if head.get("type") != "HybridTaskCascadeRoIHead":
         return toggles
-    toggles = dataclasses.replace(toggles, interleaved=bool(head.get("interleaved", True)))
-    if toggles.semantic:
-        fused = head.get("semantic_fusion", ("bbox", "mask"))
-        if isinstance(fused, list | tuple) and ("bbox" in fused or "mask" in fused):
-            toggles = dataclasses.replace(
-                toggles, semantic_box="bbox" in fused, semantic_mask="mask" in fused
-            )
-    return toggles
+    silent = [idea for idea in IDEAS if idea.mmdet and idea.needs is None]
+    said = {idea.field: bool(head.get(idea.mmdet, True)) for idea in silent}
+    semantic = {idea.mmdet: idea.field for idea in IDEAS if idea.mmdet and idea.needs == SEMANTIC_BRANCH}
+    fused = head.get("semantic_fusion", tuple(semantic))
+    if toggles.semantic and isinstance(fused, list | tuple) and any(name in fused for name in semantic):
+        said |= {field: name in fused for name, field in semantic.items()}
+    return dataclasses.replace(toggles, **said)
 
 
 def _dict(value: Any) -> dict[str, Any]:

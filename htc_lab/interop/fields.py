@@ -4,7 +4,7 @@ Every value is asked for by its path ("model.backbone.depth"). Since the paths t
 those that nobody asked for can be named, and so can values that this lab can't express.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,14 +13,28 @@ from htc_lab.errors import InputError
 
 @dataclass(frozen=True)
 class Unsupported:
-    """A setting this lab can't express: its path, its value, and what would be possible."""
+    """A setting that isn't taken over as it is.
+
+    Attributes:
+        path: where the config has it, or would have it.
+        value: what is there.
+        why: what would be possible; of those that aren't refused, a sentence's end after the path.
+        refused: whether only ``strict=False`` goes on without it. The others are worth knowing, but leave the
+            model what the config describes.
+        of_training: whether a model that is trained already is the same without it.
+    """
 
     path: str
     value: Any
     why: str
+    refused: bool = True
+    of_training: bool = False
 
     def __str__(self) -> str:
-        return f"{self.path}={shown(self.value, 60)} ({self.why})"
+        if self.refused:
+            return f"{self.path}={shown(self.value, 60)} ({self.why})"
+        value = "" if self.value == _MISSING else f"={shown(self.value, 200)}"
+        return f"{self.path}{value} {self.why}"
 
 
 class _Absent:
@@ -28,8 +42,21 @@ class _Absent:
 
 
 ABSENT: Final = _Absent()
+_MISSING = "absent"
 _UNKNOWN = "this lab has no such setting"
 _LARGEST = 2**53
+_OF_TRAINING = (
+    "auto_scale_lr",
+    "custom_hooks",
+    "default_hooks",
+    "load_from",
+    "optim_wrapper",
+    "param_scheduler",
+    "resume_from",
+    "train_cfg",
+    "train_dataloader",
+)
+_START = "init_cfg.checkpoint"
 
 
 def shown(value: Any, most: int) -> str:
@@ -49,8 +76,16 @@ def _is_number(value: Any) -> bool:
 class Fields:
     """Values of a config by path, with a record of what was read and what can't be expressed."""
 
-    def __init__(self, values: dict[str, Any], where: str) -> None:
+    def __init__(self, values: dict[str, Any], where: str, written: Mapping[str, str] | None = None) -> None:
+        """See the class.
+
+        Args:
+            values: the config.
+            where: what messages call its file.
+            written: for paths that the file has elsewhere, where that is; what is below them moves along.
+        """
         self.where = where
+        self._written = written or {}
         self.unsupported: list[Unsupported] = []
         self._values = values
         self._read: set[str] = set()
@@ -70,7 +105,9 @@ class Fields:
         if value is not ABSENT:
             return value
         if default is ABSENT:
-            raise InputError(f"{self.where}: {path} is missing; add it, or give the config it belongs to")
+            raise InputError(
+                f"{self.where}: {self.said(path)} is missing; add it, or give the config it belongs to"
+            )
         return default
 
     def _find(self, path: str) -> Any:
@@ -84,10 +121,19 @@ class Fields:
                 return ABSENT
         return value
 
+    def said(self, path: str) -> str:
+        """The path as the file has it."""
+        parts = path.split(".")
+        for i in range(len(parts), 0, -1):
+            above = self._written.get(".".join(parts[:i]))
+            if above is not None:
+                return ".".join([above, *parts[i:]])
+        return path
+
     def wrong(self, path: str, what: str) -> InputError:
         value = self._find(path)
         found = "missing" if value is ABSENT else shown(value, 80)
-        return InputError(f"{self.where}: {path} is {found}, but must be {what}; correct it")
+        return InputError(f"{self.where}: {self.said(path)} is {found}, but must be {what}; correct it")
 
     def integer(self, path: str, default: Any = ABSENT) -> int:
         value = self.get(path, default)
@@ -137,9 +183,18 @@ class Fields:
     def cannot(self, path: str, why: str) -> None:
         """Note a setting that can't be expressed."""
         self._read.add(path)
-        value = self._find(path)
-        if all(known.path != path for known in self.unsupported):
-            self.unsupported.append(Unsupported(path, "absent" if value is ABSENT else value, why))
+        self._note(path, self._find(path), why, True)
+
+    def tell(self, path: str, why: str) -> None:
+        """Note what is done about a setting, which is no reason to refuse the config: "is taken as 16"."""
+        self._note(path, self._find(path), why, False)
+
+    def _note(self, path: str, value: Any, why: str, refused: bool) -> None:
+        name = self.said(path)
+        if all(known.path != name for known in self.unsupported):
+            value = _MISSING if value is ABSENT else value
+            of_training = path.startswith(_OF_TRAINING) or path.endswith(_START)
+            self.unsupported.append(Unsupported(name, value, why, refused, of_training))
 
     def skip(self, *paths: str) -> None:
         """Ignore settings that don't affect the model or its training."""
@@ -148,7 +203,7 @@ class Fields:
     def note_unread(self, path: str) -> None:
         """Note everything under ``path`` that nobody asked for."""
         for leaf, value in self._unread(path, self._find(path)):
-            self.unsupported.append(Unsupported(leaf, value, _UNKNOWN))
+            self._note(leaf, value, _UNKNOWN, True)
 
     def _unread(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
         if path in self._read or value is ABSENT:

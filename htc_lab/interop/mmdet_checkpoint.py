@@ -1,12 +1,14 @@
-"""Checkpoints of mmdet 2 and 3: read as our models, and written from them.
+"""Checkpoints of mmdet: read as our models, and written from them.
 
 The names inside are the same as ours, so apart from the wrapping our weights are a file of theirs. Whatever
-a file may hold besides the weights (optimiser, loss history, config text, an average of the weights) is
-unwrapped here.
+a file may hold besides the weights (optimiser, loss history, config text, an average of the weights) is left
+aside (:mod:`htc_lab.interop.wrappers`).
 """
 
+import dataclasses
 import io
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,39 +16,99 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from htc_lab.config import ModelConfig, Toggles
+from htc_lab.config import BackboneConfig, ModelConfig, Toggles, disagreement
 from htc_lab.config_json import model_config_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.files import write_atomically
+from htc_lab.interop import mmdet1
 from htc_lab.interop.coco_names import COCO_CLASSES
 from htc_lab.interop.config_text import with_config_text
 from htc_lab.interop.shapes import config_from_shapes, like_a_preset, with_toggles
-from htc_lab.interop.torch_file import TorchFile, open_torch_file
-from htc_lab.interop.unpickling import TensorRecord
+from htc_lab.interop.torch_file import open_torch_file
+from htc_lab.interop.wrappers import BOX_HEAD, SINGLE_BOX_HEAD, Records, unwrapped
 from htc_lab.model import HybridTaskCascade
 
 _OURS = "htc_lab"
-_PREFIXES = ("module.", "model.", "ema_model.")
-_BOX_HEAD = "roi_head.bbox_head.0.fc_cls.weight"
+
+
+@dataclass(frozen=True)
+class MmdetWeights:
+    """The weights in a file of the reference, whatever network they are of.
+
+    Attributes:
+        weights: by the names of mmdet 3, float32.
+        meta: what the file says about them; nothing in it has been checked.
+        notes: what was chosen, converted or left aside, one sentence each.
+    """
+
+    weights: dict[str, Tensor]
+    meta: dict[Any, Any]
+    notes: tuple[str, ...]
+
+    @property
+    def said_classes(self) -> tuple[str, ...]:
+        """The names of the classes, if the file says them."""
+        data = self.meta.get("dataset_meta")
+        data = data if isinstance(data, dict) else {}
+        for names in (data.get("classes"), data.get("CLASSES"), self.meta.get("CLASSES")):
+            if isinstance(names, list | tuple) and names and all(map(_is_name, names)):
+                return tuple(names)
+        return ()
+
+    @property
+    def config_text(self) -> str:
+        """mmdet's config of the training, if the file has it."""
+        texts = (self.meta.get(key) for key in ("cfg", "config"))
+        return next((text for text in texts if isinstance(text, str)), "")
 
 
 @dataclass(frozen=True)
 class MmdetCheckpoint:
-    """What a file of the reference holds: the model, its weights by name, the names of its classes."""
+    """A model in a file of the reference.
+
+    Attributes:
+        config: of the model.
+        weights: by name, float32.
+        class_names: one for each class.
+        notes: what was chosen, converted or left aside, one sentence each.
+    """
 
     config: ModelConfig
     weights: dict[str, Tensor]
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_mmdet_weights(path: Path) -> MmdetWeights:
+    """Read the weights in a file of ``torch.save``: of mmdet 1, 2 or 3, or of a trainer around it.
+
+    Nothing in the file is executed. The weights may be the file's whole content or under ``state_dict``,
+    ``model`` or another name, and their names may begin with "module.", "model.", "teacher." and the like. If
+    there are averaged weights (EMA, or a student's teacher), those are used.
+
+    Raises:
+        InputError: the file is damaged, or holds no weights by name.
+    """
+    with open_torch_file(path) as file:
+        meta = file.content.get("meta") if isinstance(file.content, dict) else None
+        found = unwrapped(file)
+        old = mmdet1.is_of_mmdet_1(found.records)
+        records = _of_today(mmdet1.renamed(found.records) if old else found.records)
+        weights = {name: _float32(file.tensor(record, name)) for name, record in records.items()}
+    if old:
+        weights = mmdet1.reordered(weights)
+    _add_batch_counts(weights)
+    notes = (*found.notes, mmdet1.NOTE) if old else found.notes
+    return MmdetWeights(weights, meta if isinstance(meta, dict) else {}, notes)
 
 
 def read_mmdet(
     path: Path, toggles: Toggles | None = None, config: ModelConfig | None = None
 ) -> MmdetCheckpoint:
-    """Read a ``.pth`` file of mmdet 2.x or 3.x, or one that :func:`save_mmdet` wrote.
+    """Read the model in a file of mmdet, of a trainer around it, or of :func:`save_mmdet`.
 
-    Nothing in the file is executed. The weights may be the file's whole content or under ``state_dict``, with
-    anything beside them; if the file has averaged weights (EMA), those are used. Entries are returned as
-    float32.
+    What weights don't show is taken from the config text in the file; without one, a file that has "caffe" in
+    its name is of that style.
 
     Args:
         path: the file.
@@ -55,20 +117,15 @@ def read_mmdet(
         config: the config of the model, if known; default: inferred.
 
     Raises:
-        InputError: the file is damaged, of another architecture, or of mmdet 1.x; names the file and entries.
+        InputError: the file is damaged or of another architecture; names the file and entries.
     """
-    with open_torch_file(path) as file:
-        meta = file.content.get("meta") if isinstance(file.content, dict) else None
-        meta = meta if isinstance(meta, dict) else {}
-        records = _renamed(_state_dict(file))
-        _check_family(records, str(path))
-        weights = {name: _float32(file.tensor(record, name)) for name, record in records.items()}
-    _add_batch_counts(weights)
+    found = read_mmdet_weights(path)
+    _check_family(found.weights, str(path))
     if config is None:
-        config = _config(path, weights, meta)
+        config = _config(path, found)
     if toggles is not None:
         config = with_toggles(config, toggles, str(path))
-    return MmdetCheckpoint(config, weights, _class_names(meta, config))
+    return MmdetCheckpoint(config, found.weights, _class_names(found, config), found.notes)
 
 
 def save_mmdet(model: HybridTaskCascade, path: Path) -> None:
@@ -98,67 +155,27 @@ def _float32(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
 
 
-def _state_dict(file: TorchFile) -> dict[str, TensorRecord]:
-    """The weights by name, wherever they are in the file."""
-    content = file.content
-    found = content
-    if isinstance(content, dict):
-        # mmengine swaps the two before it saves: "state_dict" already has the averaged weights.
-        for key in ("state_dict", "ema_state_dict"):
-            if isinstance(content.get(key), dict):
-                found = content[key]
-                break
-    if not isinstance(found, dict) or not any(isinstance(value, TensorRecord) for value in found.values()):
-        raise InputError(
-            f"{file.path}: holds no weights by name, neither at the top nor under 'state_dict'; give a "
-            "checkpoint, not a pickled model or other data"
-        )
-    if "state_dict" not in content and "ema_state_dict" in content:
-        found = {name: value for name, value in found.items() if name != "steps"}
-    for name, value in found.items():
-        if not isinstance(name, str) or not name.isprintable() or not isinstance(value, TensorRecord):
-            raise InputError(
-                f"{file.path}: entry {str(name)[:80]!r} among the weights is not a named tensor; give a "
-                "checkpoint of a detector"
-            )
-    return found
+def _of_today(records: Records) -> Records:
+    """The same weights as mmdet 3 names them, without those that no model uses."""
+    # The first stage gets no flow. mmdet 1 built the convolution anyway, and files converted from it still
+    # have it. conv2_offset is what mmdet called the offsets' convolution before 2.0.
+    return {
+        name.replace(".conv2_offset.", ".conv2.conv_offset."): value
+        for name, value in records.items()
+        if not name.startswith("roi_head.mask_head.0.conv_res.")
+    }
 
 
-def _renamed(records: dict[str, TensorRecord]) -> dict[str, TensorRecord]:
-    """The same weights under the names of mmdet 3, without those that no model uses."""
-    prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in records)), None)
-    while prefix is not None:
-        records = {name.removeprefix(prefix): value for name, value in records.items()}
-        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in records)), None)
-    # With averaged weights, mmdet 2 saved the average under the plain names and the other set as
-    # ema_backbone_conv1_weight, ...
-    other = {f"ema_{name.replace('.', '_')}" for name in records}
-    renamed = {}
-    for name, value in records.items():
-        # The first stage gets no flow. mmdet 1 built the convolution anyway, and files converted from it
-        # still have it.
-        if name in other or name.startswith("roi_head.mask_head.0.conv_res."):
-            continue
-        # conv2_offset is what mmdet called the offsets' convolution before 2.0.
-        renamed[name.replace(".conv2_offset.", ".conv2.conv_offset.")] = value
-    return renamed
-
-
-def _check_family(records: dict[str, TensorRecord], where: str) -> None:
-    if _BOX_HEAD in records and "roi_head.mask_head.0.conv_logits.weight" in records:
+def _check_family(names: Collection[str], where: str) -> None:
+    if BOX_HEAD in names and "roi_head.mask_head.0.conv_logits.weight" in names:
         return
-    if "bbox_head.0.fc_cls.weight" in records:
-        raise InputError(
-            f"{where}: is from mmdet 1.x, which defines boxes and RoI pooling differently (a pixel wider, "
-            "half a pixel off); use the same model's file from mmdet 2 or 3"
-        )
-    if _BOX_HEAD in records:
+    if BOX_HEAD in names:
         raise InputError(f"{where}: is a Cascade R-CNN without masks; use a Cascade Mask R-CNN or an HTC")
-    if "roi_head.bbox_head.fc_cls.weight" in records:
+    if SINGLE_BOX_HEAD in names:
         raise InputError(f"{where}: has one stage, not a cascade; use a Cascade Mask R-CNN or an HTC")
-    names = list(records)
+    shown = ", ".join(list(names)[:3])
     raise InputError(
-        f"{where}: has {len(names)} entries ({', '.join(names[:3])}, ...) but no {_BOX_HEAD}: neither a "
+        f"{where}: has {len(names)} entries ({shown}, ...) but no {BOX_HEAD}: neither a "
         "Cascade Mask R-CNN nor an HTC; give the file of one"
     )
 
@@ -170,34 +187,40 @@ def _add_batch_counts(weights: dict[str, Tensor]) -> None:
         weights.setdefault(count, torch.zeros((), dtype=torch.long))
 
 
-def _config(path: Path, weights: dict[str, Tensor], meta: dict[Any, Any]) -> ModelConfig:
-    ours = meta.get(_OURS)
+def _config(path: Path, found: MmdetWeights) -> ModelConfig:
+    ours = found.meta.get(_OURS)
     if isinstance(ours, str):
         try:
             values = json.loads(ours)
         except (ValueError, RecursionError):
             raise InputError(f"{path}: meta.{_OURS} is not JSON; convert the model again") from None
         return model_config_from_dict(values, f"{path}: meta.{_OURS}")
-    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    shapes = {name: tuple(value.shape) for name, value in found.weights.items()}
     config = config_from_shapes(shapes, path.stem, str(path))
-    if "caffe" in path.name:
+    config = as_the_file_says(config, path, found.config_text)
+    fault = disagreement(config)
+    if fault is not None:
         raise InputError(
-            f"{path}: judging by its name, has a caffe-style backbone (stride in the first 1x1 convolution, "
-            "BGR pictures), which this lab doesn't build; use the one of the pytorch style"
+            f"{path}: {fault}; its weights don't show this, so pass the model's config to load()"
         )
-    for key in ("cfg", "config"):
-        if isinstance(meta.get(key), str):
-            config = with_config_text(config, meta[key], str(path))
-            break
     return like_a_preset(config, path.stem)
 
 
-def _class_names(meta: dict[Any, Any], config: ModelConfig) -> tuple[str, ...]:
-    data = meta.get("dataset_meta")
-    data = data if isinstance(data, dict) else {}
-    for names in (data.get("classes"), data.get("CLASSES"), meta.get("CLASSES")):
-        if isinstance(names, list | tuple) and len(names) == config.classes and all(map(_is_name, names)):
-            return tuple(names)
+def as_the_file_says(config: ModelConfig, path: Path, config_text: str) -> ModelConfig:
+    """The config with what a file says of the model that produced it, by its name and by the config in it."""
+    if "caffe" in path.name and path.suffix == ".pth" and isinstance(config.backbone, BackboneConfig):
+        config = dataclasses.replace(
+            config,
+            backbone=dataclasses.replace(config.backbone, style="caffe"),
+            image=dataclasses.replace(config.image, std=(1.0, 1.0, 1.0), bgr=True),
+        )
+    return with_config_text(config, config_text, str(path)) if config_text else config
+
+
+def _class_names(found: MmdetWeights, config: ModelConfig) -> tuple[str, ...]:
+    names = found.said_classes
+    if len(names) == config.classes:
+        return names
     if config.classes == len(COCO_CLASSES):
         return COCO_CLASSES
     return tuple(f"class {k}" for k in range(config.classes))

@@ -6,11 +6,25 @@ the first stage's values are used and the others are compared with them.
 
 from typing import Any
 
-from htc_lab.config import CascadeConfig, FPNConfig, SemanticConfig, StageConfig, Toggles
+from htc_lab.config import (
+    CascadeConfig,
+    FPNConfig,
+    NormConfig,
+    SemanticConfig,
+    SoftNMSConfig,
+    StageConfig,
+    Toggles,
+)
 from htc_lab.interop.fields import ABSENT, Fields
+from htc_lab.layers.cascade_config import BoxLoss
 
 _HEAD = "model.roi_head"
 _RCNN = "model.train_cfg.rcnn"
+_LARGEST = 2**53
+
+# Convolutions and linear layers that classes and boxes share.
+_SHARED_LAYERS = {"Shared2FCBBoxHead": (0, 2), "Shared4Conv1FCBBoxHead": (4, 1)}
+_IOU_LOSSES: dict[str, BoxLoss] = {"GIoULoss": "giou", "DIoULoss": "diou", "CIoULoss": "ciou"}
 
 
 def box_coder(fields: Fields, path: str) -> tuple[tuple[float, float, float, float], ...]:
@@ -26,9 +40,10 @@ def box_coder(fields: Fields, path: str) -> tuple[tuple[float, float, float, flo
 
 
 def smooth_l1(fields: Fields, path: str) -> tuple[float, float]:
-    """Beta and weight of a box loss."""
-    fields.expect(f"{path}.type", "SmoothL1Loss")
-    return fields.number(f"{path}.beta", 1.0), fields.number(f"{path}.loss_weight", 1.0)
+    """Beta and weight of a box loss; L1 is what smooth L1 becomes with a beta of 0."""
+    fields.expect(f"{path}.type", "SmoothL1Loss", "L1Loss")
+    beta = 0.0 if fields.get(f"{path}.type", None) == "L1Loss" else fields.number(f"{path}.beta", 1.0)
+    return beta, fields.number(f"{path}.loss_weight", 1.0)
 
 
 def cross_entropy(fields: Fields, path: str, use: str | None = None) -> float:
@@ -55,17 +70,19 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
     finest = fields.integer(f"{_HEAD}.bbox_roi_extractor.finest_scale", 56)
     fields.expect(f"{_HEAD}.mask_roi_extractor.finest_scale", finest, default=56)
     weights = fields.numbers(f"{_HEAD}.stage_loss_weights", count)
-    losses = [_box_head(fields, path, fpn, box_size) for path in boxes]
+    heads = [_box_head(fields, path, fpn, box_size) for path in boxes]
     mask_weights = [_mask_head(fields, path, fpn, mask_size, toggles) for path in masks]
+    norms = [norm_config(fields, f"{path}.norm_cfg") for path in masks]
     coders = [box_coder(fields, f"{path}.bbox_coder") for path in boxes]
     ious = [_assigner(fields, path, mask_size) for path in rcnn]
     for i in range(1, count):
-        if losses[i] != losses[0]:
-            fields.cannot(f"{boxes[i]}.loss_bbox", "the same losses in all stages except stage_loss_weights")
+        if heads[i] != heads[0]:
+            fields.cannot(boxes[i], "the same layers and losses in all stages, except stage_loss_weights")
         if mask_weights[i] != mask_weights[0]:
             fields.cannot(f"{masks[i]}.loss_mask", "the same losses in all stages except stage_loss_weights")
+        if norms[i] != norms[0]:
+            fields.cannot(f"{masks[i]}.norm_cfg", "the same norm in all stages")
     test = "model.test_cfg.rcnn"
-    fields.expect(f"{test}.nms.type", "nms")
     sampler = [f"{path}.sampler" for path in rcnn]
     cascade = CascadeConfig(
         stages=tuple(
@@ -77,9 +94,9 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
         finest_scale=finest,
         pooled_levels=pooled_levels,
         sampling_ratio=sampling_ratio,
-        fc_channels=_whole(fields, boxes, "fc_out_channels", 1024),
         mask_channels=_whole(fields, masks, "conv_out_channels", 256),
         mask_convs=_whole(fields, masks, "num_convs", 4),
+        mask_norm=norms[0],
         samples=_whole(fields, sampler, "num"),
         positive_fraction=float(_common(fields, sampler, "pos_fraction")),
         negatives_per_positive=float(_common(fields, sampler, "neg_pos_ub", -1)),
@@ -87,16 +104,32 @@ def cascade_config(fields: Fields, fpn: FPNConfig, toggles: Toggles) -> tuple[Ca
         low_quality_matches=bool(
             _common(fields, [f"{path}.assigner" for path in rcnn], "match_low_quality", True)
         ),
-        cls_weight=losses[0][0],
-        box_weight=losses[0][2],
         mask_weight=mask_weights[0],
-        smooth_l1_beta=losses[0][1],
         score_threshold=fields.number(f"{test}.score_thr"),
-        nms_iou=fields.number(f"{test}.nms.iou_threshold"),
+        **_suppression(fields, f"{test}.nms"),
         max_detections=fields.integer(f"{test}.max_per_img"),
         mask_threshold=fields.number(f"{test}.mask_thr_binary"),
+        **heads[0],
     )
     return cascade, classes
+
+
+def _suppression(fields: Fields, path: str) -> dict[str, Any]:
+    """NMS or soft-NMS of the detections, as fields of the cascade's config."""
+    fields.expect(f"{path}.type", "nms", "soft_nms")
+    if fields.get(f"{path}.type", "nms") != "soft_nms":
+        return {"nms_iou": fields.number(f"{path}.iou_threshold")}
+    # What isn't said is mmcv's default.
+    decay = fields.get(f"{path}.method", "linear")
+    fields.expect(f"{path}.method", "linear", "gaussian")
+    return {
+        "soft_nms": SoftNMSConfig(
+            decay="gaussian" if decay == "gaussian" else "linear",
+            iou=fields.number(f"{path}.iou_threshold", 0.3),
+            sigma=fields.number(f"{path}.sigma", 0.5),
+            min_score=fields.number(f"{path}.min_score", 1e-3),
+        )
+    }
 
 
 def _stages(fields: Fields, path: str, count: int) -> list[str]:
@@ -110,7 +143,7 @@ def _stages(fields: Fields, path: str, count: int) -> list[str]:
 def _common(fields: Fields, paths: list[str], name: str, default: Any = ABSENT) -> Any:
     """A number or switch that must be the same in all stages."""
     first = fields.get(f"{paths[0]}.{name}", default)
-    if type(first) not in (int, float, bool):
+    if type(first) not in (int, float, bool) or abs(first) > _LARGEST:
         raise fields.wrong(f"{paths[0]}.{name}", "a number")
     for path in paths[1:]:
         fields.expect(f"{path}.{name}", first, default=default)
@@ -139,15 +172,62 @@ def _extractor(fields: Fields, name: str, fpn: FPNConfig) -> tuple[int, int, int
     return size, fields.integer(f"{at}.roi_layer.sampling_ratio", 0), levels
 
 
-def _box_head(fields: Fields, path: str, fpn: FPNConfig, size: int) -> tuple[float, float, float]:
-    """Weight of the class loss, beta and weight of the box loss."""
-    fields.expect(f"{path}.type", "Shared2FCBBoxHead")
+def _box_head(fields: Fields, path: str, fpn: FPNConfig, size: int) -> dict[str, Any]:
+    """Layers and losses, as fields of the cascade's config."""
+    kind = fields.text(f"{path}.type", "Shared2FCBBoxHead")
+    fields.expect(f"{path}.type", *_SHARED_LAYERS, "ConvFCBBoxHead")
     fields.expect(f"{path}.in_channels", fpn.channels, default=256)
     fields.expect(f"{path}.roi_feat_size", size, default=7)
-    fields.expect(f"{path}.reg_class_agnostic", True, default=False)
-    fields.expect(f"{path}.reg_decoded_bbox", False)
     fields.expect(f"{path}.with_avg_pool", False)
-    return (cross_entropy(fields, f"{path}.loss_cls"), *smooth_l1(fields, f"{path}.loss_bbox"))
+    convs, fcs = _SHARED_LAYERS.get(kind, (0, 2))
+    if kind == "ConvFCBBoxHead":
+        convs = fields.integer(f"{path}.num_shared_convs", 0)
+        fcs = fields.integer(f"{path}.num_shared_fcs", 0)
+        if fcs < 1:
+            fields.cannot(
+                f"{path}.num_shared_fcs", "at least one linear layer for classes and boxes together"
+            )
+        for own in ("cls_convs", "cls_fcs", "reg_convs", "reg_fcs"):
+            fields.expect(f"{path}.num_{own}", 0)
+    norm = norm_config(fields, f"{path}.norm_cfg")
+    loss, beta, weight = _box_loss(fields, path)
+    return {
+        "box_convs": convs,
+        "box_channels": fields.integer(f"{path}.conv_out_channels", 256),
+        # mmdet gives the same norm_cfg to heads that have no convolution for it, and so no norm.
+        "box_norm": norm if convs else None,
+        "fc_channels": fields.integer(f"{path}.fc_out_channels", 1024),
+        "fcs": max(fcs, 1),
+        "class_agnostic": fields.switch(f"{path}.reg_class_agnostic", False),
+        "cls_weight": cross_entropy(fields, f"{path}.loss_cls"),
+        "box_loss": loss,
+        "smooth_l1_beta": beta,
+        "box_weight": weight,
+    }
+
+
+def _box_loss(fields: Fields, path: str) -> tuple[BoxLoss, float, float]:
+    """Kind, beta and weight of a box head's loss."""
+    kind = _IOU_LOSSES.get(fields.text(f"{path}.loss_bbox.type", "SmoothL1Loss"))
+    # Overlaps are those of boxes, smooth L1 that of deltas; mmdet lets one combine them otherwise.
+    fields.expect(f"{path}.reg_decoded_bbox", kind is not None, default=False)
+    if kind is None:
+        return "smooth_l1", *smooth_l1(fields, f"{path}.loss_bbox")
+    fields.expect(f"{path}.loss_bbox.eps", 1e-6)
+    return kind, 1.0, fields.number(f"{path}.loss_bbox.loss_weight", 1.0)
+
+
+def norm_config(fields: Fields, path: str) -> NormConfig | None:
+    """The norm after the convolutions of a part, from its ``norm_cfg``."""
+    if not fields.has(path):
+        return None
+    kind = fields.text(f"{path}.type")
+    fields.expect(f"{path}.type", "BN", "SyncBN", "MMSyncBN", "GN")
+    fields.expect(f"{path}.requires_grad", True)
+    fields.expect(f"{path}.eps", 1e-5)
+    if kind == "GN":
+        return NormConfig("group", fields.integer(f"{path}.num_groups"))
+    return NormConfig("batch" if kind == "BN" else "sync")
 
 
 def _mask_head(fields: Fields, path: str, fpn: FPNConfig, size: int, toggles: Toggles) -> float:
@@ -209,4 +289,5 @@ def semantic_config(fields: Fields, fpn: FPNConfig, cascade: CascadeConfig) -> S
         level=level,
         loss_weight=fields.number(f"{at}.loss_seg.loss_weight", 1.0),
         mean_over_valid=fields.switch(f"{at}.loss_seg.avg_non_ignore", False),
+        norm=norm_config(fields, f"{at}.norm_cfg"),
     )

@@ -19,6 +19,7 @@ from htc_lab.interop.mmdet_heads import (
     box_coder,
     cascade_config,
     cross_entropy,
+    norm_config,
     semantic_config,
     smooth_l1,
 )
@@ -34,7 +35,7 @@ def model_config(fields: Fields, name: str, image: ImageConfig) -> ModelConfig:
     Args:
         fields: of a whole config.
         name: name for the model.
-        image: test and training sizes, from the pipelines.
+        image: sizes, flips and colours, from the pipelines.
 
     Raises:
         InputError: it is another family of models, or a value is missing or has the wrong type.
@@ -83,22 +84,21 @@ def _toggles(fields: Fields, htc: bool, stages: int) -> Toggles:
 def _image(fields: Fields, image: ImageConfig) -> ImageConfig:
     at = "model.data_preprocessor"
     fields.expect(f"{at}.type", "DetDataPreprocessor")
-    fields.expect(f"{at}.bgr_to_rgb", True, default=False)
+    bgr = not fields.switch(f"{at}.bgr_to_rgb", False)
     fields.expect(f"{at}.rgb_to_bgr", False)
     fields.expect(f"{at}.seg_pad_value", 255)
     fields.expect(f"{at}.mask_pad_value", 0)
     fields.expect(f"{at}.pad_value", 0)
     # Ours pads maps and masks whenever there are any.
     fields.skip(f"{at}.pad_seg", f"{at}.pad_mask")
+    # Theirs are in the order in which the network takes the channels, ours are of R, G, B.
+    red, blue = (2, 0) if bgr else (0, 2)
     mean, std = fields.numbers(f"{at}.mean", 3), fields.numbers(f"{at}.std", 3)
-    return ImageConfig(
-        mean=(mean[0], mean[1], mean[2]),
-        std=(std[0], std[1], std[2]),
-        short=image.short,
-        long=image.long,
-        train_short=image.train_short,
-        train_long=image.train_long,
-        flip=image.flip,
+    return dataclasses.replace(
+        image,
+        mean=(mean[red], mean[1], mean[blue]),
+        std=(std[red], std[1], std[blue]),
+        bgr=bgr,
         pad=fields.integer(f"{at}.pad_size_divisor", 1),
     )
 
@@ -116,12 +116,12 @@ def _backbone(fields: Fields) -> BackboneConfig:
     fields.expect(f"{at}.out_indices", (0, 1, 2, 3))
     fields.expect(f"{at}.strides", (1, 2, 2, 2))
     fields.expect(f"{at}.dilations", (1, 1, 1, 1))
-    fields.expect(f"{at}.style", "pytorch")
+    fields.expect(f"{at}.style", "pytorch", "caffe")
+    caffe = fields.get(f"{at}.style", "pytorch") == "caffe"
     fields.expect(f"{at}.deep_stem", False)
     fields.expect(f"{at}.avg_down", False)
     # SyncBN is batch norm; what it adds concerns only training, see the schedule.
     fields.expect(f"{at}.norm_cfg.type", "BN", "SyncBN")
-    fields.expect(f"{at}.norm_cfg.requires_grad", True)
     fields.skip(f"{at}.with_cp", f"{at}.zero_init_residual")
     deformable = _deformable(fields, f"{at}.stage_with_dcn") if fields.has(f"{at}.dcn") else ()
     if fields.has(f"{at}.dcn"):
@@ -130,7 +130,8 @@ def _backbone(fields: Fields) -> BackboneConfig:
     start = fields.text(f"{at}.init_cfg.checkpoint", "") if fields.has(f"{at}.init_cfg") else ""
     if start:
         fields.expect(f"{at}.init_cfg.type", "Pretrained")
-        if not start.startswith(("torchvision://", "open-mmlab://resnext101_")):
+        # Of Caffe's weights the lab has none; a training that is to start from them says so.
+        if not caffe and not start.startswith(("torchvision://", "open-mmlab://resnext101_")):
             fields.cannot(f"{at}.init_cfg.checkpoint", "training starts from torchvision's ImageNet weights")
     groups = fields.integer(f"{at}.groups", 1)
     group_width = fields.integer(f"{at}.base_width", 4)
@@ -139,8 +140,10 @@ def _backbone(fields: Fields) -> BackboneConfig:
         width=fields.integer(f"{at}.base_channels", 64),
         groups=groups,
         group_width=group_width if groups > 1 else 64,
+        style="caffe" if caffe else "pytorch",
         frozen_stages=fields.integer(f"{at}.frozen_stages", -1),
         frozen_norm=fields.switch(f"{at}.norm_eval", True),
+        trained_norm=fields.switch(f"{at}.norm_cfg.requires_grad", True),
         deformable=deformable,
         deform_groups=fields.integer(f"{at}.dcn.deform_groups", 1),
         pretrained=bool(start),
@@ -166,7 +169,11 @@ def _fpn(fields: Fields, backbone: BackboneConfig) -> FPNConfig:
     fields.expect(f"{at}.add_extra_convs", False)
     fields.expect(f"{at}.relu_before_extra_convs", False)
     fields.expect(f"{at}.no_norm_on_lateral", False)
-    return FPNConfig(fields.integer(f"{at}.out_channels"), fields.integer(f"{at}.num_outs"))
+    return FPNConfig(
+        fields.integer(f"{at}.out_channels"),
+        fields.integer(f"{at}.num_outs"),
+        norm_config(fields, f"{at}.norm_cfg"),
+    )
 
 
 def _nms(fields: Fields, path: str) -> float:
@@ -184,6 +191,8 @@ def _rpn(fields: Fields, fpn: FPNConfig) -> RPNConfig:
     fields.expect(f"{anchors}.type", "AnchorGenerator")
     fields.expect(f"{anchors}.strides", fpn.strides)
     scales = fields.numbers(f"{anchors}.scales")
+    if not scales:
+        raise fields.wrong(f"{anchors}.scales", "a list of one number")
     if len(scales) != 1:
         fields.cannot(f"{anchors}.scales", "one scale")
     means, stds = box_coder(fields, f"{at}.bbox_coder")

@@ -59,6 +59,10 @@ class Backbone(nn.Module):
     def _freeze(self) -> None:
         for module in self._frozen():
             module.requires_grad_(False)
+        if not self.config.trained_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Backbone":
         """As ``nn.Module.train``, but batch norm keeps its stored statistics where the config says so.
@@ -67,10 +71,7 @@ class Backbone(nn.Module):
         """
         super().train(mode)
         if mode:
-            for part in [self] if self.config.frozen_norm else self._frozen():
-                for module in part.modules():
-                    if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
-                        module.eval()
+            keep_statistics([self] if self.config.frozen_norm else self._frozen())
         return self
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
@@ -84,8 +85,16 @@ class Backbone(nn.Module):
         return levels
 
 
+def keep_statistics(parts: list[nn.Module]) -> None:
+    """Put the batch norms of some parts of a backbone into the mode of test time."""
+    for part in parts:
+        for module in part.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                module.eval()
+
+
 def _run(block: nn.Module, x: Tensor) -> Tensor:
-    """``block(x)``, up to rounding; in fewer passes over the maps where it is known how."""
+    """``block(x)``, up to rounding; in fewer passes over the maps if the kind of block is known."""
     if folded_norm.knows(block):
         return folded_norm.residual(x, cast(BasicBlock | Bottleneck, block))
     out: Tensor = block(x)
@@ -115,4 +124,7 @@ def _layer(
         )
         for i in range(count)
     ]
+    first = units[0]
+    if config.style == "caffe" and isinstance(first, Bottleneck):
+        first.conv1.stride, first.conv2.stride = first.conv2.stride, first.conv1.stride
     return nn.Sequential(*units)

@@ -1,7 +1,7 @@
 """The numbers of the backbone."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Interval
 from typing_extensions import Doc
@@ -17,12 +17,18 @@ class BackboneConfig:
     width: Annotated[Channels, Doc("channels of the stem: 64 in the paper, fewer for the classroom")] = 64
     groups: Annotated[Channels, Doc("ResNeXt's cardinality, the 64 of 64x4d; 1: a ResNet")] = 1
     group_width: Annotated[Channels, Doc("ResNeXt's width of a group, the 4 of 64x4d")] = 64
+    style: Annotated[
+        Literal["pytorch", "caffe"],
+        Doc(
+            "where a bottleneck that halves the map has its stride: in its 3x3 convolution, or in the 1x1 "
+            "before, as in weights that come from Caffe (which want `image.bgr`, too)"
+        ),
+    ] = "pytorch"
     frozen_stages: Annotated[
-        int, Interval(ge=-1, le=4), Doc("the stem and so many layers get no gradient; -1: all of them do")
+        int, Interval(ge=-1, le=4), Doc("the stem and this many layers get no gradient; -1: all of them do")
     ] = 1
-    frozen_norm: Annotated[
-        bool, Doc("batch norm uses its stored statistics in training too; its scale stays trainable")
-    ] = True
+    frozen_norm: Annotated[bool, Doc("batch norm uses its stored statistics in training too")] = True
+    trained_norm: Annotated[bool, Doc("batch norm's scale and shift get a gradient")] = True
     deformable: Annotated[
         tuple[Annotated[int, Interval(ge=2, le=4)], ...],
         Doc(

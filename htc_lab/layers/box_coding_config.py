@@ -7,7 +7,7 @@ from typing_extensions import Doc
 
 from htc_lab.ranges import Offset, Positive
 
-# A delta may make a box at most so many times as wide or high, so that an untrained head gives finite boxes.
+# How many times as wide or high a delta may make a box: so an untrained head gives finite boxes.
 LARGEST_RATIO = 1000.0 / 16.0
 
 Stds = Annotated[
@@ -18,4 +18,6 @@ Means = Annotated[
     tuple[Offset, Offset, Offset, Offset],
     Doc("a head predicts (delta - mean) / std: the means of dx, dy, dw, dh"),
 ]
-LargestRatio = Annotated[float, Interval(ge=1, le=1e6), Doc("most a delta may stretch a side of a box")]
+LargestRatio = Annotated[
+    float, Interval(ge=1, le=1e6), Doc("largest factor by which a delta may stretch a side of a box")
+]

@@ -47,18 +47,18 @@ def decode_deltas(
     boxes: Float[Tensor, "n 4"],
     deltas: Float[Tensor, "n 4"],
     stds: Four,
-    limits: Float[Tensor, "n 2"],
+    limits: Float[Tensor, "n 2"] | None,
     means: Four = _ZERO,
     largest_ratio: float = LARGEST_RATIO,
 ) -> Float[Tensor, "n 4"]:
-    """The inverse of :func:`encode_deltas`, clipped to the picture.
+    """The inverse of :func:`encode_deltas`, clipped to the picture if its size is given.
 
     Args:
         boxes: xyxy px.
         deltas: what a head predicted for them.
         stds, means: the stage's scale and origin.
-        limits: (width, height) in px of the picture each box lies in.
-        largest_ratio: a side grows or shrinks at most so many times.
+        limits: (width, height) in px of the picture each box lies in; None: boxes may reach out of it.
+        largest_ratio: a side grows or shrinks by at most this factor.
     """
     deltas = deltas * _beside(deltas, stds) + _beside(deltas, means)
     most = math.log(largest_ratio)
@@ -67,7 +67,7 @@ def decode_deltas(
     new_centre = centre + size * deltas[:, :2]
     new_size = size * deltas[:, 2:].clamp(-most, most).exp()
     decoded = torch.cat([new_centre - new_size * 0.5, new_centre + new_size * 0.5], dim=1)
-    return torch.minimum(decoded.clamp(min=0), limits.repeat(1, 2))
+    return decoded if limits is None else torch.minimum(decoded.clamp(min=0), limits.repeat(1, 2))
 
 
 def _beside(deltas: Tensor, numbers: Four) -> Float[Tensor, " 4"]:

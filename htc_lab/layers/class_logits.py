@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-# 8 MB: so much of a network's four-fold wide layer at a time.
+# 8 MB: how much of the layer with four times the channels is computed at a time.
 _NUMBERS_AT_ONCE = 2**21
 
 
@@ -42,7 +42,7 @@ def class_logits(
         pixels = F.relu(F.linear(some, four, four_bias), inplace=not training)
         return torch.bmm(pixels.view(len(some), 4 * height * columns, width), channel[..., None])
 
-    # With four times the channels a few RoIs still fit in the cache, all of them don't. In training all
+    # With four times the channels, a few RoIs still fit in the cache, but not all of them. In training all
     # are kept for the backward pass anyway.
     numbers = 4 * width * height * columns
     at_once = max(n, 1) if training else max(_NUMBERS_AT_ONCE // numbers, 1)

@@ -1,8 +1,8 @@
 """A convolution and the batch norm after it as one, and torchvision's residual blocks made of such pairs.
 
-With stored statistics a norm is one factor and one offset a channel. They go into the convolution's weights,
-which are small, so that the maps, which are large, are not gone through again (and not kept for a backward
-pass). The gradients of the norm's own weights come through the product.
+With stored statistics the pair is one convolution (:func:`htc_lab.layers.norm.folded`), so that the maps are
+not gone through again, and not kept for a backward pass. The gradients of the norm's own weights come through
+the product.
 """
 
 from typing import cast
@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from htc_lab.layers.conv import convolve
 from htc_lab.layers.deformable import DeformConv
+from htc_lab.layers.norm import AnyBatchNorm, folded
 from htc_lab.light_torchvision import BasicBlock, Bottleneck
-
-Norm = nn.BatchNorm2d | nn.SyncBatchNorm
 
 _PARTS: dict[type[nn.Module], set[str]] = {
     BasicBlock: {"conv1", "bn1", "relu", "conv2", "bn2"},
@@ -23,7 +22,11 @@ _PARTS: dict[type[nn.Module], set[str]] = {
 
 
 def normed(
-    x: Tensor, conv: nn.Conv2d | DeformConv, norm: Norm, relu: bool = False, onto: Tensor | None = None
+    x: Tensor,
+    conv: nn.Conv2d | DeformConv,
+    norm: AnyBatchNorm,
+    relu: bool = False,
+    onto: Tensor | None = None,
 ) -> Tensor:
     """Convolution, then batch norm, plus ``onto`` (which may be overwritten), then ReLU if asked for."""
     if norm.training or isinstance(conv, DeformConv):
@@ -31,12 +34,7 @@ def normed(
         if onto is not None:
             out = out + onto
         return F.relu(out, inplace=True) if relu else out
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    factor = norm.weight * (variance + norm.eps).rsqrt()
-    offset = norm.bias - mean * factor
-    weight = conv.weight * factor[:, None, None, None]
+    weight, offset = folded(conv.weight, norm)
     padding = cast(tuple[int, ...], conv.padding)
     return convolve(x, weight, offset, conv.stride, padding, conv.groups, relu, onto)
 
@@ -71,11 +69,11 @@ def _is_shortcut(part: nn.Module) -> bool:
 
 
 def residual(x: Tensor, block: BasicBlock | Bottleneck) -> Tensor:
-    """What a block that this module :func:`knows` computes; ``x`` may be overwritten with it."""
+    """The output of a block that this module :func:`knows`; ``x`` may be overwritten with it."""
     out = normed(x, block.conv1, block.bn1, relu=True)
-    # A level that is handed out is never written onto: the layer after it begins with a downsampling.
+    # A level that is returned is never overwritten: the layer after it begins with a downsampling.
     if block.downsample is not None:
-        conv, norm = cast(tuple[nn.Conv2d, Norm], block.downsample)
+        conv, norm = cast(tuple[nn.Conv2d, AnyBatchNorm], block.downsample)
         x = normed(x, conv, norm)
     if isinstance(block, Bottleneck):
         out = normed(out, block.conv2, block.bn2, relu=True)

@@ -13,8 +13,10 @@ class FPN(nn.Module):
     def __init__(self, in_channels: list[int], config: FPNConfig) -> None:
         super().__init__()
         self.levels = config.levels
-        self.lateral_convs = nn.ModuleList(conv(c, config.channels, 1) for c in in_channels)
-        self.fpn_convs = nn.ModuleList(conv(config.channels, config.channels, 3) for _ in in_channels)
+        self.lateral_convs = nn.ModuleList(conv(c, config.channels, 1, config.norm) for c in in_channels)
+        self.fpn_convs = nn.ModuleList(
+            conv(config.channels, config.channels, 3, config.norm) for _ in in_channels
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)

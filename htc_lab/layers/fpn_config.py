@@ -6,6 +6,7 @@ from typing import Annotated
 from annotated_types import Interval
 from typing_extensions import Doc
 
+from htc_lab.layers.norm_config import NormConfig
 from htc_lab.ranges import Channels
 
 
@@ -15,6 +16,7 @@ class FPNConfig:
 
     channels: Annotated[Channels, Doc("of every level")] = 256
     levels: Annotated[int, Interval(ge=4, le=8), Doc("how many there are")] = 5
+    norm: Annotated[NormConfig | None, Doc("the norm after each lateral and each output convolution")] = None
 
     @property
     def strides(self) -> tuple[int, ...]:

@@ -6,13 +6,15 @@ from torch import Tensor, nn
 
 from htc_lab.layers.class_logits import class_logits
 from htc_lab.layers.conv import conv, conv_relu
+from htc_lab.layers.norm_config import NormConfig
 
 
 class MaskHead(nn.Module):
     """Convolutions on the 14x14 RoI feature, a deconvolution to 28x28, one logit a class and pixel.
 
     ``conv_res`` is G_t of eq. 4: a 1x1 convolution, with ``flow_relu`` followed by a ReLU. A stage that gets
-    no flow, the first one and every one of a model without the flow, has none.
+    no flow, the first one and every one of a model without the flow, has none. With ``norm``, one follows
+    each of the convolutions, G_t's included, and neither the deconvolution nor the logits.
     """
 
     def __init__(
@@ -23,12 +25,13 @@ class MaskHead(nn.Module):
         classes: int,
         takes_flow: bool,
         flow_relu: bool = True,
+        norm: NormConfig | None = None,
     ) -> None:
         super().__init__()
         flow = conv_relu if flow_relu else conv
-        self.conv_res = flow(channels, channels_in, 1) if takes_flow else None
+        self.conv_res = flow(channels, channels_in, 1, norm) if takes_flow else None
         self.convs = nn.ModuleList(
-            conv_relu(channels_in if i == 0 else channels, channels, 3) for i in range(convs)
+            conv_relu(channels_in if i == 0 else channels, channels, 3, norm) for i in range(convs)
         )
         self.upsample = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.conv_logits = nn.Conv2d(channels, classes, 1)

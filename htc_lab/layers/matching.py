@@ -1,4 +1,4 @@
-"""Which ground truth does a box stand for, and which boxes does the loss look at."""
+"""Which ground truth a box is matched to, and which boxes the loss looks at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from htc_lab.layers.boxes import pairwise_iou
 
 # Where random draws come from: one generator for a whole batch, one for each image (so that an image's draws
-# do not depend on its company), or torch's global one.
+# do not depend on the rest of the batch), or torch's global one.
 Draws = torch.Generator | Sequence[torch.Generator] | None
 
 BACKGROUND = -1
@@ -47,10 +47,21 @@ def match(
 
     A pair that is not ``comparable`` doesn't overlap: of two images, or with a box that is left out.
     """
-    if len(truth) == 0 or len(boxes) == 0:
-        index = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
-        return Matches(index, boxes.new_zeros(len(boxes)))
     iou = pairwise_iou(boxes, truth)
+    return match_overlaps(iou, positive_iou, negative_iou, low_quality_iou, comparable)
+
+
+def match_overlaps(
+    iou: Float[Tensor, "n g"],
+    positive_iou: float,
+    negative_iou: float,
+    low_quality_iou: float | None,
+    comparable: Bool[Tensor, "n #g"] | None = None,
+) -> Matches:
+    """:func:`match`, by overlaps that are known already."""
+    boxes, truth = iou.shape
+    if truth == 0 or boxes == 0:
+        return Matches(torch.full((boxes,), BACKGROUND, device=iou.device), iou.new_zeros(boxes))
     if comparable is not None:
         # Below 0, so that not even a threshold of 0 is reached.
         iou = torch.where(comparable, iou, -1.0)
@@ -60,7 +71,7 @@ def match(
     if low_quality_iou is not None:
         best_of_truth = iou.max(dim=0).values
         takes = (iou == best_of_truth) & (best_of_truth >= low_quality_iou)
-        order = torch.arange(1, len(truth) + 1, device=boxes.device)
+        order = torch.arange(1, truth + 1, device=iou.device)
         last_taker = (takes * order).max(dim=1).values - 1
         index = torch.where(last_taker >= 0, last_taker, index)
     return Matches(index, best.clamp(min=0))
@@ -84,12 +95,12 @@ def sample(
         index: what :func:`match` says of all boxes, on the CPU: how many are drawn depends on it.
         count, positive_fraction: how many.
         generator: what draws.
-        negatives_per_positive: not below 0, it bounds the background boxes too; an image without
-            positives keeps as many as one with a single one.
+        negatives_per_positive: if it isn't below 0, it bounds the background boxes too; an image without
+            positives keeps as many as an image with one.
 
     Returns:
-        Indices of the positives and of the background boxes, each in rising order. Nothing is drawn
-        where everything fits.
+        Indices of the positives and of the background boxes, each in rising order. Nothing is drawn if
+        everything fits.
     """
     positive = torch.nonzero(index >= 0).squeeze(1)
     negative = torch.nonzero(index == BACKGROUND).squeeze(1)
@@ -104,6 +115,6 @@ def sample(
 def _draw(indices: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     if len(indices) <= count:
         return indices
-    # On the CPU as all here, so that one seed gives one sequence whatever the device.
+    # On the CPU like everything here, so that a seed gives the same sequence on every device.
     chosen = torch.randperm(len(indices), generator=generator)[:count]
     return indices[chosen].sort().values

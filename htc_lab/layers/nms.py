@@ -25,7 +25,7 @@ def best_of_each_image(
         groups: 0, 1, ...: boxes of two groups (levels, classes) never suppress each other.
         images: B, images in the batch.
         iou: the threshold.
-        most: at most so many stay in an image.
+        most: at most this many stay in an image.
 
     Returns:
         Indices into ``rois``; images in order, best first within one.
@@ -55,7 +55,7 @@ def _all_at_once(
     if len(rois) == 0:
         return rois.image
     # Every group of every image is moved to a place of its own. In float64, where the move costs no digit
-    # that matters: in float32 an image's boxes would round otherwise in another company.
+    # that matters: in float32 an image's boxes would round differently in another batch.
     place = rois.image * (groups.max() + 1) + groups
     apart = rois.boxes.double() + (place * (rois.boxes.max() + 1).double())[:, None]
     best_first = nms(apart, scores.double(), iou)

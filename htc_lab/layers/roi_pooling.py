@@ -27,7 +27,7 @@ def pool(
         size: cells of the output along each side.
         stride: px per cell of the map.
         sampling_ratio: points per output cell and side; 0: as many as it has map cells, rounded up.
-        average: of the size x size cells, squares of so many by so many are averaged at the end.
+        average: side of the squares of cells that are averaged at the end.
     """
     if cpu_pooling.applies(feature):
         first = torch.zeros(len(rois), dtype=torch.long)

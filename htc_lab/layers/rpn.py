@@ -84,7 +84,7 @@ class RPN(nn.Module):
         found: list[tuple[Tensor, ...]] = []
         for i, limit in enumerate(limits):
             for level, (logits, deltas, anchors) in enumerate(zip(*outputs, strict=True)):
-                score, best = _best(logits[i].sigmoid(), before)
+                score, best = best_scores(logits[i].sigmoid(), before)
                 box = decode_deltas(
                     anchors[best],
                     deltas[i][best],
@@ -94,11 +94,7 @@ class RPN(nn.Module):
                     config.largest_ratio,
                 )
                 found.append((box, score, torch.full_like(best, level), torch.full_like(best, i)))
-        box, score, level_of, image = (torch.cat(part) for part in zip(*found, strict=True))
-        solid = torch.nonzero((box[:, 2:] - box[:, :2] > config.min_size).all(dim=1)).squeeze(1)
-        rois, score = RoIs(box[solid], image[solid]), score[solid]
-        keep = best_of_each_image(rois, score, level_of[solid], len(sizes), config.nms_iou, after)
-        return Proposals(rois.select(keep), score[keep])
+        return best_of_all_levels(found, len(sizes), after, config)
 
     def losses(
         self,
@@ -107,61 +103,116 @@ class RPN(nn.Module):
         targets: list[Targets],
         generator: Draws = None,
     ) -> Losses:
-        """Binary cross-entropy and smooth L1 over the sampled anchors, both divided by their number."""
-        config = self.config
+        """Those of :func:`anchor_losses`, an anchor being the same in every image."""
         logits, deltas = torch.cat(outputs[0], dim=1), torch.cat(outputs[1], dim=1)
         anchors = torch.cat(outputs[2])
-        samples = self._sample(anchors, sizes, targets, generator)
-        count = sum(len(drawn) for drawn, _ in samples)
-        cls_loss, box_loss = logits.new_zeros(()), logits.new_zeros(())
-        for logit, delta, target, (drawn, matched) in zip(logits, deltas, targets, samples, strict=True):
-            is_object = torch.zeros_like(drawn, dtype=logits.dtype)
-            is_object[: len(matched)] = 1
-            cls_loss = cls_loss + F.binary_cross_entropy_with_logits(logit[drawn], is_object, reduction="sum")
-            positive = drawn[: len(matched)]
-            wanted = encode_deltas(anchors[positive], target.boxes[matched], config.stds, config.means)
-            box_loss = box_loss + F.smooth_l1_loss(
-                delta[positive], wanted, reduction="sum", beta=config.smooth_l1_beta
-            )
-        losses = Losses()
-        losses.add("loss_rpn_cls", config.cls_weight * cls_loss / max(count, 1), count)
-        losses.add("loss_rpn_bbox", config.box_weight * box_loss / max(count, 1), count)
-        return losses
-
-    @torch.no_grad()
-    def _sample(
-        self, anchors: Tensor, sizes: list[tuple[int, int]], targets: list[Targets], generator: Draws
-    ) -> list[tuple[Tensor, Tensor]]:
-        """For each image the anchors that are drawn, positives first, and the object of each positive."""
-        config = self.config
-        verdicts = []
-        for target, (height, width) in zip(targets, sizes, strict=True):
-            inside = _inside(anchors, height, width, config.allowed_border)
-            matches = match(
-                anchors,
-                target.boxes,
-                config.positive_iou,
-                config.negative_iou,
-                config.low_quality_iou if config.low_quality_matches else None,
-                inside[:, None],
-            )
-            verdicts.append(torch.where(inside, matches.index, IGNORED))
-        drawn, matched = [], []
-        # One wait for the whole batch.
-        for i, verdict in enumerate(fetch(torch.stack(verdicts))):
-            positive, negative = sample(
-                verdict,
-                config.samples,
-                config.positive_fraction,
-                draws_of(generator, i),
-                config.negatives_per_positive,
-            )
-            drawn.append(torch.cat([positive, negative]))
-            matched.append(verdict[positive])
-        return list(zip(_send_all(drawn, anchors.device), _send_all(matched, anchors.device), strict=True))
+        inside = [inside_image(anchors, height, width, self.config.allowed_border) for height, width in sizes]
+        return anchor_losses(logits, deltas, [anchors] * len(sizes), inside, targets, self.config, generator)
 
 
-def _best(scores: Float[Tensor, " n"], most: int) -> tuple[Tensor, Tensor]:
+def best_of_all_levels(
+    found: list[tuple[Tensor, ...]], images: int, most: int, config: RPNConfig
+) -> Proposals:
+    """Proposals from the boxes of all levels: not too small, after NMS within a level, the best of an image.
+
+    Args:
+        found: parts of them, images in order: boxes (n, 4) xyxy px, scores, level and image (n,) of each.
+        images: B.
+        most: of an image.
+        config: the smallest size and the IoU of NMS.
+    """
+    box, score, level_of, image = (torch.cat(part) for part in zip(*found, strict=True))
+    solid = torch.nonzero((box[:, 2:] - box[:, :2] > config.min_size).all(dim=1)).squeeze(1)
+    rois, score = RoIs(box[solid], image[solid]), score[solid]
+    keep = best_of_each_image(rois, score, level_of[solid], images, config.nms_iou, most)
+    return Proposals(rois.select(keep), score[keep])
+
+
+def anchor_losses(
+    logits: Float[Tensor, "B n"],
+    deltas: Float[Tensor, "B n 4"],
+    anchors: list[Tensor],
+    inside: list[Tensor],
+    targets: list[Targets],
+    config: RPNConfig,
+    generator: Draws = None,
+) -> Losses:
+    """Binary cross-entropy and smooth L1 over the sampled anchors, both divided by their number.
+
+    Args:
+        logits, deltas: of all levels.
+        anchors: (n, 4) xyxy px, of each image.
+        inside: (n,) bool, of each image: those that may be trained.
+        targets: of each image.
+        config: matching, sampling, box coding, and the weights of the two.
+        generator: what draws.
+    """
+    samples = _sample(anchors, inside, targets, config, generator)
+    count = sum(len(drawn) for drawn, _ in samples)
+    cls_loss, box_loss = logits.new_zeros(()), logits.new_zeros(())
+    for logit, delta, own, target, (drawn, matched) in zip(
+        logits, deltas, anchors, targets, samples, strict=True
+    ):
+        is_object = torch.zeros_like(drawn, dtype=logits.dtype)
+        is_object[: len(matched)] = 1
+        cls_loss = cls_loss + F.binary_cross_entropy_with_logits(logit[drawn], is_object, reduction="sum")
+        positive = drawn[: len(matched)]
+        wanted = encode_deltas(own[positive], target.boxes[matched], config.stds, config.means)
+        box_loss = box_loss + F.smooth_l1_loss(
+            delta[positive], wanted, reduction="sum", beta=config.smooth_l1_beta
+        )
+    losses = Losses()
+    losses.add("loss_rpn_cls", config.cls_weight * cls_loss / max(count, 1), count)
+    losses.add("loss_rpn_bbox", config.box_weight * box_loss / max(count, 1), count)
+    return losses
+
+
+@torch.no_grad()
+def _sample(
+    anchors: list[Tensor], inside: list[Tensor], targets: list[Targets], config: RPNConfig, generator: Draws
+) -> list[tuple[Tensor, Tensor]]:
+    """For each image the anchors that are drawn, positives first, and the object of each positive."""
+    verdicts = []
+    for own, trained, target in zip(anchors, inside, targets, strict=True):
+        matches = match(
+            own,
+            target.boxes,
+            config.positive_iou,
+            config.negative_iou,
+            config.low_quality_iou if config.low_quality_matches else None,
+            trained[:, None],
+        )
+        verdicts.append(torch.where(trained, matches.index, IGNORED))
+    return draw_anchors(verdicts, config, generator)
+
+
+def draw_anchors(
+    verdicts: list[Tensor], config: RPNConfig, generator: Draws = None
+) -> list[tuple[Tensor, Tensor]]:
+    """For each image the anchors that are drawn, positives first, and the object of each positive.
+
+    Args:
+        verdicts: (n,) int64, of each image, what ``match`` says of its anchors.
+        config: how many are drawn.
+        generator: what draws.
+    """
+    drawn, matched = [], []
+    # One wait for the whole batch.
+    for i, verdict in enumerate(fetch(torch.stack(verdicts))):
+        positive, negative = sample(
+            verdict,
+            config.samples,
+            config.positive_fraction,
+            draws_of(generator, i),
+            config.negatives_per_positive,
+        )
+        drawn.append(torch.cat([positive, negative]))
+        matched.append(verdict[positive])
+    device = verdicts[0].device
+    return list(zip(_send_all(drawn, device), _send_all(matched, device), strict=True))
+
+
+def best_scores(scores: Float[Tensor, " n"], most: int) -> tuple[Tensor, Tensor]:
     """The ``most`` highest scores in falling order, and where they stand; all as they are if they fit."""
     if len(scores) <= most:
         return scores, torch.arange(len(scores), device=scores.device)
@@ -174,8 +225,8 @@ def _send_all(parts: list[Tensor], device: torch.device) -> tuple[Tensor, ...]:
     return send(torch.cat(parts), device).split([len(part) for part in parts])
 
 
-def _inside(anchors: Float[Tensor, "n 4"], height: int, width: int, border: int) -> Bool[Tensor, " n"]:
-    """Which anchors reach at most ``border`` px out of the image; below 0: all."""
+def inside_image(anchors: Float[Tensor, "n 4"], height: int, width: int, border: int) -> Bool[Tensor, " n"]:
+    """Which anchors extend at most ``border`` px beyond the image; below 0: all."""
     if border < 0:
         return torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
     return (

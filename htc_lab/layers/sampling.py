@@ -16,12 +16,12 @@ from htc_lab.transfer import fetch, send
 class StageSamples:
     """RoIs with what they should become; images in order, within one positives come first.
 
-    What decides which of them go on, and where to, stays on the CPU, where it was drawn; so no choice among
-    them has to wait for a GPU.
+    Everything that decides which of them are used stays on the CPU, where it was drawn, so that choosing
+    among them never waits for a GPU.
 
     Attributes:
         rois: the sampled RoIs of the batch.
-        labels: (N,) int64: the class to say; K means background.
+        labels: (N,) int64: the class to predict; K means background.
         boxes: (N, 4) float32, the matched ground-truth box; the RoI itself for background.
         truth: (N,) int64, on the CPU: index into the image's ground truth, -1 for background.
         from_truth: (N,) bool, on the CPU: this RoI is a ground-truth box that was added to the proposals.
@@ -37,7 +37,7 @@ class StageSamples:
 
     @property
     def positive(self) -> Bool[Tensor, " N"]:
-        """Which of them stand for an object; on the CPU."""
+        """Which of them have an object; on the CPU."""
         return self.truth >= 0
 
     def places(self, which: Bool[Tensor, " N"]) -> Int[Tensor, " n"]:
@@ -98,7 +98,7 @@ def sample_rois(
     """Match ``rois`` to the ground truth at ``stage.iou`` and sample, for each image by itself.
 
     The ground-truth boxes join the RoIs (``config.add_truth``), so that every object has a positive even
-    when no proposal found it. Nothing here carries a gradient: where a box stands is decided by the stage
+    when no proposal found it. Nothing here carries a gradient: the position of a box comes from the stage
     before, whose loss has already judged it.
     """
     objects = _Objects.of(targets)

@@ -40,11 +40,11 @@ def colour_of(number: int) -> Colour:
 
 
 def colour_number(thing: int, true: int) -> int:
-    """The number whose colour an object of a picture has: grey is for what the truth does not know.
+    """The number whose colour an object of a picture has: grey is for objects that are not in the truth.
 
     Args:
         thing: the object's number, as ``htc_lab.evaluate.identity`` gives it: true ones first.
-        true: how many objects the truth knows; 0 where there is none, and grey is a colour as any other.
+        true: how many objects are in the truth; 0 without one, and then grey is a colour like any other.
     """
     if not true:
         return thing

@@ -150,7 +150,7 @@ def _ladder(record: Mapping[str, Any]) -> str:
             else [_gain(rung["over_the_one_before"]), _gain(rung["over_the_first"])]
         )
         paper_steps = [
-            "" if before is None else f"{paper['mask_ap'][name] - paper['mask_ap'][other]:+.1f}"
+            "" if before is None else signed(paper["mask_ap"][name] - paper["mask_ap"][other])
             for other in (before or first, first)
         ]
         cells = [rung["title"], spread(rung["mask_ap"]), *steps, f"{mean(rung['mask_ap75']):.1f}"]

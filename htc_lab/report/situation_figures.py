@@ -24,7 +24,9 @@ def rows_of_kind(measured: Mapping[str, Any], kind: str) -> list[dict[str, Any]]
 
 
 def _label(row: Mapping[str, Any]) -> str:
-    return row["words"] if row["count"] is None else f"{row['words']}\n{row['count']:,} objects"
+    if row["count"] is None:
+        return row["words"]
+    return f"{row['words']}\n{row['count']:,} {'object' if row['count'] == 1 else 'objects'}"
 
 
 def _offsets(rungs: int) -> np.ndarray:

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from htc_lab.layers.box_head import BoxHead
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
-from htc_lab.layers.cascade_config import StageConfig
+from htc_lab.layers.cascade_config import CascadeConfig, StageConfig
+from htc_lab.layers.iou_loss import iou_loss
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.layers.sampling import StageSamples
 from htc_lab.shared_work import Run, call
@@ -38,14 +39,27 @@ class BoxOutput:
     Attributes:
         rois: r_{t-1}, the boxes it looked at.
         class_logits: (N, K + 1), background last.
-        deltas: (N, 4), in units of the stage's stds.
+        deltas: (N, 4), in units of the stage's stds, or (N, K, 4) if the head has some for each class.
         features: (N, C, size, size), the features pooled for it.
     """
 
     rois: RoIs
     class_logits: Float[Tensor, "N classes"]
-    deltas: Float[Tensor, "N 4"]
+    deltas: Float[Tensor, "N *K 4"]
     features: Float[Tensor, "N C size size"]
+
+    def deltas_as(self, labels: Int[Tensor, " N"] | None = None) -> Float[Tensor, "N 4"]:
+        """The deltas of each RoI as an object of its class.
+
+        Args:
+            labels: the class of each; where it is K, and without them everywhere, it is the likeliest one.
+        """
+        if self.deltas.ndim == 2:
+            return self.deltas
+        likeliest = self.class_logits[:, :-1].argmax(dim=1)
+        if labels is not None:
+            likeliest = torch.where(labels < self.deltas.shape[1], labels, likeliest)
+        return self.deltas[torch.arange(len(likeliest), device=likeliest.device), likeliest]
 
 
 def look_at_boxes(head: BoxHead, pool: Pool, rois: RoIs) -> BoxOutput:
@@ -56,18 +70,52 @@ def look_at_boxes(head: BoxHead, pool: Pool, rois: RoIs) -> BoxOutput:
 
 
 @torch.no_grad()
-def refine(output: BoxOutput, stage: StageConfig, sizes: list[tuple[int, int]]) -> RoIs:
+def refine(
+    output: BoxOutput,
+    stage: StageConfig,
+    sizes: list[tuple[int, int]],
+    labels: Int[Tensor, " N"] | None = None,
+) -> RoIs:
     """r_t: the RoIs, moved by the deltas and clipped to their image.
 
     No gradient flows through a box. Stage t + 1 takes r_t as a given place to look; otherwise the later
     losses would pull on the earlier regression, which has its own loss.
+
+    Args:
+        output, stage: of one stage.
+        sizes: (height, width) px of each image.
+        labels: the class each is moved as, for :meth:`BoxOutput.deltas_as`.
     """
     rois = output.rois
     return rois.with_boxes(
         decode_deltas(
-            rois.boxes, output.deltas, stage.stds, rois.limits(sizes), stage.means, stage.largest_ratio
+            rois.boxes,
+            output.deltas_as(labels),
+            stage.stds,
+            rois.limits(sizes),
+            stage.means,
+            stage.largest_ratio,
         )
     )
+
+
+@torch.no_grad()
+def boxes_of_classes(
+    output: BoxOutput, stage: StageConfig, sizes: list[tuple[int, int]]
+) -> Float[Tensor, "N K 4"] | None:
+    """The RoIs moved as each class would have it; None where the classes share their deltas."""
+    if output.deltas.ndim == 2:
+        return None
+    rois, classes = output.rois, output.deltas.shape[1]
+    moved = decode_deltas(
+        rois.boxes.repeat_interleave(classes, dim=0),
+        output.deltas.flatten(0, 1),
+        stage.stds,
+        rois.limits(sizes).repeat_interleave(classes, dim=0),
+        stage.means,
+        stage.largest_ratio,
+    )
+    return moved.reshape(len(rois), classes, 4)
 
 
 def run_box_cascade(
@@ -96,6 +144,11 @@ def class_probabilities(outputs: Sequence[BoxOutput]) -> Float[Tensor, "N K"]:
     return (mean / len(outputs)).softmax(dim=1)[:, :-1]
 
 
+def mask_probabilities(logits: Sequence[Tensor], average: bool) -> Float[Tensor, "N h w"]:
+    """The result's mask from the stages' logits: the mean of their sigmoids, or that of the last alone."""
+    return torch.stack([each.sigmoid() for each in (logits if average else logits[-1:])]).mean(dim=0)
+
+
 def masks_in_parallel(
     heads: Sequence[MaskHead],
     features: Float[Tensor, "N C h w"],
@@ -110,18 +163,25 @@ def masks_in_parallel(
 
 
 def box_losses(
-    output: BoxOutput, samples: StageSamples, stage: StageConfig, beta: float
+    output: BoxOutput, samples: StageSamples, stage: StageConfig, config: CascadeConfig
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy over all samples and smooth L1 over the positives (L_cls and L_reg of eq. 7).
+    """Cross-entropy over all samples and, over the positives, smooth L1 (L_cls and L_reg of eq. 7).
 
-    Both are divided by the number of samples, so an image with few objects gives a small L_reg.
+    Both are divided by the number of samples, so an image with few objects gives a small L_reg. In the place
+    of smooth L1 of the deltas, ``config.box_loss`` may ask for a loss of the boxes that they make.
     """
     count = max(len(samples.rois), 1)
     cls_loss = F.cross_entropy(output.class_logits, samples.labels, reduction="sum") / count
     positive = samples.places(samples.positive)
-    wanted = encode_deltas(samples.rois.boxes[positive], samples.boxes[positive], stage.stds, stage.means)
-    box_loss = F.smooth_l1_loss(output.deltas[positive], wanted, reduction="sum", beta=beta) / count
-    return cls_loss, box_loss
+    rois, truth = samples.rois.boxes[positive], samples.boxes[positive]
+    deltas = output.deltas_as(samples.labels)[positive]
+    if config.box_loss == "smooth_l1":
+        wanted = encode_deltas(rois, truth, stage.stds, stage.means)
+        total = F.smooth_l1_loss(deltas, wanted, reduction="sum", beta=config.smooth_l1_beta)
+    else:
+        boxes = decode_deltas(rois, deltas, stage.stds, None, stage.means, stage.largest_ratio)
+        total = iou_loss(boxes, truth, config.box_loss).sum()
+    return cls_loss, total / count
 
 
 def mask_loss(logits: Float[Tensor, "p h w"], targets: Float[Tensor, "p h w"]) -> Tensor:

@@ -27,12 +27,14 @@ class SemanticBranch(nn.Module):
     def __init__(self, channels: int, levels: int, config: SemanticConfig) -> None:
         super().__init__()
         self.level = config.level
-        self.lateral_convs = nn.ModuleList(conv_relu(channels, channels, 1) for _ in range(levels))
+        self.lateral_convs = nn.ModuleList(
+            conv_relu(channels, channels, 1, config.norm) for _ in range(levels)
+        )
         self.convs = nn.ModuleList(
-            conv_relu(channels if i == 0 else config.channels, config.channels, 3)
+            conv_relu(channels if i == 0 else config.channels, config.channels, 3, config.norm)
             for i in range(config.convs)
         )
-        self.conv_embedding = conv_relu(config.channels, channels, 1)
+        self.conv_embedding = conv_relu(config.channels, channels, 1, config.norm)
         self.conv_logits = nn.Conv2d(config.channels, config.classes, 1)
         nn.init.normal_(self.conv_logits.weight, std=0.01)
         nn.init.zeros_(self.conv_logits.bias)  # type: ignore[arg-type]

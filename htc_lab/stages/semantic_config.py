@@ -6,6 +6,7 @@ from typing import Annotated
 from annotated_types import Interval
 from typing_extensions import Doc
 
+from htc_lab.layers.norm_config import NormConfig
 from htc_lab.ranges import Channels, Weight
 
 
@@ -27,6 +28,7 @@ class SemanticConfig:
     mean_over_valid: Annotated[
         bool, Doc("the loss is divided by the labelled pixels alone; the reference divides by all")
     ] = False
+    norm: Annotated[NormConfig | None, Doc("the norm after each convolution but that of the logits")] = None
 
 
 REFERENCE_SEMANTIC = SemanticConfig()

@@ -73,7 +73,7 @@ def only_here(run: Path) -> Iterator[bool]:
 
 @dataclass(frozen=True)
 class Signature:
-    """Who took the lock last; whether it is still held is for :func:`is_held` to say.
+    """The process that took the lock last; :func:`is_held` says whether it is still held.
 
     Attributes:
         pid: the process.
@@ -87,7 +87,7 @@ class Signature:
 
 
 def _sign(handle: int, run: Path) -> None:
-    """Say in the lock file who holds it, after a first byte: that one Windows keeps others from reading."""
+    """Write the holder's name into the lock file, after a first byte, which Windows lets nobody else read."""
     try:
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
@@ -97,7 +97,7 @@ def _sign(handle: int, run: Path) -> None:
 
 
 def signature(run: Path) -> Signature | None:
-    """Who took the run's lock last; None: nobody, or the file can't be read."""
+    """The process that took the run's lock last; None if there is none or the file can't be read."""
     try:
         with (run / LOCK).open("rb", buffering=0) as file:
             file.seek(1 if sys.platform == "win32" else 0)

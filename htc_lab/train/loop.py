@@ -9,6 +9,7 @@ processes compute what a single one would.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,13 +21,16 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from htc_lab.checkpoint.files import CHECKPOINT, fill, load, read_run, save_run
+from htc_lab.checkpoint.files import CHECKPOINT, read_run, save_run
+from htc_lab.checkpoint.filling import fill
 from htc_lab.checkpoint.pretrained import pretrained_weights
-from htc_lab.config import ModelConfig, TimmBackboneConfig
+from htc_lab.checkpoint.starting import Start, start_from
+from htc_lab.config import ModelConfig, TimmBackboneConfig, norms_of
 from htc_lab.config_json import to_dict
 from htc_lab.data.dataset import CocoDataset
 from htc_lab.distributed import ALONE, SharedError, Team
 from htc_lab.errors import InputError
+from htc_lab.layers.norm import share_norms
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.schedule import Schedule
 from htc_lab.threads import on_free_cores
@@ -35,7 +39,16 @@ from htc_lab.train.feature_crops import FeatureCrops
 from htc_lab.train.feature_file import features_of
 from htc_lab.train.lock import only_here
 from htc_lab.train.out_of_memory import memory_explained
-from htc_lab.train.run_folder import RunLog, claim, note_parts, require_in_place, threads_of, tidy
+from htc_lab.train.rates import FACTOR, learning_rate, parameter_groups
+from htc_lab.train.run_folder import (
+    RunLog,
+    claim,
+    note_parts,
+    require_in_place,
+    require_same,
+    threads_of,
+    tidy,
+)
 from htc_lab.train.step import GradientStep
 from htc_lab.train.stopping import stopping_between_steps
 from htc_lab.train.whole_maps import require_fit, require_frozen
@@ -62,7 +75,9 @@ class TrainOptions:
         device: "cpu", "cuda", "cuda:1", ...
         workers: processes that read images; 0: none besides this one.
         checkpoint_every: steps between checkpoints.
-        init: start from this checkpoint's weights instead of fresh ones.
+        init: start from this checkpoint's weights: those that fit the model are kept, all others start fresh
+            and are named on stderr and in ``config.json`` (:mod:`htc_lab.checkpoint.starting`). A run that is
+            resumed goes on from its own checkpoint and doesn't need the file any more.
         progress: show a progress bar.
         about: additional entries for ``config.json``, e.g. which data.
         look: evaluates the model along the way (:mod:`htc_lab.board.look`), in every process.
@@ -74,7 +89,7 @@ class TrainOptions:
     device: str = "cpu"
     workers: int = 0
     checkpoint_every: int = 200
-    init: Path | None = None
+    init: Path | str | None = None
     progress: bool = True
     about: dict[str, Any] | None = None
     look: OnLook | None = None
@@ -85,19 +100,6 @@ class TrainOptions:
 def steps_of(schedule: Schedule, images: int) -> int:
     """The number of optimiser steps in the whole training."""
     return schedule.steps or math.ceil(schedule.epochs * images / schedule.batch)
-
-
-def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
-    """The learning rate at ``step`` (from 0): linear warm-up, then ``decay`` at each of ``decay_at``."""
-    rate = schedule.lr * schedule.batch / schedule.lr_batch
-    for fraction in schedule.decay_at:
-        if step >= round(fraction * steps):
-            rate /= schedule.decay
-    # A short run should not spend most of its steps on warming up.
-    warmup = min(schedule.warmup_steps, steps // 4)
-    if step < warmup:
-        rate *= schedule.warmup_from + (1 - schedule.warmup_from) * step / warmup
-    return rate
 
 
 def train(
@@ -129,8 +131,9 @@ def train(
 
     Raises:
         InputError: the folder contains another run or another process trains in it, the data doesn't fit the
-            config, the batch can't be divided evenly, too many images are unreadable, the loss is NaN or
-            infinite, the disk is full, or memory runs out. The last checkpoint is kept.
+            config, ``init`` can't be started from, the batch can't be divided evenly, too many images are
+            unreadable, the loss is NaN or infinite, the disk is full, or memory runs out. The last checkpoint
+            is kept; before the first one, nothing keeps another command out of the folder.
         KeyboardInterrupt: SIGINT or SIGTERM; with a single process, after the current step and its
             checkpoint.
     """
@@ -142,7 +145,7 @@ def train(
             if team.first:
                 if lock.enter_context(only_here(run)):
                     tidy(run)
-                claim(run, _asked(config, schedule, dataset, options))
+                require_same(run, _asked(config, schedule, dataset, options))
         with memory_explained(run, schedule, team.size, options.workers, options.device):
             return _train(run, config, schedule, dataset, options, on_step, team)
 
@@ -158,7 +161,8 @@ def _train(
 ) -> HybridTaskCascade:
     """Like :func:`train`, in a folder that belongs to this run alone."""
     with team.together():
-        model, kept, done = _start(run, config, schedule, dataset, options)
+        begun = _begin(run, config, schedule, dataset, options)
+    model, done = begun.model, begun.done
     if len(seen := set(team.gather(done))) > 1:
         raise SharedError(
             f"{run}: its checkpoint is not the same for all processes (steps {sorted(seen)}); choose a --run "
@@ -169,13 +173,18 @@ def _train(
         return model.eval()
     with team.together():
         if team.first:
+            # Only now, when the model stands: a start that failed must not keep the next command out.
+            start = {} if begun.start is None else {"start": begun.start.as_dict()}
+            claim(run, _asked(config, schedule, dataset, options) | start)
             note_parts(run, done, schedule.accumulate)
-    if schedule.sync_norm and team.size > 1:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model, team.gradients)
+            if begun.start is not None:
+                print(begun.start.describe(), file=sys.stderr)
+    if team.size > 1:
+        share_norms(model, team.gradients, every=schedule.sync_norm)
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     weights = list(named.values())
-    optimizer = _optimizer(named, schedule)
-    _restore(optimizer, named, kept)
+    optimizer = _optimizer(parameter_groups(model, named, schedule), schedule)
+    _restore(optimizer, named, begun.optimizer)
     model.train()
     gradients = GradientStep(model, schedule, options.seed, team)
     share = Share(team.rank, team.size, schedule.accumulate)
@@ -189,9 +198,9 @@ def _train(
     ):
         for step, batch in enumerate(loader, start=done):
             began = time.perf_counter()
-            lr = learning_rate(schedule, step, steps)
+            rate = learning_rate(schedule, step, steps)
             for group in optimizer.param_groups:
-                group["lr"] = lr * group["lr_factor"]
+                group["lr"] = rate * group[FACTOR]
             optimizer.zero_grad(set_to_none=True)
             metrics = gradients.backward(step, batch, log)
             if schedule.clip_norm:
@@ -199,7 +208,7 @@ def _train(
                 if not math.isfinite(norm):
                     gradients.stop(f"the gradient's norm is {norm}", step, batch.samples, metrics, log)
             optimizer.step()
-            metrics |= {"lr": lr, "seconds": time.perf_counter() - began}
+            metrics |= {"lr": rate, "seconds": time.perf_counter() - began}
             log.step(step + 1, metrics)
             bar.set_postfix(loss=f"{metrics['loss']:.2f}", refresh=False)
             bar.update()
@@ -209,7 +218,7 @@ def _train(
                 model.train()
             if stop or (step + 1) % options.checkpoint_every == 0 or step + 1 == steps:
                 if team.largest([int(not _all_numbers(model))])[0]:
-                    gradients.stop("weights that are no numbers", step, batch.samples, metrics, log)
+                    gradients.stop("weights that are not finite", step, batch.samples, metrics, log)
                 if team.first:
                     require_in_place(run)
                     save_run(run / CHECKPOINT, model, _remembered(optimizer, named), step + 1)
@@ -254,7 +263,8 @@ def _check(
             f"--batch {schedule.batch}: is the batch of all processes together, and {team.size} processes "
             f"times --accumulate {schedule.accumulate} can't share it evenly; give a multiple of {takers}"
         )
-    if schedule.sync_norm and config.backbone.frozen_norm:
+    in_heads = any(norm.kind != "group" for norm, _ in norms_of(config).values())
+    if schedule.sync_norm and config.backbone.frozen_norm and not in_heads:
         raise InputError(
             "schedule.sync_norm: batch norm is frozen in this config, so there are no statistics to share; "
             "set backbone.frozen_norm=False, or leave sync_norm off"
@@ -264,25 +274,18 @@ def _check(
             f"schedule.sync_norm: batch norm of {config.backbone.name} is timm's own, with the activation in "
             "it, and can't be shared; leave sync_norm off"
         )
-    if schedule.sync_norm and team.size > 1 and options.device == "cpu":
+    if schedule.sync_norm and not config.backbone.frozen_norm and team.size > 1 and options.device == "cpu":
         raise InputError(
             "--sync-norm: several processes can share batch norm on GPUs only; give --device cuda, or start "
             "one process"
         )
 
 
-def _optimizer(named: dict[str, nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
-    by_factor: dict[float, list[nn.Parameter]] = {}
-    for name, weight in named.items():
-        factor = schedule.backbone_lr_factor if name.startswith("backbone.") else 1.0
-        by_factor.setdefault(factor, []).append(weight)
-    groups = [{"params": weights, "lr_factor": factor} for factor, weights in by_factor.items()]
+def _optimizer(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.Optimizer:
     if schedule.adaptive:
         # Fused: one pass over all weights. Otherwise the optimizer takes a tenth of a small model's step.
-        return torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=True)
-    return torch.optim.SGD(
-        groups, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
-    )
+        return torch.optim.AdamW(groups, lr=schedule.lr, betas=schedule.betas, fused=True)
+    return torch.optim.SGD(groups, lr=schedule.lr, momentum=schedule.momentum)
 
 
 def _all_numbers(model: nn.Module) -> bool:
@@ -327,20 +330,30 @@ def _asked(
     }
 
 
-def _start(
+@dataclass(frozen=True)
+class _Begun:
+    """A model on its device, with what its optimiser remembers and the number of steps done."""
+
+    model: HybridTaskCascade
+    optimizer: dict[str, Tensor]
+    done: int
+    start: Start | None = None
+
+
+def _begin(
     run: Path, config: ModelConfig, schedule: Schedule, dataset: CocoDataset, options: TrainOptions
-) -> tuple[HybridTaskCascade, dict[str, Tensor], int]:
+) -> _Begun:
     model = build_model(config, options.seed)
+    model.class_names = dataset.class_names
     if schedule.cached_features:
         require_frozen(model)
-    optimizer_state: dict[str, Tensor] = {}
-    done = 0
     if (run / CHECKPOINT).is_file():
-        weights, optimizer_state, done = read_run(run / CHECKPOINT)
+        weights, optimizer, done = read_run(run / CHECKPOINT)
         fill(model, weights, str(run / CHECKPOINT))
-    elif options.init is not None:
-        fill(model, load(options.init).state_dict(), str(options.init))
+        return _Begun(model.to(options.device), optimizer, done)
+    start = None
+    if options.init is not None:
+        start = start_from(model, options.init, dataset.class_names)
     elif config.backbone.pretrained:
         model.load_state_dict(pretrained_weights(config), strict=False)
-    model.class_names = dataset.class_names
-    return model.to(options.device), optimizer_state, done
+    return _Begun(model.to(options.device), {}, 0, start)

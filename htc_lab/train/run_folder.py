@@ -1,6 +1,7 @@
 """A run's folder: what was asked for, what happened step by step, and which images could not be read."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from htc_lab.config_json import model_config_in_full, schedule_in_full
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
 from htc_lab.files import plain, read_json, remove_leftovers, write_json, write_text
+from htc_lab.train.lock import LOCK
 
 # A training continues without this many of its images, or this share of them, whichever is more.
 FEW_IMAGES = 10
@@ -22,9 +24,13 @@ HALF = 0.5
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
+SKIPPED = "skipped.jsonl"
+SAMPLES = "samples"
 
 _FIXED = ("model", "schedule", "seed", "init", "images", "class_names")
 _RESUMED = "resumed_with"
+_OF_THE_DASHBOARD = ("process.json", "process.log")
+_FIX = "delete the folder or choose another --run"
 
 
 def tidy(run: Path) -> None:
@@ -33,30 +39,59 @@ def tidy(run: Path) -> None:
         remove_leftovers(run / name)
 
 
-def claim(run: Path, wanted: dict[str, Any]) -> None:
-    """Write ``config.json``, or make sure that the existing one asks for the same.
+def require_same(run: Path, wanted: dict[str, Any]) -> None:
+    """Make sure that a run in the folder, if there is one, was started for the same.
 
     The number of parts in which a batch is processed may differ: a run that is out of memory continues with
-    smaller ones (:func:`note_parts`).
+    smaller ones (:func:`note_parts`). Nor does a run that has a checkpoint need to be told again what it was
+    started from.
 
     Raises:
         InputError: the folder contains another run, or a checkpoint whose run can't be identified.
     """
     path = run / CONFIG
-    fix = "delete the folder or choose another --run"
     if not path.exists():
         if (run / CHECKPOINT).exists():
             raise InputError(
-                f"{path}: is missing, and {run / CHECKPOINT} may be of any training; put it back, {fix}"
+                f"{path}: is missing, and {run / CHECKPOINT} may be of any training; put it back, {_FIX}"
             )
-        write_json(path, wanted)
         return
-    found = read_json(path, fix)
+    if not _has_begun(run):
+        return
+    found = read_json(path, _FIX)
     asked = plain(wanted)
     for field in _FIXED:
         there = found.get(field) if isinstance(found, dict) else None
+        if field == "init" and asked[field] is None and (run / CHECKPOINT).exists():
+            continue
         if not isinstance(found, dict) or _compared(field, there) != _compared(field, asked[field]):
-            raise InputError(f"{path}: field '{field}' differs from what is asked for now; {fix}")
+            raise InputError(f"{path}: field '{field}' differs from what is asked for now; {_FIX}")
+
+
+def claim(run: Path, wanted: dict[str, Any]) -> None:
+    """Write ``config.json``, unless the run that is there continues.
+
+    Raises:
+        InputError: as :func:`require_same` does.
+    """
+    require_same(run, wanted)
+    if (run / CONFIG).exists() and _has_begun(run):
+        return
+    # What a failed start has logged is not of this run.
+    for name in (METRICS, SKIPPED):
+        (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / SAMPLES, ignore_errors=True)
+    write_json(run / CONFIG, wanted)
+
+
+def _has_begun(run: Path) -> bool:
+    """Whether something in the folder would be lost, or be taken for another run's, if a run began anew.
+
+    A start that failed before its first checkpoint leaves nothing but its config, its logs, sample pictures
+    and the batch at which it stopped.
+    """
+    own = (CONFIG, METRICS, SKIPPED, SAMPLES, LOCK, *_OF_THE_DASHBOARD)
+    return any(p.name not in own and not p.name.startswith(("stopped_at_step_", ".")) for p in run.iterdir())
 
 
 def threads_of(run: Path) -> int | None:
@@ -95,15 +130,14 @@ def _compared(field: str, value: Any) -> Any:
 def note_parts(run: Path, done: int, accumulate: int) -> None:
     """If the number of parts of a batch has changed, note in ``config.json`` from which step on."""
     path = run / CONFIG
-    fix = "delete the folder or choose another --run"
-    card = read_json(path, fix)
+    card = read_json(path, _FIX)
     resumed = card.get(_RESUMED, [])
     try:
         now = resumed[-1]["accumulate"] if resumed else card["schedule"]["accumulate"]
         lines = list(resumed)
     except (LookupError, TypeError):
         raise InputError(
-            f"{path}: field '{_RESUMED}' or 'schedule.accumulate' was changed by hand; {fix}"
+            f"{path}: field '{_RESUMED}' or 'schedule.accumulate' was changed by hand; {_FIX}"
         ) from None
     if now != accumulate:
         card[_RESUMED] = [*lines, {"step": done + 1, "accumulate": accumulate}]
@@ -111,7 +145,7 @@ def note_parts(run: Path, done: int, accumulate: int) -> None:
 
 
 def too_many(unreadable: int, images: int) -> bool:
-    """Whether so many images are unreadable that something must be wrong with the data as a whole."""
+    """Whether too many images are unreadable for it to be a matter of single files."""
     return unreadable >= HALF * images or (unreadable > FEW_IMAGES and unreadable > FEW_SHARE * images)
 
 
@@ -146,7 +180,7 @@ class RunLog:
             team: the processes that train together.
         """
         self.run, self._images, self._team = run, images, team
-        self._skipped = run / "skipped.jsonl"
+        self._skipped = run / SKIPPED
         self._known = {line["image_id"] for line in _lines(self._skipped, "image_id")}
         # The others must have read it before the first adds to it.
         team.wait()

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from htc_lab.data.dataset import Sample
 from htc_lab.distributed import SharedError, Team
 from htc_lab.errors import InputError
+from htc_lab.layers.norm import has_batch_norm
 from htc_lab.model import HybridTaskCascade, total_loss
 from htc_lab.padded_batch import padded_maps
 from htc_lab.schedule import Schedule
@@ -69,7 +70,7 @@ class GradientStep:
                 process_group=team.gradients,
                 # Statistics that a batch changes must be the same in all processes; otherwise those saved
                 # would depend on which process saves.
-                broadcast_buffers=not model.config.backbone.frozen_norm,
+                broadcast_buffers=not model.config.backbone.frozen_norm or has_batch_norm(model),
                 gradient_as_bucket_view=True,
             )
 

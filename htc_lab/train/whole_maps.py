@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from htc_lab.config import AnyBackboneConfig, BackboneConfig, ImageConfig, ModelConfig
+from htc_lab.config import AnyBackboneConfig, ImageConfig, ModelConfig, TimmBackboneConfig
 from htc_lab.data.transforms import fit, mirrored_image, resize_image
 from htc_lab.errors import InputError
 from htc_lab.layers.timm_backbone import STRIDES
@@ -47,6 +47,13 @@ def require_fit(config: ModelConfig, schedule: Schedule) -> None:
             f"image.train_short: is {sizes}, but cached features are of one size; give one number, or train "
             "without schedule.cached_features"
         )
+    plain = ImageConfig()
+    for name in ("train_longs", "train_pairs", "flip_vertical", "flip_both", "colour"):
+        if getattr(config.image, name) != getattr(plain, name):
+            raise InputError(
+                f"image.{name}: cached features are of pictures in one size, mirrored or not; leave it "
+                f"at {getattr(plain, name)}, or train without schedule.cached_features"
+            )
     if config.image.pad % ALIGNED:
         raise InputError(
             f"image.pad: is {config.image.pad}; for cached features give a multiple of {ALIGNED}"
@@ -103,9 +110,9 @@ def whole_maps(model: HybridTaskCascade, picture: UInt8[Tensor, "3 H W"], mirror
 def with_frozen_backbone(config: ModelConfig) -> ModelConfig:
     """``config`` as cached features need it: nothing of the backbone is trained, and images have one size."""
     backbone = config.backbone
-    if isinstance(backbone, BackboneConfig):
-        frozen: AnyBackboneConfig = replace(backbone, frozen_stages=4)
+    if isinstance(backbone, TimmBackboneConfig):
+        frozen: AnyBackboneConfig = replace(backbone, frozen_stages=None)
     else:
-        frozen = replace(backbone, frozen_stages=None)
+        frozen = replace(backbone, frozen_stages=4)
     image = replace(config.image, train_short=(config.image.short,), train_long=config.image.long)
     return replace(config, backbone=frozen, image=image)

@@ -96,11 +96,11 @@ def to_html(pack: bytes, state: str = "", hide: Sequence[str] = (), title: str =
 
     Args:
         pack: from :func:`htc_lab.explorer.pack.make_pack`.
-        state: what is set when it opens; a state after ``#`` in its address goes before.
+        state: what is set when it opens; a state after ``#`` in its address takes precedence.
         hide: knobs to leave out.
         title: of the window.
     """
-    # "<" can't end the element it stands in where it is written as an escape.
+    # Written as an escape, "<" can't end the element.
     settings = json.dumps({"state": state, "hide": list(hide)}).replace("<", "\\u003c")
     return _PAGE.format(
         title=html.escape(title),

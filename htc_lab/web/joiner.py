@@ -81,7 +81,7 @@ def _imported(path: Path, names: str, source: str) -> tuple[str, ...]:
     found = tuple(name.strip() for name in names.split(",") if name.strip())
     for name in found:
         if not re.fullmatch(_NAME, name):
-            raise JoinError(f"{path}: imports '{name}' from '{source}'; a name can't be changed on the way")
+            raise JoinError(f"{path}: imports '{name}' from '{source}'; a name can't be changed by it")
     return found
 
 
@@ -107,7 +107,7 @@ def _declared(path: Path, statement: str, is_entry: bool) -> list[str]:
     for part in (variable[2] or variable[3] or "").split(","):
         bound = part.split(":")[-1].split("=")[0].strip().removeprefix("...")
         names += [bound] if bound else []
-    # Without strings and without what stands in brackets only the statement's own commas are left.
+    # Without strings and without the text in brackets, only the statement's own commas are left.
     flat, before = _STRING.sub("", declaration[variable.end() :]), ""
     while flat != before:
         flat, before = _INNERMOST.sub("", flat), flat

@@ -64,8 +64,8 @@ show_sample(sample, test.class_names)
 #
 # ## Start the trainings
 #
-# They run in a separate process, one rung after the other, so this notebook stays free. The dashboard shows
-# the losses, the AP reached so far, and sample pictures. *Stop* ends a training after its current step;
+# They run in processes of their own, as many side by side as there are cores, so this notebook stays free.
+# The dashboard shows the losses, the AP reached so far, and sample pictures. *Stop* ends a training after its current step;
 # *Resume* continues it. Closing the notebook stops nothing, and after a restart this cell finds the training
 # again.
 #

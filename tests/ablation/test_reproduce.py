@@ -38,7 +38,7 @@ def pair(tmp_path_factory, config, data):
         path = folder / f"{role}.safetensors"
         save_model(model, path)
         predictor = ModelPredictor(at_score_threshold(load(path), 0.001))
-        contestants.append(Contestant(role, predictor, str(path)))
+        contestants.append(Contestant(role, predictor, (str(path),)))
     return contestants
 
 
@@ -92,7 +92,7 @@ def test_a_folder_of_other_detections_is_refused(pair, dataset, tmp_path):
     other = dataclasses.replace(htc, predictor=predictor)
     with pytest.raises(InputError, match=rf"{SOURCE}: config differ.*--out"):
         run([cascade, other], dataset, tmp_path)
-    swapped = dataclasses.replace(htc, checkpoint=cascade.checkpoint)
+    swapped = dataclasses.replace(htc, checkpoints=cascade.checkpoints)
     with pytest.raises(InputError, match="checkpoint, checkpoint_sha256 differ"):
         run([cascade, swapped], dataset, tmp_path)
     (tmp_path / "htc" / SOURCE).unlink()

@@ -12,6 +12,7 @@ from htc_lab.ablation.ladder import Ladder
 from htc_lab.ablation.rung_result import RungResult, common_seeds
 from htc_lab.ablation.studies import (
     AVERAGING,
+    BEYOND,
     FUSION,
     STAGE_MASKS,
     STUDIES,
@@ -21,7 +22,9 @@ from htc_lab.ablation.studies import (
 )
 from htc_lab.commands.ablate import StudyFlags
 from htc_lab.config_json import to_dict
+from htc_lab.ideas import BEYOND_THE_PAPER, IDEAS
 from htc_lab.presets import CLASSROOM
+from htc_lab.toggles import BESIDE_THE_LADDER
 from tests.evaluate.test_statistics import detect, scenes
 from tests.training_fixtures import SCHEDULE
 
@@ -73,6 +76,9 @@ def test_a_variant_changes_what_its_name_says_and_nothing_else():
             "cascade.stages.1.iou": 0.7,
             "cascade.stages.2.iou": 0.8,
         },
+    } | {f"htc_{idea.field}": {f"toggles.{idea.field}": True} for idea in BEYOND_THE_PAPER} | {
+        f"{idea.field}_alone": {f"toggles.{each.field}": each is idea for each in (*HTC.ideas, idea)}
+        for idea in BEYOND_THE_PAPER
     }
 
 
@@ -136,7 +142,12 @@ def test_one_seed_is_compared_over_the_images_and_says_so(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("htc_fusion_box", "same"), ("htc_stages_1", "fewer"), ("htc_thresholds_60_70_80", "same")],
+    [
+        ("htc_fusion_box", "same"),
+        ("htc_stages_1", "fewer"),
+        ("htc_thresholds_60_70_80", "same"),
+        ("feature_relay_alone", "more"),
+    ],
 )
 def test_a_variant_is_trained_as_the_rungs_are(data, config, tmp_path, name, parameters):
     made = Ladder(data, config, dataclasses.replace(SCHEDULE, steps=2), tmp_path, seeds=(3,), test_images=2)
@@ -151,3 +162,28 @@ def test_a_variant_is_trained_as_the_rungs_are(data, config, tmp_path, name, par
     )
     again.take_up()
     assert again.done == {name: variant}
+
+
+def test_an_idea_beyond_the_paper_is_measured_alone_and_on_htc_without_being_named():
+    assert [idea.field for idea in BEYOND_THE_PAPER] == ["feature_relay"]
+    assert set(BEYOND_THE_PAPER) == set(IDEAS) - set(HTC.ideas)
+    base = [RUNGS["plain_cascade"].ideas, HTC.ideas]
+    for row in BEYOND.rows:
+        on = (row.change(CLASSROOM).toggles if row.change else RUNGS[row.run]).ideas
+        if row.versus is None:
+            assert on in base
+            continue
+        below = RUNGS[BEYOND.rows[row.versus].run].ideas
+        (added,) = set(on) - set(below)
+        assert added in BEYOND_THE_PAPER
+        assert added.name.lower() in row.setting.lower()
+    assert sum(row.versus is not None for row in BEYOND.rows) == 2 * len(BEYOND_THE_PAPER)
+    done = {row.run: result(row.run, {0: 20.0 + i, 1: 21.0 + i}) for i, row in enumerate(BEYOND.rows)}
+    text = study_markdown(measure_study(BEYOND, done, {}))
+    assert "| feature relay alone | 21.5 (21.0 to 22.0) |" in text
+    assert "| HTC and feature relay | 23.5 (23.0 to 24.0) | 47.0 (46.0 to 48.0) | **+1.0 (" in text
+
+
+def test_what_is_not_the_paper_s_stays_out_of_its_combinations():
+    for toggles in (RUNGS | BESIDE_THE_LADDER).values():
+        assert not set(toggles.ideas) & set(BEYOND_THE_PAPER)

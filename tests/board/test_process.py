@@ -70,6 +70,7 @@ def test_a_training_is_started_stopped_between_steps_and_resumed_by_another_dash
     assert running is not None
     threads = psutil.Process(running.pid).environ()["OMP_NUM_THREADS"]
     assert threads == str(max(1, (os.cpu_count() or 2) - 1)), "a core is left to the notebook"
+    assert psutil.Process(running.pid).nice() > psutil.Process().nice(), "it gives way to the notebook"
     with pytest.raises(InputError, match="is training in it"):
         first.start()
     until(lambda: first.report["runs"] and len(first.report["runs"][0]["samples"]) > 1)

@@ -31,9 +31,9 @@ render({{ model, el: document.querySelector('main') }});
 """
 
 
-def page_of(folders: tuple[Path, ...]) -> str:
-    """The dashboard of some folders as it stands, as a page without a kernel."""
-    places = [Place(folder, None) for folder in folders]
+def page_of(folders: tuple[Path, ...], command: list[str] | None = None) -> str:
+    """The dashboard of some folders as it stands, as a page without a kernel; ``command`` fills them."""
+    places = [Place(folder, command) for folder in folders]
     for place in places:
         place.look()
     report = report_of(places)

@@ -132,3 +132,36 @@ def test_an_ablation_shows_its_runs_losses_and_their_last_ap(browser: Browser, t
     strokes = page.locator(".run .key path").evaluate_all("all => all.map(p => p.getAttribute('stroke'))")
     assert strokes[0] == strokes[1] != strokes[2] == strokes[3]
     page.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "measured", "pictured"),
+    [
+        (
+            ["train", "--eval-every", "50"],
+            "To be measured every 50 steps and at the end.",
+            "No sample pictures yet: they are made every 50 steps and at the end.",
+        ),
+        (
+            ["train", "--steps", "40"],
+            "A training is measured as it runs if it is started with --eval-every N.",
+            "No sample pictures: a training makes them if it is started with --eval-every N.",
+        ),
+    ],
+)
+def test_before_the_first_evaluation_it_says_when_one_comes(
+    browser: Browser, tmp_path: Path, command: list[str], measured: str, pictured: str
+) -> None:
+    run = make_run(tmp_path / "run", 5)
+    (tmp_path / "board.html").write_text(page_of((run,), command), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1180, "height": 800})
+    page.goto((tmp_path / "board.html").as_uri())
+    expect(page.get_by_text(measured, exact=True)).to_be_visible()
+    expect(page.get_by_text(pictured, exact=True)).to_be_visible()
+    # An ablation that was evaluated after its trainings lacks no flag that it was given.
+    finish(run, 20.0)
+    (tmp_path / "board.html").write_text(page_of((run,), command), encoding="utf-8")
+    page.reload()
+    expect(page.get_by_role("heading", name="AP after the training")).to_be_visible()
+    assert page.get_by_text("Curves over the steps need --eval-every N.").count() == ("--steps" in command)
+    page.close()

@@ -1,5 +1,6 @@
 """The explorer in its place: any width, low screens, dark and light, a real JupyterLab."""
 
+import base64
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from htc_lab.config import HTC
 from htc_lab.explorer.bits import bits_of, whole_bits
+from htc_lab.web.export import script, styles
 from tests.browser.lab import run_all_cells, serve
-from tests.browser.opened import HANDLE, Opened, settle
+from tests.browser.opened import HANDLE, Opened, settle, switch, until
 from tests.plots.made_trace import made_sample
 
 
@@ -108,6 +110,88 @@ def test_every_control_has_a_name_and_its_place_in_the_order_of_focus(opened: Op
         )
     places = [name for i, name in enumerate(order) if i == 0 or order[i - 1] != name]
     assert places[:5] == ["head", "ideas", "main", "side", "foot"]
+
+
+# ---- a widget's model without a kernel
+
+_WIDGET = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Widget</title><style>{css}</style></head><body>
+<main></main><script type="module">
+{script}
+const pack = Uint8Array.from(atob('{pack}'), c => c.charCodeAt(0));
+const values = {{ pack: new DataView(pack.buffer), state: '', hide: [], status: {{}} }};
+const heard = {{}};
+window.kernel = {{
+  saved: [],
+  get state() {{ return values.state; }},
+  says(state) {{ values.state = state; heard['change:state'](); }},
+}};
+const model = {{
+  get: name => values[name], set(name, value) {{ values[name] = value; }}, send() {{}},
+  on(type, act) {{ heard[type] = act; }}, off(type) {{ delete heard[type]; }},
+  save_changes() {{ window.kernel.saved.push(values.state); }},
+}};
+window.closeWidget = render({{ model, el: document.querySelector('main') }});
+</script></body></html>
+"""
+
+
+@pytest.fixture
+def widget(browser: Browser, made: bytes, tmp_path: Path) -> Iterator[Page]:
+    """An explorer as anywidget renders it; ``kernel`` in the page stands for the other side of its model."""
+    text = _WIDGET.format(css=styles(), script=script(), pack=base64.b64encode(made).decode("ascii"))
+    (tmp_path / "widget.html").write_text(text, encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1366, "height": 900})
+    page.goto((tmp_path / "widget.html").as_uri())
+    until(page, f"{HANDLE} !== undefined")
+    yield page
+    page.close()
+
+
+def test_what_a_kernel_echoes_does_not_take_back_what_a_person_did_since(widget: Page) -> None:
+    """Three clicks at once; after each the kernel repeats what stood before it."""
+    stood, saved_at_once = widget.evaluate(
+        f"""() => {{
+            const stood = [];
+            for (const node of [...document.querySelectorAll('[role=switch]')].slice(0, 3)) {{
+                const before = {HANDLE}.state;
+                node.click();
+                kernel.says(before);
+                stood.push([before, {HANDLE}.state, kernel.state]);
+            }}
+            return [stood, kernel.saved.length];
+        }}"""
+    )
+    states = [stood[0][0], *(after for _, after, _ in stood)]
+    assert len(set(states)) == 4
+    assert [before for before, _, _ in stood] == states[:3]
+    assert states[3].startswith(f"B={whole_bits('0001')}&")
+    # The kernel hears of the last of them alone, although what it said stood in the model meanwhile.
+    assert saved_at_once == 0
+    until(widget, "kernel.saved.length > 0")
+    settle(widget)
+    assert widget.evaluate("kernel.saved") == [states[3]]
+    assert widget.evaluate("kernel.state") == states[3]
+
+
+def test_what_a_kernel_says_by_itself_is_shown_and_not_sent_back(widget: Page) -> None:
+    wanted = f"B={whole_bits('0000')}&stage=2"
+    widget.evaluate("state => kernel.says(state)", wanted)
+    assert widget.evaluate(f"{HANDLE}.state").startswith(f"B={whole_bits('0000')}&")
+    expect(switch(widget, "Interleaved")).to_have_attribute("aria-checked", "false")
+    settle(widget)
+    assert widget.evaluate("kernel.saved") == []
+    # After a person's change has reached it, the kernel is listened to again.
+    switch(widget, "Interleaved").click()
+    until(widget, "kernel.saved.length === 1")
+    widget.evaluate("state => kernel.says(state)", wanted)
+    expect(switch(widget, "Interleaved")).to_have_attribute("aria-checked", "false")
+
+
+def test_a_widget_that_is_closed_saves_nothing_more(widget: Page) -> None:
+    widget.evaluate("() => { document.querySelector('[role=switch]').click(); closeWidget(); }")
+    settle(widget)
+    assert widget.evaluate("kernel.saved") == []
 
 
 # ---- in a notebook

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from htc_lab import HTC, PLAIN_CASCADE, InputError
-from htc_lab.checkpoint.files import fill, load, read_run, save_model, save_run, shipped_models
+from htc_lab.checkpoint.files import load, read_run, save_model, save_run, shipped_models
+from htc_lab.checkpoint.filling import fill
 from htc_lab.model import build_model
 from htc_lab.toggles import EVERY_IDEA
 

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from htc_lab.cli import main
+from htc_lab.config import RUNGS
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
+from htc_lab.ideas import IDEAS
 
 # Too gentle to move the heads: every class keeps a score above the threshold, so there is something to draw.
 SHORT = ("--steps", "2", "--batch", "2", "--lr", "0.000001")
@@ -62,6 +64,16 @@ def test_help_answers_without_torch():
     assert done.returncode == 0, done.stderr
     assert "--quick" in done.stdout
     assert "--semantic" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "convert"])
+def test_help_names_every_rung_and_idea(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    # Words are wrapped in a frame; none of these names is long enough to be broken.
+    said = capsys.readouterr().out
+    for name in (*RUNGS, *(idea.field for idea in IDEAS), "stages=N", "last_mask"):
+        assert name in said
 
 
 def test_train_then_eval_then_predict(capsys, tmp_path, scenes, run):
@@ -171,4 +183,4 @@ def test_ap_of_pictures_without_objects_is_refused_not_printed(capsys, tmp_path)
         row["iscrowd"] = 1
     path.write_text(json.dumps(tree))
     line = refused(capsys, "eval", "--data", str(root), "--checkpoint", "classroom/htc")
-    assert f"{path}: no object in the 1 images" in line
+    assert f"{path}: no object in 1 image to evaluate on" in line

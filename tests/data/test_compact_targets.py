@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from htc_lab.data.compact_targets import CompactTargets
 from htc_lab.data.dataset import Sample
 from htc_lab.data.mask_patches import MaskPatches
-from htc_lab.data.transforms import _flipped, resize_sample
+from htc_lab.data.transforms import _mirrored, resize_sample
 from htc_lab.structures import Targets
 from tests.unit.tiny import assert_same, picture, truth
 
@@ -38,7 +38,7 @@ def test_resizing_and_mirroring_are_those_of_a_sample(height, width, short, long
     wanted = resize_sample(whole, short, long)
     found = compact(whole.targets).resized(*wanted.size)
     assert_same(found.whole(), wanted.targets)
-    assert_same(found.mirrored().whole(), _flipped(wanted).targets)
+    assert_same(found.mirrored().whole(), _mirrored(wanted).targets)
 
 
 def test_an_object_without_pixels_stays_one():

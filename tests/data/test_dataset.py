@@ -135,8 +135,12 @@ def test_exif_orientation(tmp_path: Path) -> None:
     assert turned[0, 0, 3] == 255
     assert turned[0, 5, 0] == 0
     assert read_image(path).shape == (3, 6, 4)
+    # Its size can't tell, so it is turned, as it is for predict.
     turned_photo(path, 3)
-    assert read_image(path, 4, 6)[0, 0, 0] == 255
+    upside_down = read_image(path, 4, 6)
+    assert (upside_down == read_image(path)).all()
+    assert upside_down[0, 3, 5] == 255
+    assert upside_down[0, 0, 0] == 0
 
 
 def test_wrong_pictures(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from htc_lab.data.dataset import Sample
-from htc_lab.data.transforms import TrainTransform, resize_image
+from htc_lab.data.image_config import ColourConfig, ImageConfig
+from htc_lab.data.transforms import TrainTransform, resize_image, train_transform
 from htc_lab.structures import Targets
 
 
@@ -158,3 +159,55 @@ def test_no_objects(short: int) -> None:
     after = TrainTransform((short,), 90, 1.0)(before, generator(0))
     assert after.targets.boxes.shape == (0, 4)
     assert after.targets.masks.shape == (0, *after.image.shape[-2:])
+
+
+@pytest.mark.parametrize(("chances", "dims"), [((0.0, 1.0, 0.0), (-2,)), ((0.0, 0.0, 1.0), (-2, -1))])
+def test_the_other_flips(chances: tuple[float, float, float], dims: tuple[int, ...]) -> None:
+    before = make_sample(20, 30, 3, 1)
+    flip, vertical, both = chances
+    after = TrainTransform((20,), 60, flip, flip_vertical=vertical, flip_both=both)(before, generator(0))
+    assert torch.equal(after.image, before.image.flip(dims))
+    assert torch.equal(after.targets.masks, before.targets.masks.flip(dims))
+    assert before.targets.semantic is not None
+    assert after.targets.semantic is not None
+    assert torch.equal(after.targets.semantic, before.targets.semantic.flip(dims))
+    solid = [is_solid(mask) for mask in after.targets.masks]
+    assert any(solid)
+    for box, mask, whole in zip(after.targets.boxes, after.targets.masks, solid, strict=True):
+        assert not whole or torch.equal(box, tight(mask))
+
+
+def test_flips_share_one_draw() -> None:
+    before = make_sample(20, 30, 3, 1)
+    transform = TrainTransform((20,), 60, 0.25, flip_vertical=0.25, flip_both=0.25)
+    seen = {"none": 0, "horizontal": 0, "vertical": 0, "both": 0}
+    flips = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-2, -1)}
+    for seed in range(400):
+        image = transform(before, generator(seed)).image
+        (name,) = (n for n, dims in flips.items() if torch.equal(image, before.image.flip(dims)))
+        seen[name] += 1
+    assert all(70 <= count <= 130 for count in seen.values())
+
+
+def test_sizes_may_be_drawn_in_pairs_or_each_side_on_its_own() -> None:
+    before = make_sample(20, 40, 1, 1)
+    each = TrainTransform((10, 20), 60, 0.0, longs=(20, 40))
+    assert {each(before, generator(s)).image.shape[1:] for s in range(40)} == {(10, 20), (20, 40)}
+    square = TrainTransform((20,), 60, 0.0, pairs=((8, 60), (30, 24), (20, 60)))
+    assert {square(before, generator(s)).image.shape[1:] for s in range(40)} == {(8, 16), (12, 24), (20, 40)}
+
+
+def test_a_config_is_a_transform() -> None:
+    image = ImageConfig(
+        train_short=(8, 9),
+        train_long=20,
+        train_longs=(10, 20),
+        train_pairs=((8, 9),),
+        flip=0.1,
+        flip_vertical=0.2,
+        flip_both=0.3,
+        colour=ColourConfig(),
+    )
+    made = train_transform(image)
+    assert (made.short, made.long, made.longs, made.pairs) == ((8, 9), 20, (10, 20), ((8, 9),))
+    assert (made.flip, made.flip_vertical, made.flip_both, made.colour) == (0.1, 0.2, 0.3, ColourConfig())

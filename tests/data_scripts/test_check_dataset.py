@@ -153,7 +153,7 @@ def test_leaks(folder: Path) -> None:
     shutil.copyfile(folder / "train" / "2.png", folder / "train" / "3.png")
     report = check(folder)
     assert found(report) == {("error", "leak", "val"), ("warning", "twice", "train")}
-    assert "5.png has the same bytes as" in report.findings[0].message
+    assert "5.png is the same picture as" in report.findings[0].message
     assert "2.png of train" in report.findings[0].message
 
 

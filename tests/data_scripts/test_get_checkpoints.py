@@ -18,7 +18,8 @@ BODY = noise(50_000)
 
 
 def test_every_preset_with_a_release_is_there() -> None:
-    assert RELEASED.keys() == PRESETS.keys() - {"classroom", "htc_without_semantic_r50_1x"}
+    unreleased = {"classroom", "photos", "htc_without_semantic_r50_1x", "htc_senet154_dcn_syncbn_ms_20e"}
+    assert RELEASED.keys() == PRESETS.keys() - unreleased
     for preset, path in RELEASED.items():
         folder, name = path.split("/")[1:]
         assert name.startswith(folder)

@@ -17,8 +17,8 @@ from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE
 from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.errors import InputError
 from htc_lab.explorer.bits import bits_of, toggles_of_bits
-from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.pack import kept, make_pack
+from htc_lab.explorer.pack_format import read_pack
 from htc_lab.explorer.widget import StageExplorer
 from htc_lab.web.export import WEB, browser_files, script, to_html
 from tests.explorer.made_pack import made_runs, tiny_models, tiny_sample
@@ -61,7 +61,7 @@ def test_a_state_that_is_none_is_refused(explorer: StageExplorer) -> None:
     with pytest.raises(InputError, match="stage"):
         explorer.state = "stage=9"
     assert explorer.state == before
-    with pytest.raises(InputError, match="no knob"):
+    with pytest.raises(InputError, match="not a knob"):
         StageExplorer(explorer.pack, hide=["everything"])
 
 
@@ -188,7 +188,7 @@ def test_the_command_writes_one_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         ([], "give a picture file, or --scene"),
         (["--scene", "-1"], "scene -1"),
-        (["--scene", "1", "--hide", "all"], "'all', which is no knob"),
+        (["--scene", "1", "--hide", "all"], "'all' is not a knob"),
         (["nothing.png"], "nothing.png: no such image"),
         (["--scene", "1", "--state", "B=2"], "bits is '2'"),
     ],

@@ -14,10 +14,10 @@ from PIL import Image
 import htc_lab
 from htc_lab.config import HTC, MASK_FLOW, PLAIN_CASCADE
 from htc_lab.explorer.bits import bits_of, whole_bits
-from htc_lab.explorer.blob import OpenPack, read_pack
 from htc_lab.explorer.figure import state_figure
 from htc_lab.explorer.lookup import side_of, sides_of, true_masks
 from htc_lab.explorer.pack import make_pack, quantise
+from htc_lab.explorer.pack_format import OpenPack, read_pack
 from htc_lab.explorer.state import ExplorerState
 from htc_lab.explorer.widget import StageExplorer
 from htc_lab.layers.pasting import paste

@@ -18,9 +18,9 @@ from htc_lab.explorer.bits import (
     toggles_of_bits,
     whole_bits,
 )
-from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.explore import _not_hidden
 from htc_lab.explorer.pack import make_pack
+from htc_lab.explorer.pack_format import read_pack
 from htc_lab.explorer.stage_session import StageSession
 from htc_lab.explorer.stage_view import StageView
 from htc_lab.explorer.state import KNOBS, ExplorerState
@@ -129,6 +129,8 @@ def test_stage_view_has_a_switch_for_every_idea(idea: Idea) -> None:
     assert view.switches[idea.field].description == idea.name
     assert view.switches[idea.field].value
     assert idea.says in view._hints[idea.field].value
+    assert idea.training in view.switches[idea.field].tooltip
+    assert idea.test in view.switches[idea.field].tooltip
     view.switches[idea.field].value = False
     assert view.state.toggles == without(idea)
     view.set(model="without")

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from htc_lab.config import PLAIN_CASCADE, CascadeConfig
 from htc_lab.explorer.bits import bits_of
-from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.lost import (
     CROWDED_OUT,
     LOW_SCORE,
@@ -20,6 +19,7 @@ from htc_lab.explorer.lost import (
     find_lost,
 )
 from htc_lab.explorer.pack import make_pack
+from htc_lab.explorer.pack_format import read_pack
 from htc_lab.explorer.runs import PictureRuns
 from htc_lab.trace import StageTrace
 from tests.explorer.made_pack import made_runs

@@ -11,8 +11,8 @@ from htc_lab.config import HTC, INTERLEAVED, PLAIN_CASCADE, Toggles
 from htc_lab.errors import InputError
 from htc_lab.evaluate.identity import Identities
 from htc_lab.explorer.bits import ALL_BITS, answers, bits_of, can_serve, toggles_of_bits, whole_bits
-from htc_lab.explorer.blob import BlockWriter, OpenPack, read_pack
 from htc_lab.explorer.pack import LEAST_SCORE, kept, make_pack, quantise
+from htc_lab.explorer.pack_format import BlockWriter, OpenPack, read_pack
 from htc_lab.explorer.runs import ModelRun, PictureRuns, run_models
 from htc_lab.structures import Targets
 from tests.explorer.made_pack import grown, made_runs, tiny_models, tiny_runs, tiny_sample

@@ -14,10 +14,10 @@ from htc_lab.course.plugging import flowing_with
 from htc_lab.errors import InputError
 from htc_lab.evaluate.matching import compare_with_truth
 from htc_lab.explorer.bits import bits_of, whole_bits
-from htc_lab.explorer.blob import read_pack
 from htc_lab.explorer.judge import FOUND
 from htc_lab.explorer.lookup import side_of
 from htc_lab.explorer.pack import make_pack
+from htc_lab.explorer.pack_format import read_pack
 from htc_lab.explorer.runs import run_models
 from htc_lab.explorer.stage_session import LiveState, StageSession
 from htc_lab.explorer.stage_view import PROPOSALS, RESULT, StageView
@@ -25,9 +25,11 @@ from htc_lab.explorer.state import ExplorerState
 from htc_lab.explorer.words import counts
 from htc_lab.ideas import IDEAS
 from htc_lab.model import HybridTaskCascade, build_model
+from htc_lab.predictors import ModelPredictor
 from htc_lab.presets import PRESETS
 from htc_lab.trace import StageTrace
 from tests.plots.made_trace import CLASS_NAMES, made_sample
+from tests.unit.tiny import assert_same
 
 BEYOND_THE_PAPER = {idea.field for idea in IDEAS if idea not in HTC.ideas}
 
@@ -217,6 +219,15 @@ def test_live_and_packed_are_one_view(bits: str) -> None:
                 # The pack's masks are in 8 bits: a pixel may fall on the other side of one half.
                 assert (mine.mask != theirs.mask).mean() < 0.01
     assert found > 1
+
+
+def test_a_session_asks_a_predictor_and_leaves_the_model_as_it_was() -> None:
+    model, state = model_with().train(), LiveState("htc")
+    for given in (model, ModelPredictor(model), ModelPredictor(model, bf16=True)):
+        session = StageSession({"htc": given}, [made_sample(3)])
+        fitted, bf16 = session.picture("htc", 0)[0], isinstance(given, ModelPredictor) and given.bf16
+        assert_same(session.trace(state), model.trace([fitted], per_stage_view=False, bf16=bf16))
+    assert model.training
 
 
 def test_objects_keep_their_number_at_every_stage() -> None:

@@ -71,5 +71,5 @@ def test_the_words_of_python_are_those_of_the_string() -> None:
 
 def test_an_unknown_knob_is_refused() -> None:
     assert check_knobs(("semantic", "open")) == ["semantic", "open"]
-    with pytest.raises(InputError, match="'engine', which is no knob"):
+    with pytest.raises(InputError, match="'engine' is not a knob"):
         check_knobs(["engine"])

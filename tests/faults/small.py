@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from htc_lab.ablation.ladder import config_for, train_dataset
 from htc_lab.config import ModelConfig
 from htc_lab.data.classroom.scenes import SceneConfig
@@ -61,7 +64,21 @@ def small(folder: Path) -> Small:
     dataset = train_dataset(data, semantic, config, SCHEDULE)
     for i in range(len(dataset)):
         dataset[i]
+    warm()
     return Small(config, dataset)
+
+
+def warm() -> None:
+    """Load what torch would otherwise load in each child: its first optimizer brings parts of its compiler.
+
+    Without a backward pass, since autograd's threads, where there is a GPU, would not survive the fork.
+    """
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+    nn.utils.clip_grad_norm_([weight], 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def child(work: Callable[[], None], said: Path | None = None) -> int:

@@ -130,7 +130,7 @@ def test_a_loss_that_is_no_number_leaves_its_batch(found: dict[str, Any]) -> Non
 
 def test_weights_that_are_no_numbers_do_not_become_the_checkpoint(found: dict[str, Any]) -> None:
     what = found["no_number_in_the_weights"]
-    refused(what, "weights that are no numbers at step 1 (image ids ")
+    refused(what, "weights that are not finite at step 1 (image ids ")
     assert what["left"] == ["config.json", "metrics.jsonl", "run.lock", "stopped_at_step_1.safetensors"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
 from htc_lab.files import read_json
 from htc_lab.interop.mmdet_config import config_from_mmdet
@@ -20,7 +20,7 @@ from htc_lab.schedule import Schedule
 from htc_lab.toggles import RUNGS, SWITCHES, parse_toggles
 from tests.fuzz.mutate import ODD, broken_bytes, broken_tree, places
 from tests.fuzz.outcome import examples, fresh, outcome, times
-from tests.interop.configs import tree
+from tests.interop.configs import first, second, tree
 
 _CLASSROOM = json.loads(json.dumps(to_dict(PRESETS["classroom"])))
 
@@ -92,7 +92,8 @@ def test_broken_texts_of_mmdet_configs(name: str, theirs: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("part", range(4))
 def test_mmdet_configs_with_odd_values(part: int, theirs: Path, tmp_path: Path) -> None:
-    sound = json.loads(json.dumps(read_python_config(theirs / "htc.py")))
+    folder = (theirs, first(tmp_path / "first"), second(tmp_path / "second"), theirs)[part]
+    sound = json.loads(json.dumps(read_python_config(folder / "htc.py")))
     for seed in range(times(40)):
         values = broken_tree(sound, random.Random(f"odd {part} {seed}"))
         text = "inf = 1e999\n" + "\n".join(

@@ -58,6 +58,8 @@ def test_broken_evaluations(tmp_path: Path) -> None:
 
 def test_broken_configs_of_runs(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
+    # Without one, a config is that of a start that failed, and is replaced.
+    (tmp_path / "checkpoint.safetensors").touch()
     for seed in range(times(200)):
         write_json(path, broken_tree(CONFIG, random.Random(seed)))
         outcome(lambda: (claim(tmp_path, CONFIG), note_parts(tmp_path, 4, 1)), path)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from htc_lab.explorer.blob import BlockWriter, read_pack
+from htc_lab.explorer.pack_format import BlockWriter, read_pack
 from htc_lab.explorer.state import KNOBS, LAYERS, ExplorerState, check_knobs
 from tests.fuzz.mutate import broken_bytes, broken_tree
 from tests.fuzz.outcome import examples, outcome, times

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from htc_lab.checkpoint.files import load, save_model
-from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, Toggles
+from htc_lab.config import HTC, INTERLEAVED, MASK_FLOW, PLAIN_CASCADE, NormConfig, Toggles
 from htc_lab.errors import InputError
 from htc_lab.interop.coco_names import COCO_CLASSES
 from htc_lab.interop.mmdet_checkpoint import save_mmdet
@@ -110,19 +110,94 @@ def test_the_config_text_in_the_file_says_the_rest(tmp_path):
     assert (config.image.mean, config.image.std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
 
 
+CAFFE_TEXT = """
+model = dict(backbone=dict(style='caffe', norm_cfg=dict(type='BN', requires_grad=False)))
+img_norm_cfg = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 2.0, 3.0], to_rgb=False)
+"""
+
+
 @pytest.mark.parametrize(
-    ("text", "name", "says"),
+    ("text", "name", "style", "bgr", "std"),
     [
-        ("model = dict(backbone=dict(style='caffe'))", "m.pth", "backbone.style='caffe'"),
-        ("img_norm_cfg = dict(to_rgb=False)", "m.pth", "BGR"),
-        ("model = dict(data_preprocessor=dict(bgr_to_rgb=False))", "m.pth", "BGR"),
-        ("", "cascade_mask_rcnn_r50_caffe_fpn_1x_coco.pth", "caffe-style"),
+        (CAFFE_TEXT, "m.pth", "caffe", True, (3.0, 2.0, 1.0)),
+        (
+            "model = dict(data_preprocessor=dict(bgr_to_rgb=False))",
+            "m.pth",
+            "pytorch",
+            True,
+            (58.395, 57.12, 57.375),
+        ),
+        ("", "cascade_mask_rcnn_r50_caffe_fpn_1x_coco.pth", "caffe", True, (1.0, 1.0, 1.0)),
+        ("not a = config", "r50_caffe.pth", "caffe", True, (1.0, 1.0, 1.0)),
+        # What the file says of itself counts for more than its name.
+        (V2_TEXT, "not_caffe.pth", "pytorch", False, (4.0, 5.0, 6.0)),
+        ("", "m.pth", "pytorch", False, (58.395, 57.12, 57.375)),
     ],
 )
-def test_models_that_compute_otherwise_under_the_same_shapes_are_refused(tmp_path, text, name, says):
+def test_caffes_style_is_found_in_the_text_or_the_name(tmp_path, text, name, style, bgr, std):
     path = write(tmp_path / name, {"meta": {"cfg": text}, "state_dict": model().state_dict()})
-    with pytest.raises(InputError, match=says):
+    config = load(path).config
+    assert (config.backbone.style, config.image.bgr, config.image.std) == (style, bgr, std)
+    if text != V2_TEXT:
+        # Ours are of R, G, B, whatever the network takes first.
+        assert config.image.mean == (123.675, 116.28, 103.53)
+
+
+def headed(norm):
+    """The tiny model with everything its heads may have."""
+    return dataclasses.replace(
+        TINY,
+        fpn=dataclasses.replace(TINY.fpn, norm=norm),
+        cascade=dataclasses.replace(
+            TINY.cascade,
+            box_convs=3,
+            box_channels=20,
+            fcs=1,
+            box_norm=norm,
+            mask_norm=norm,
+            class_agnostic=False,
+        ),
+        semantic=dataclasses.replace(TINY.semantic, norm=norm),
+    )
+
+
+GROUPS_TEXT = """
+norm_cfg = dict(type='GN', num_groups=2, requires_grad=True)
+model = dict(
+    neck=dict(norm_cfg=norm_cfg),
+    roi_head=dict(
+        type='HybridTaskCascadeRoIHead', bbox_head=[dict(norm_cfg=norm_cfg)],
+        mask_head=dict(norm_cfg=norm_cfg), semantic_head=dict(norm_cfg=norm_cfg)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("norm", "text"),
+    [
+        (NormConfig("sync"), ""),
+        (NormConfig("batch"), GROUPS_TEXT.replace("'GN', num_groups=2", "'BN'")),
+        (NormConfig("group", 2), GROUPS_TEXT),
+    ],
+)
+def test_heads_are_found_with_their_layers_and_norms(tmp_path, norm, text):
+    made = htc(headed(norm))
+    path = write(tmp_path / "m.pth", {"meta": {"cfg": text}, "state_dict": made.state_dict()})
+    loaded = load(path)
+    assert_holds(loaded, made.state_dict())
+    found = loaded.config
+    for name in ("box_convs", "box_channels", "fcs", "box_size", "box_norm", "mask_norm", "class_agnostic"):
+        assert getattr(found.cascade, name) == getattr(made.config.cascade, name)
+    assert found.fpn.norm == found.semantic.norm == norm
+    save_mmdet(made, tmp_path / "theirs.pth")
+    assert load(tmp_path / "theirs.pth").config == made.config
+
+
+def test_groups_that_neither_file_nor_usage_tell_are_asked_for(tmp_path):
+    made = htc(headed(NormConfig("group", 2)))
+    path = write(tmp_path / "m.pth", made.state_dict())
+    with pytest.raises(InputError, match=r"32 groups can't share 16 channels"):
         load(path)
+    assert_holds(load(path, config=made.config), made.state_dict())
 
 
 def test_entries_that_older_files_have_or_lack(tmp_path):
@@ -206,7 +281,6 @@ def without(weights, *parts):
         (lambda w: without(w, "neck"), "entry neck.lateral_convs.0.conv.weight is missing"),
         (lambda w: without(w, "mask_head"), "Cascade R-CNN without masks"),
         (lambda w: {n.replace("bbox_head.0", "bbox_head"): v for n, v in w.items()}, "has one stage"),
-        (lambda w: {n.removeprefix("roi_head."): v for n, v in w.items()}, "from mmdet 1.x"),
         (
             lambda w: {n: v for n, v in w.items() if "backbone" in n},
             "neither a Cascade Mask R-CNN nor an HTC",

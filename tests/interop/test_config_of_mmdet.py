@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 import htc_lab
+from htc_lab.config import NormConfig, SoftNMSConfig
 from htc_lab.errors import InputError
 from htc_lab.interop.mmdet_config import config_from_mmdet
 from htc_lab.interop.python_config import evaluate_text, read_python_config
@@ -71,6 +72,24 @@ def test_children_change_what_they_name_and_nothing_else(models):
             {"frozen_stages": -1, "frozen_norm": False},
         ),
         ("backbone=dict(init_cfg=None)", "backbone", {"pretrained": False}),
+        (
+            "backbone=dict(style='caffe', norm_cfg=dict(requires_grad=False), "
+            "init_cfg=dict(checkpoint='open-mmlab://detectron2/resnet50_caffe'))",
+            "backbone",
+            {"style": "caffe", "trained_norm": False},
+        ),
+        (
+            "data_preprocessor=dict(bgr_to_rgb=False, mean=[103.53, 116.28, 123.675], std=[1.0, 2.0, 3.0])",
+            "image",
+            {"bgr": True, "std": (3.0, 2.0, 1.0)},
+        ),
+        ("neck=dict(norm_cfg=dict(type='SyncBN', requires_grad=True))", "fpn", {"norm": NormConfig("sync")}),
+        ("neck=dict(norm_cfg=dict(type='GN', num_groups=16))", "fpn", {"norm": NormConfig("group", 16)}),
+        (
+            "roi_head=dict(semantic_head=dict(norm_cfg=dict(type='BN')))",
+            "semantic",
+            {"norm": NormConfig("batch")},
+        ),
         ("data_preprocessor=dict(pad_size_divisor=64)", "image", {"pad": 64}),
         (
             "rpn_head=dict(anchor_generator=dict(scales=[4], center_offset=0.5))",
@@ -94,6 +113,23 @@ def test_children_change_what_they_name_and_nothing_else(models):
             {"score_threshold": 0.2, "max_detections": 7},
         ),
         (
+            # The threshold of the parent's NMS stays, as mmdet merges the two.
+            "test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms')))",
+            "cascade",
+            {"soft_nms": SoftNMSConfig(iou=0.5)},
+        ),
+        (
+            "test_cfg=dict(rcnn=dict(nms=dict(_delete_=True, type='soft_nms')))",
+            "cascade",
+            {"soft_nms": SoftNMSConfig()},
+        ),
+        (
+            "test_cfg=dict(rcnn=dict("
+            "nms=dict(type='soft_nms', method='gaussian', sigma=0.4, min_score=0.01)))",
+            "cascade",
+            {"soft_nms": SoftNMSConfig("gaussian", iou=0.5, sigma=0.4, min_score=0.01)},
+        ),
+        (
             "roi_head=dict(semantic_head=dict(num_classes=20, num_convs=2))",
             "semantic",
             {"classes": 20, "convs": 2},
@@ -110,6 +146,97 @@ def test_each_setting_reaches_its_field(models, text, part, changes):
     base = PRESETS["htc_r50_1x"]
     wanted = dataclasses.replace(getattr(base, part), **changes)
     assert found == dataclasses.replace(base, name="mine", **{part: wanted})
+
+
+def with_heads(models, *changes):
+    """The parents of htc.py with parts of their text changed, in every stage alike."""
+    path = models / "without.py"
+    text = path.read_text()
+    for old, new in changes:
+        assert text.count(old) == 3
+        text = text.replace(old, new)
+    path.write_text(text)
+    return models / "htc.py"
+
+
+SHARED, L1 = "type='Shared2FCBBoxHead'", "type='SmoothL1Loss', beta=1.0, loss_weight=1.0)"
+MASK, AGNOSTIC = "type='HTCMaskHead',", "reg_class_agnostic=True"
+SYNC = "norm_cfg=dict(type='SyncBN', requires_grad=True)"
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (
+            (SHARED, f"type='Shared4Conv1FCBBoxHead', conv_out_channels=128, {SYNC}"),
+            {"box_convs": 4, "fcs": 1, "box_channels": 128, "box_norm": NormConfig("sync")},
+        ),
+        (
+            (SHARED, "type='ConvFCBBoxHead', num_shared_convs=2, num_shared_fcs=3"),
+            {"box_convs": 2, "fcs": 3},
+        ),
+        # mmdet gives the norm to convolutions; two linear layers have no place for it.
+        ((SHARED, f"{SHARED}, {SYNC}"), {}),
+        ((MASK, f"{MASK} norm_cfg=dict(type='GN', num_groups=16),"), {"mask_norm": NormConfig("group", 16)}),
+        ((AGNOSTIC, "reg_class_agnostic=False"), {"class_agnostic": False}),
+        ((L1, "type='L1Loss', loss_weight=2.0)"), {"smooth_l1_beta": 0.0, "box_weight": 2.0}),
+        (
+            (L1, "type='GIoULoss', loss_weight=10.0), reg_decoded_bbox=True"),
+            {"box_loss": "giou", "box_weight": 10.0},
+        ),
+        ((L1, "type='DIoULoss'), reg_decoded_bbox=True"), {"box_loss": "diou"}),
+        (
+            (L1, "type='CIoULoss', loss_weight=12.0), reg_decoded_bbox=True"),
+            {"box_loss": "ciou", "box_weight": 12.0},
+        ),
+    ],
+)
+def test_each_setting_of_the_heads_reaches_its_field(models, change, wanted):
+    found = config_from_mmdet(with_heads(models, change)).model
+    base = PRESETS["htc_r50_1x"]
+    cascade = dataclasses.replace(base.cascade, **wanted)
+    assert found == dataclasses.replace(base, name=found.name, cascade=cascade)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            (L1, "type='GIoULoss', loss_weight=10.0)"),
+            r"bbox_head\.0\.reg_decoded_bbox=absent|'absent' \(only True",
+        ),
+        ((L1, f"{L1}, reg_decoded_bbox=True"), r"bbox_head\.0\.reg_decoded_bbox=True \(only False"),
+        ((L1, "type='BalancedL1Loss')"), "loss_bbox.type='BalancedL1Loss'"),
+        ((SHARED, "type='DoubleConvFCBBoxHead'"), "bbox_head.0.type='DoubleConvFCBBoxHead'"),
+        (
+            (SHARED, "type='ConvFCBBoxHead', num_shared_convs=4"),
+            "num_shared_fcs='absent'.*at least one linear",
+        ),
+        (
+            (SHARED, "type='ConvFCBBoxHead', num_shared_fcs=1, num_reg_convs=4"),
+            "bbox_head.0.num_reg_convs=4",
+        ),
+        ((MASK, f"{MASK} norm_cfg=dict(type='IN'),"), "mask_head.0.norm_cfg.type='IN'"),
+    ],
+)
+def test_heads_that_have_no_equivalent_are_named(models, change, says):
+    with pytest.raises(InputError, match=says):
+        config_from_mmdet(with_heads(models, change))
+
+
+def test_heads_of_one_stage_alone_are_named(models):
+    path = models / "without.py"
+    text = path.read_text()
+    for part in (SHARED, MASK):
+        one = f"{part.rstrip(',')}, norm_cfg=dict(type='GN', num_groups=8),".removesuffix(
+            "," * (part == SHARED)
+        )
+        new = text.replace(part, one.replace("Shared2FC", "Shared4Conv1FC"), 1)
+        path.write_text(new)
+        with pytest.raises(
+            InputError, match=r"(bbox|mask)_head\.1.*\((the same layers and losses|the same norm) in all"
+        ):
+            config_from_mmdet(models / "htc.py")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +268,10 @@ def test_each_setting_of_the_training_reaches_the_schedule(models, text, changes
     ("text", "says"),
     [
         ("backbone=dict(_delete_=True, type='HRNet', extra=dict())", "model.backbone.type='HRNet'"),
-        ("backbone=dict(style='caffe')", r"model.backbone.style='caffe' \(only 'pytorch'\)"),
+        (
+            "backbone=dict(style='tensorflow')",
+            r"model.backbone.style='tensorflow' \(only 'pytorch' or 'caffe'",
+        ),
         (
             "backbone=dict(plugins=[dict(cfg=1)])",
             r"model.backbone.plugins=\[{'cfg': 1}\] \(this lab has no such setting",
@@ -154,15 +284,16 @@ def test_each_setting_of_the_training_reaches_the_schedule(models, text, changes
             "backbone=dict(norm_cfg=dict(type='GN', num_groups=32))",
             "norm_cfg.type='GN'.*norm_cfg.num_groups=32",
         ),
-        ("data_preprocessor=dict(bgr_to_rgb=False)", "bgr_to_rgb=False"),
         ("neck=dict(type='PAFPN')", "model.neck.type='PAFPN'"),
-        ("neck=dict(norm_cfg=dict(type='BN'))", "model.neck.norm_cfg"),
+        ("neck=dict(norm_cfg=dict(type='LN'))", "model.neck.norm_cfg.type='LN'"),
+        ("neck=dict(norm_cfg=dict(type='BN', momentum=0.01))", "model.neck.norm_cfg.momentum=0.01"),
         ("rpn_head=dict(loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=10.0))", "'GIoULoss'"),
         ("rpn_head=dict(anchor_generator=dict(scales=[4, 8]))", r"scales=\[4, 8\] \(one scale\)"),
         ("roi_head=dict(mask_iou_head=dict(type='MaskIoUHead'))", "model.roi_head.mask_iou_head"),
         ("roi_head=dict(mask_roi_extractor=dict(roi_layer=dict(sampling_ratio=2)))", "as for boxes"),
         ("roi_head=dict(semantic_head=dict(seg_scale_factor=0.25))", "seg_scale_factor=0.25"),
-        ("test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms')))", "'soft_nms'"),
+        ("test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms', method='naive')))", "nms.method='naive'"),
+        ("test_cfg=dict(rcnn=dict(nms=dict(type='nms_match')))", "nms.type='nms_match'"),
         ("train_cfg=dict(rpn_proposal=dict(nms=dict(iou_threshold=0.8)))", "iou_threshold=0.8"),
         ("train_cfg=dict(rpn=dict(sampler=dict(type='OHEMSampler')))", "'OHEMSampler'"),
     ],
@@ -179,10 +310,12 @@ def test_what_has_no_equivalent_in_the_model_is_named(models, text, says):
     ("text", "says"),
     [
         ("custom_hooks = [dict(type='EMAHook')]", "custom_hooks.0={'type': 'EMAHook'}"),
-        ("optim_wrapper = dict(paramwise_cfg=dict(norm_decay_mult=0.))", "optim_wrapper.paramwise_cfg"),
         ("optim_wrapper = dict(optimizer=dict(type='Lion'))", "optimizer.type='Lion'"),
         ("optim_wrapper = dict(optimizer=dict(nesterov=True))", "optimizer.nesterov=True"),
-        ("param_scheduler = [dict(type='CosineAnnealingLR', T_max=12)]", "param_scheduler.0=.*Cosine"),
+        (
+            "param_scheduler = [dict(type='CosineRestartLR', periods=[12])]",
+            "param_scheduler.0=.*CosineRestart",
+        ),
         ("train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=90000)", "IterBasedTrainLoop"),
         ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='Mosaic')]))", "pipeline.0=.*Mosaic"),
         (
@@ -312,7 +445,7 @@ def test_values_and_inheritance_follow_mmengine(tmp_path):
         ({"a": "_base_ = './a.py'"}, "is its own base"),
         ({"a": "_base_ = './b.py'", "b": "_base_ = ['a.py']"}, "is its own base"),
         ({"a": "_base_ = './b.py'"}, r"b\.py: cannot be read, the base of .*a\.py"),
-        ({"a": "_base_ = 'mmdet::htc/x.py'"}, "only paths of .py files"),
+        ({"a": "_base_ = 'htc/x.yaml'"}, "only .py files are followed"),
         ({"a": "_base_ = ['b.py', 'c.py']", "b": "x = 1", "c": "x = 2"}, "two files of _base_ set 'x'"),
         ({"a": "_base_ = [1]"}, "not a list of file names"),
         ({"a": "x ="}, "line 1: not Python"),

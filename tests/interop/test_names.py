@@ -4,16 +4,19 @@ import dataclasses
 
 import pytest
 
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.interop.shapes import config_from_shapes, like_a_preset
 from htc_lab.presets import PRESETS
+
+# Their shapes show the network, but not how its batch norm is trained, or the number of RoIs.
+UNTOLD = ("classroom", "photos", "htc_senet154_dcn_syncbn_ms_20e")
 
 
 def shapes_of(config):
     return {name: tuple(value.shape) for name, value in empty_model(config).state_dict().items()}
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("classroom", "photos")])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in UNTOLD])
 def test_every_preset_is_recognised_by_its_shapes(name):
     config = PRESETS[name]
     shapes = shapes_of(config)

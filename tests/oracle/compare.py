@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htc_lab.checkpoint.files import empty_model, fill
+from htc_lab.checkpoint.filling import empty_model, fill
 from htc_lab.config import RPNConfig
 from htc_lab.layers.pasting import paste
 from htc_lab.model import HybridTaskCascade

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from htc_lab.config import ModelConfig, Toggles
+from htc_lab.config import HTC, ModelConfig
 from htc_lab.errors import InputError
+from htc_lab.ideas import IDEAS, SEMANTIC_BRANCH
 from htc_lab.interop.shapes import config_from_shapes
 from htc_lab.presets import PRESETS
 
@@ -17,10 +18,13 @@ _FAMILIES = {
     "cascade_mask_rcnn": "cascade_r50_1x",
 }
 
+# Ideas by the reference's names: arguments of the RoI head, and what the semantic feature is fused with.
+_SWITCHES = {idea.mmdet: idea.field for idea in IDEAS if idea.mmdet and idea.needs != SEMANTIC_BRANCH}
+_FUSED = {idea.mmdet: idea.field for idea in IDEAS if idea.mmdet and idea.needs == SEMANTIC_BRANCH}
+
 # Overrides that set one field of ours, by the reference's name for them (without "model.").
 _FIELDS = {
-    "roi_head.interleaved": "toggles.interleaved",
-    "roi_head.mask_info_flow": "toggles.mask_flow",
+    **{f"roi_head.{name}": f"toggles.{field}" for name, field in _SWITCHES.items()},
     "roi_head.semantic_head.loss_seg.loss_weight": "semantic.loss_weight",
     "roi_head.semantic_head.loss_seg.avg_non_ignore": "semantic.mean_over_valid",
     "rpn_head.loss_cls.loss_weight": "rpn.cls_weight",
@@ -91,12 +95,10 @@ def recorded_config(meta: dict[str, Any], path: Path, padded: bool) -> tuple[Mod
         )
     family = PRESETS[_FAMILIES[families[0]]]
     seen = config_from_shapes(shapes, stem, str(path))
-    flow, semantic = seen.toggles.mask_flow, seen.toggles.semantic
+    there = {idea.field: idea.needs in seen.toggles.parts for idea in IDEAS if idea.needs is not None}
     config = dataclasses.replace(
         seen,
-        toggles=dataclasses.replace(
-            family.toggles, mask_flow=flow, semantic_box=semantic, semantic_mask=semantic
-        ),
+        toggles=dataclasses.replace(family.toggles, **there),
         image=dataclasses.replace(family.image, pad=family.image.pad if padded else 1),
         cascade=dataclasses.replace(
             seen.cascade,
@@ -104,7 +106,7 @@ def recorded_config(meta: dict[str, Any], path: Path, padded: bool) -> tuple[Mod
             score_threshold=family.cascade.score_threshold,
         ),
     )
-    parts = Toggles(mask_flow=flow, semantic_box=semantic, semantic_mask=semantic)
+    parts = dataclasses.replace(HTC, **there)
     for override, value in _flat(meta.get("overrides") or {}):
         config = _overridden(config, override.removeprefix("model."), value, path)
     return config, dataclasses.replace(config, toggles=parts)
@@ -131,16 +133,15 @@ def _overridden(config: ModelConfig, name: str, value: Any, path: Path) -> Model
         return _with_field(config, _FIELDS[name], tuple(value) if isinstance(value, list) else value)
     toggles = config.toggles
     match name, value:
-        case ("interleaved" | "mask_info_flow", _):
-            return _overridden(config, f"roi_head.{name}", value, path)
+        case (switch, _) if switch in _SWITCHES:
+            return _overridden(config, f"roi_head.{switch}", value, path)
         case ("roi_head.semantic_fusion" | "semantic_fusion", _):
             into = [value] if isinstance(value, str) else list(value or ())
-            if not set(into) <= {"bbox", "mask"}:
-                raise InputError(f"{path}: override '{name}' is {value}; this program knows bbox and mask")
-            box, mask = toggles.semantic and "bbox" in into, toggles.semantic and "mask" in into
-            return dataclasses.replace(
-                config, toggles=dataclasses.replace(toggles, semantic_box=box, semantic_mask=mask)
-            )
+            if not set(into) <= set(_FUSED):
+                known = " and ".join(_FUSED)
+                raise InputError(f"{path}: override '{name}' is {value}; this program knows {known}")
+            on = {field: toggles.semantic and head in into for head, field in _FUSED.items()}
+            return dataclasses.replace(config, toggles=dataclasses.replace(toggles, **on))
         case ("roi_head.semantic_head" | "roi_head.semantic_roi_extractor", None) if not toggles.semantic:
             return config
         case ("backbone.dcn", None) if not config.backbone.deformable:

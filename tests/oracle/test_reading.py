@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS
 from tests.oracle.reading import recorded_config

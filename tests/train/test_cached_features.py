@@ -248,6 +248,11 @@ def test_values_too_large_for_16_bits(frozen):
             {"train_short": (64, 80)},
             r"image\.train_short: is \[64, 80\], but cached",
         ),
+        (
+            {"cached_features": True},
+            {"flip_vertical": 0.5},
+            r"image\.flip_vertical: cached features are of .*leave it at 0\.0, or train without",
+        ),
         ({"cached_features": True}, {"pad": 48}, r"image\.pad: is 48; for cached features give a multiple"),
     ],
 )

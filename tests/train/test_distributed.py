@@ -17,7 +17,15 @@ import pytest
 from htc_lab.cli import main
 from htc_lab.data.classroom.scenes import SceneConfig
 from htc_lab.data.classroom.tree import write_classroom
-from tests.train.two_processes import SCHEDULE, command, detect, free_port, train_tiny
+from tests.train.two_processes import (
+    SCHEDULE,
+    command,
+    detect,
+    free_port,
+    norm_of_rois,
+    normed,
+    train_tiny,
+)
 
 WAIT = 240.0
 
@@ -148,6 +156,23 @@ def test_bfloat16_is_close(two):
     assert len(ours) == 2
     assert ours[0]["loss"] != theirs[0]["loss"]
     assert ours[0]["loss"] == pytest.approx(theirs[0]["loss"], rel=0.01)
+
+
+def test_synchronised_norms_see_the_whole_batch(tmp_path, scenes, two):
+    train_tiny(scenes, tmp_path / "norms", SCHEDULE, config=normed(scenes))
+    assert_same_curve(two / "norms", tmp_path / "norms", 1e-3)
+    assert lines(two / "norms")[0] != lines(two / "plain")[0]
+
+
+def test_a_process_without_a_roi_takes_part(two):
+    alone, first, other = norm_of_rois(), seen(two, 0)["norm"], seen(two, 1)["norm"]
+    for name, values in alone.items():
+        assert first[name] == pytest.approx(values, rel=1e-4, abs=1e-4), name
+    assert other["out"] == other["rois"] == []
+    # What is learned of the batch is the same everywhere; the weights' gradients are of each one's own RoIs.
+    assert other["mean"] == first["mean"]
+    assert other["var"] == first["var"]
+    assert other["weight"] == other["bias"] == [0, 0, 0]
 
 
 def test_a_torn_picture_is_named_once_and_replaced_for_all(tmp_path, torn, two, capsys):

@@ -10,8 +10,10 @@ from htc_lab import InputError
 from htc_lab.ablation.ladder import train_dataset
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.model import build_model
+from htc_lab.schedule import PartRates
 from htc_lab.train.batches import BatchOfStep
-from htc_lab.train.loop import TrainOptions, learning_rate, steps_of, train
+from htc_lab.train.loop import TrainOptions, steps_of, train
+from htc_lab.train.rates import learning_rate
 from tests.training_fixtures import SCHEDULE
 
 QUIET = TrainOptions(progress=False, checkpoint_every=2)
@@ -162,7 +164,12 @@ def test_data_of_other_classes_are_refused(tmp_path, config, dataset):
 def test_a_backbone_may_learn_at_a_rate_of_its_own(tmp_path, config, dataset, adaptive):
     def moved(factor: float) -> dict[str, float]:
         schedule = dataclasses.replace(
-            SCHEDULE, steps=1, warmup_steps=0, clip_norm=0.0, adaptive=adaptive, backbone_lr_factor=factor
+            SCHEDULE,
+            steps=1,
+            warmup_steps=0,
+            clip_norm=0.0,
+            adaptive=adaptive,
+            parts=(PartRates("backbone", lr=factor),),
         )
         before = build_model(config, 0).state_dict()
         after = train(tmp_path / f"{adaptive}_{factor}", config, schedule, dataset, QUIET).named_parameters()
@@ -180,7 +187,7 @@ def test_a_run_of_an_older_lab_goes_on(tmp_path, config, dataset):
     train(tmp_path / "a", config, short, dataset, QUIET)
     path = tmp_path / "a" / "config.json"
     card = json.loads(path.read_text())
-    for field in ("backbone_lr_factor", "cached_features", "crop"):
+    for field in ("parts", "cached_features", "crop"):
         del card["schedule"][field]
     path.write_text(json.dumps(card))
     train(tmp_path / "a", config, short, dataset, QUIET)

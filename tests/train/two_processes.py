@@ -22,11 +22,12 @@ from htc_lab.data.semantic import semantic_classes
 from htc_lab.distributed import ALONE, Team, processes
 from htc_lab.errors import InputError
 from htc_lab.evaluate.inference import SplitResults, predict_split
+from htc_lab.layers.norm import BatchNorm
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.predictors import ModelPredictor
 from htc_lab.schedule import Schedule
 from htc_lab.train.loop import OnStep, TrainOptions, train
-from tests.unit.tiny import TINY
+from tests.unit.tiny import TINY, generator, with_norms
 
 SCHEDULE = Schedule(steps=5, batch=4, lr=0.02, lr_batch=4, warmup_steps=2, clip_norm=10.0, min_size=8)
 QUIET = TrainOptions(progress=False, checkpoint_every=2)
@@ -56,6 +57,27 @@ def train_tiny(
     folder = find_data(data)
     dataset = train_dataset(folder, semantic_classes(folder), config, schedule)
     return train(run, config, schedule, dataset, QUIET, on_step, team)
+
+
+def normed(data: Path) -> ModelConfig:
+    """The tiny model with synchronised norms in FPN and heads."""
+    return with_norms("sync", tiny(data))
+
+
+def norm_of_rois(team: Team = ALONE) -> dict[str, list[float]]:
+    """A synchronised norm where the first process has seven RoIs and any other none."""
+    norm = BatchNorm(3, synchronised=True).train()
+    if team.size > 1:
+        norm.share(team.gradients)
+    rois = torch.randn(7, 3, 4, 4, generator=generator())[: None if team.first else 0].requires_grad_()
+    out = norm(rois)
+    (out**3).sum().backward()
+    assert rois.grad is not None
+    found = {"out": out, "rois": rois.grad, "mean": norm.running_mean, "var": norm.running_var}
+    for name, weight in norm.named_parameters():
+        assert weight.grad is not None
+        found[name] = weight.grad
+    return {name: value.flatten().tolist() for name, value in found.items()}
 
 
 def detect(data: Path, team: Team = ALONE) -> SplitResults:
@@ -102,10 +124,12 @@ def run_all(data: Path, torn: Path, out: Path) -> None:
         sums = {n: float(v.double().sum()) for n, v in model.state_dict().items()}
         train_tiny(data, out / "parts", dataclasses.replace(SCHEDULE, accumulate=2), team)
         train_tiny(data, out / "amp", dataclasses.replace(SCHEDULE, steps=2, amp=True), team)
+        train_tiny(data, out / "norms", team=team, config=normed(data))
         train_tiny(torn, out / "torn", team=team)
         found = detect(data, team)
         seen = {
             "sums": sums,
+            "norm": norm_of_rois(team),
             "said": refusals(data, out / "refused", team),
             "final": found.final,
             "by_stage": found.by_stage,

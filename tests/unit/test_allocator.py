@@ -48,7 +48,7 @@ _WHO_SETS = """
 import htc_lab
 from htc_lab import threads
 from htc_lab.allocator import keep_freed_memory
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.presets import PRESETS
 
 def asked():

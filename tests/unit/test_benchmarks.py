@@ -18,6 +18,7 @@ from benchmarks import (
     inference,
     scaling,
     train_step,
+    views,
 )
 from benchmarks import scenes as scenes_benchmark
 from benchmarks.figures import peak_gb, seconds_of, summary
@@ -45,6 +46,19 @@ def test_inference_by_parts(precision: str) -> None:
     assert figures["parts"].keys() == FORWARD | {"post-processing"}
     assert figures["gflop"] > 0.1
     assert figures["vs_torchvision"] is None
+
+
+def test_views_beside_single_predictions() -> None:
+    options = views.Options(
+        preset="classroom", height=64, width=96, views=("own", "32x48", "flip"), repeats=1
+    )
+    figures = _as_json(views.measure(options))
+    assert {*EVERYWHERE, "spread", "peak_gb"} <= figures.keys()
+    assert figures["views"] == ["own", "own flip", "32x48", "32x48 flip"]
+    assert figures["vs_single_predictions"].keys() == {"roi", "detections"}
+    assert all(ratio > 0 for ratio in figures["vs_single_predictions"].values())
+    kept = figures["mib_of_a_view"]
+    assert 0 < kept["32x48"] < kept["own"]
 
 
 def test_training_step_by_parts() -> None:

@@ -13,11 +13,22 @@ from annotated_types import Interval
 from typing_extensions import Doc
 
 from htc_lab import toggles as toggles_module
-from htc_lab.config import HTC, RUNGS, SWITCHES, ModelConfig, Toggles
+from htc_lab.config import (
+    GUIDED_RPN,
+    HTC,
+    RUNGS,
+    SWITCHES,
+    ModelConfig,
+    NormConfig,
+    SENetConfig,
+    SoftNMSConfig,
+    Toggles,
+)
 from htc_lab.config_json import model_config_from_dict, schedule_from_dict, to_dict
+from htc_lab.data.image_config import ColourConfig
 from htc_lab.errors import InputError
 from htc_lab.presets import PRESETS, preset, schedule_of
-from htc_lab.schedule import Schedule
+from htc_lab.schedule import PartRates, Schedule
 
 # The type checks of the test run would refuse these before the module's own words come: so, without them.
 PlainToggles = runpy.run_path(toggles_module.__file__)["Toggles"]
@@ -72,6 +83,30 @@ def test_a_changed_number_survives_json():
     again = model_config_from_dict(json.loads(json.dumps(to_dict(config))))
     assert again.cascade.nms_iou == 0.4375
     assert again != PRESETS["classroom"]
+
+
+def test_a_backbone_is_told_by_its_fields():
+    config = dataclasses.replace(PRESETS["htc_r50_1x"], backbone=SENetConfig(deformable=(4,)))
+    values = json.loads(json.dumps(to_dict(config)))
+    assert model_config_from_dict(values) == config
+    values["backbone"]["reduction"] = 0
+    with pytest.raises(InputError, match=r"run\.json\.backbone\.reduction: is 0; it must be from 1"):
+        model_config_from_dict(values, "run.json")
+    values["backbone"] |= {"reduction": 16, "depth": 50}
+    with pytest.raises(
+        InputError, match=r"run\.json\.backbone\.depth: no such field; fields are blocks, width"
+    ):
+        model_config_from_dict(values, "run.json")
+
+
+@pytest.mark.parametrize("soft", [SoftNMSConfig(), SoftNMSConfig("gaussian", sigma=0.25, min_score=0.01)])
+def test_soft_nms_survives_json_and_is_off_where_a_file_does_not_know_it(soft):
+    cascade = dataclasses.replace(PRESETS["classroom"].cascade, soft_nms=soft)
+    config = dataclasses.replace(PRESETS["classroom"], cascade=cascade)
+    values = json.loads(json.dumps(to_dict(config)))
+    assert model_config_from_dict(values) == config
+    del values["cascade"]["soft_nms"]
+    assert model_config_from_dict(values) == PRESETS["classroom"]
 
 
 def _broken(path, value):
@@ -138,7 +173,7 @@ def test_a_missing_field_is_named():
         (["cascade", "stages", 0, "iou"], 1.5, r"run\.json\.cascade\.stages\[0\]\.iou: is 1\.5; it must be"),
         (["cascade", "stages", 1], 3, r"run\.json\.cascade\.stages\[1\]: expected an object, found int"),
         (["cascade", "stages"], [], r"run\.json\.cascade\.stages: has 0 entries; give 3 to 3, or lower"),
-        (["cascade", "mask_size"], 15, r"run\.json\.cascade: cascade\.mask_size 15 is no multiple of"),
+        (["cascade", "mask_size"], 15, r"run\.json\.cascade: cascade\.mask_size 15 is not a multiple of"),
         (["cascade", "pooled_levels"], 5, r"run\.json\.cascade\.pooled_levels: is 5; it must be at most 4"),
         (
             ["semantic", "level"],
@@ -146,6 +181,17 @@ def test_a_missing_field_is_named():
             r"run\.json\.semantic\.level: is 4; it must be at most 3, fpn\.levels is",
         ),
         (["rpn", "negative_iou"], 0.9, r"run\.json\.rpn\.negative_iou: is above rpn\.positive_iou; it must"),
+        (["cascade", "soft_nms"], "linear", r"run\.json\.cascade\.soft_nms: expected an object, found str"),
+        (
+            ["cascade", "soft_nms"],
+            {"decay": "cubic"},
+            r"run\.json\.cascade\.soft_nms\.decay: 'cubic' is not 'linear' or 'gaussian'; correct it",
+        ),
+        (
+            ["cascade", "soft_nms"],
+            {"iou_threshold": 0.3},
+            r"run\.json\.cascade\.soft_nms\.iou_threshold: no such field; fields are decay, iou, sigma, min_",
+        ),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(path, value, message):
@@ -202,6 +248,28 @@ def _named(field):
     return ".".join(map(str, (kind.__name__, *path)))
 
 
+_SCHEDULE = dataclasses.replace(schedule_of("classroom"), parts=(PartRates("backbone"),))
+
+
+def _full():
+    """A config in which no list is empty and nothing is None."""
+    sound = PRESETS["htc_x101_64x4d_dcn_ms_20e"]
+    image = dataclasses.replace(
+        sound.image, train_longs=(900,), train_pairs=((800, 900),), colour=ColourConfig()
+    )
+    norm = NormConfig("group")
+    return dataclasses.replace(
+        sound,
+        image=image,
+        fpn=dataclasses.replace(sound.fpn, norm=norm),
+        rpn=GUIDED_RPN,
+        cascade=dataclasses.replace(
+            sound.cascade, soft_nms=SoftNMSConfig(), box_convs=4, box_norm=norm, mask_norm=norm
+        ),
+        semantic=dataclasses.replace(sound.semantic, norm=norm),
+    )
+
+
 @pytest.mark.parametrize("field", FIELDS, ids=_named)
 def test_every_field_has_its_words_and_every_number_its_range(field):
     kind, path, found, said = field
@@ -211,9 +279,7 @@ def test_every_field_has_its_words_and_every_number_its_range(field):
     if not ranges:
         return
     read, sound = (
-        (model_config_from_dict, PRESETS["htc_x101_64x4d_dcn_ms_20e"])
-        if kind is ModelConfig
-        else (schedule_from_dict, schedule_of("classroom"))
+        (model_config_from_dict, _full()) if kind is ModelConfig else (schedule_from_dict, _SCHEDULE)
     )
     low, high = ranges[0].ge, ranges[0].le
     for value in (low - 1, high + 1):

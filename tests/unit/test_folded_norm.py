@@ -1,6 +1,7 @@
 """Residual blocks in fewer passes over their maps: only those of which all parts are known."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -122,3 +123,40 @@ def test_a_module_added_to_a_block_makes_it_unknown():
     torch.testing.assert_close(residual(x.clone(), block), block(x), rtol=1e-4, atol=1e-4)
     block.drop = nn.Dropout()
     assert not knows(block)
+
+
+def test_in_caffes_style_the_first_convolution_has_the_stride():
+    torch.manual_seed(0)
+    config = BackboneConfig(depth=50, width=16, style="caffe", deformable=(4,), pretrained=False)
+    model = Backbone(config).eval()
+    for layer in (model.layer2, model.layer3, model.layer4):
+        assert layer[0].conv1.stride == (2, 2)
+        assert layer[0].downsample[0].stride == (2, 2)
+        assert all(block.conv1.stride == (1, 1) for block in layer[1:])
+    assert all(block.conv2.stride in (1, (1, 1)) for layer in (model.layer2, model.layer4) for block in layer)
+    assert model.layer1[0].conv1.stride == (1, 1)
+    assert_same_levels(model)
+    # The same weights under the same names: nothing but the name of the file tells the two apart.
+    plain = Backbone(dataclasses.replace(config, style="pytorch")).eval()
+    plain.load_state_dict(model.state_dict())
+    ours, theirs = model(PICTURE), plain(PICTURE)
+    assert [x.shape for x in ours] == [x.shape for x in theirs]
+    assert torch.equal(ours[0], theirs[0])
+    assert not torch.allclose(ours[1], theirs[1], atol=1e-2)
+
+
+def test_a_block_without_a_bottleneck_is_the_same_in_both_styles():
+    torch.manual_seed(0)
+    one = Backbone(BackboneConfig(depth=18, width=16, style="caffe")).eval()
+    other = Backbone(BackboneConfig(depth=18, width=16)).eval()
+    other.load_state_dict(one.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(one(PICTURE), other(PICTURE), strict=True))
+
+
+def test_a_norm_that_is_not_trained_gets_no_gradient():
+    model = Backbone(BackboneConfig(depth=18, width=8, frozen_stages=0, trained_norm=False))
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    norms = {f"{name}." for name, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)}
+    assert trained
+    assert not any(name.startswith(tuple(norms)) for name in trained)
+    assert "layer1.0.conv1.weight" in trained

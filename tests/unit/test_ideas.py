@@ -17,6 +17,7 @@ from htc_lab.ideas import FLOW_CONVOLUTIONS, IDEAS, LADDER, PARTS, SEMANTIC_BRAN
 from htc_lab.interop.shapes import config_from_shapes
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.paper import TITLES
+from htc_lab.report.ideas_page import PAGE, as_markdown
 from htc_lab.toggles import BESIDE_THE_LADDER, EVERY_IDEA
 from htc_lab.train.run_folder import claim
 from tests.unit.tiny import TINY, assert_same, batch, generator, lively, with_toggles
@@ -101,6 +102,13 @@ def test_the_record_needs_no_torch() -> None:
     program = "import sys, htc_lab.ideas, htc_lab.toggles; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_page_of_the_ideas_is_written_from_their_records() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == as_markdown(), "run python -m htc_lab.report.ideas_page"
+    for idea in IDEAS:
+        assert f"| {idea.training} | {idea.test} |" in text
 
 
 # ---- the ladder
@@ -245,6 +253,7 @@ def test_a_run_from_before_an_idea_goes_on_without_it(idea: Idea, tmp_path) -> N
     old = plain(asked(dataclasses.replace(TINY, toggles=without(idea))))
     del old["model"]["toggles"][idea.field]
     write_json(tmp_path / "config.json", old)
+    (tmp_path / "checkpoint.safetensors").touch()
     claim(tmp_path, asked(with_toggles(without(idea))))
     with pytest.raises(InputError, match="field 'model' differs"):
         claim(tmp_path, asked(with_toggles(EVERY_IDEA)))

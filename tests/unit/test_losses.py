@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from htc_lab.config import HTC, PLAIN_CASCADE, SemanticConfig, StageConfig
+from htc_lab.config import HTC, PLAIN_CASCADE, CascadeConfig, SemanticConfig, StageConfig
 from htc_lab.layers.boxes import encode_deltas
 from htc_lab.layers.sampling import StageSamples
 from htc_lab.model import total_loss
@@ -34,7 +34,7 @@ def test_box_losses_by_hand(beta):
     samples = _samples()
     logits, deltas = torch.randn(3, 4, generator=generator()), torch.randn(3, 4, generator=generator(6))
     output = BoxOutput(samples.rois, logits, deltas, torch.zeros(3, 1, 7, 7))
-    cls_loss, box_loss = box_losses(output, samples, STAGE, beta)
+    cls_loss, box_loss = box_losses(output, samples, STAGE, CascadeConfig(smooth_l1_beta=beta))
     cls = box = 0.0
     for i in range(3):
         row = logits[i].tolist()

@@ -25,7 +25,7 @@ from htc_lab.schedule import Schedule
 from htc_lab.stages import mask_flow
 from htc_lab.stages.semantic import semantic_loss
 from htc_lab.structures import RoIs, Targets
-from htc_lab.train.loop import learning_rate
+from htc_lab.train.rates import learning_rate
 from tests.unit import by_hand
 from tests.unit.tiny import TINY, batch, generator, lively, near_truth, picture
 

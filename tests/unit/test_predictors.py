@@ -87,6 +87,18 @@ def test_a_predictor_says_what_its_model_says(model, pictures, toggles, bf16):
     assert_same(predictor.trace(pictures[0]), model.trace(pictures[:1], toggles, bf16=bf16))
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_an_encoded_picture_runs_under_any_setting(model, pictures, bf16):
+    model.train()
+    encoded = ModelPredictor(model, bf16=bf16).encode(pictures[0])
+    for toggles in (HTC, Toggles(mask_flow=False), Toggles(stages=2)):
+        for per_stage_view in (True, False):
+            whole = model.trace(pictures[:1], toggles, per_stage_view, bf16=bf16)
+            assert_same(encoded.trace(toggles, per_stage_view), whole)
+    assert model.training
+    model.eval()
+
+
 def test_a_predictor_describes_what_decides_its_detections(model):
     assert ModelPredictor(model).description() == to_dict(TINY)
     others = [ModelPredictor(model, PLAIN_CASCADE), ModelPredictor(model, bf16=True)]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from htc_lab.config import FPNConfig, ImageConfig, ModelConfig, SemanticConfig, Toggles
+from htc_lab.config import FPNConfig, ImageConfig, ModelConfig, NormConfig, SemanticConfig, Toggles
 from htc_lab.model import HybridTaskCascade, build_model
 from htc_lab.presets import PRESETS
 from htc_lab.structures import RoIs, Targets
@@ -44,6 +44,19 @@ _LOUDER = {"fc_cls": 20.0, "rpn_cls": 20.0, "rpn_reg": 5.0}
 def with_toggles(toggles: Toggles, config: ModelConfig = TINY) -> ModelConfig:
     """The config of a model that has only the parts ``toggles`` ask for."""
     return dataclasses.replace(config, toggles=toggles)
+
+
+def with_norms(kind: str, config: ModelConfig = TINY) -> ModelConfig:
+    """The config with a norm wherever there may be one, and convolutions in the box heads to have it."""
+    norm = NormConfig(kind, groups=2)
+    return dataclasses.replace(
+        config,
+        fpn=dataclasses.replace(config.fpn, norm=norm),
+        cascade=dataclasses.replace(
+            config.cascade, box_convs=2, box_channels=20, fcs=1, box_norm=norm, mask_norm=norm
+        ),
+        semantic=dataclasses.replace(config.semantic, norm=norm),
+    )
 
 
 def lively(config: ModelConfig = TINY, seed: int = 0, moves: float = 150.0) -> HybridTaskCascade:

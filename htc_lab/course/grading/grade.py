@@ -83,7 +83,7 @@ class Grade:
 
 
 def handed_out(grades: Sequence[Grade], numbers: Sequence[str]) -> list[str]:
-    """Of some exercises those in lessons that anybody's notebooks are of; all where nobody's are of any."""
+    """Those of some exercises whose lesson was handed in by at least one student; all if no lesson was."""
     lessons = {
         number.split(".")[0]
         for grade in grades

@@ -7,6 +7,7 @@ from tqdm.auto import tqdm
 
 from htc_lab.ablation.ladder import Ladder
 from htc_lab.ablation.rung_result import RungResult
+from htc_lab.ablation.side_by_side import at_once_here
 from htc_lab.board.process import trainer
 from htc_lab.board.reading import RunReader
 from htc_lab.board.widget import Dashboard, dashboard
@@ -33,6 +34,9 @@ def train_beside(ladder: Ladder, data: str | Path | None, size: str) -> Dashboar
     command = ["ablate", "--seeds", *map(str, ladder.seeds), "--device", ladder.device]
     command += ["--eval-every", str(every), "--eval-images", str(_LOOK_IMAGES)]
     command += [] if size == "classroom" else [f"--{size}"]
+    if size != "tiny" and ladder.device == "cpu":
+        # All cores: the trainings give way whenever the notebook computes.
+        command += ["--at-once", str(at_once_here(len(ladder.rungs) * len(ladder.seeds)))]
     command += [] if data is None else ["--data", str(data)]
     board = dashboard(ladder.out, command)
     undone = any(len(ladder.finished_seeds(name)) < len(ladder.seeds) for name in ladder.rungs)

@@ -20,7 +20,9 @@ def show_batch(path: Path | str) -> Picture:
     grid = figure.subplots(1, len(batch.samples), squeeze=False)[0]
     for axes, sample in zip(grid, batch.samples, strict=True):
         labels = int(sample.targets.labels.max()) + 1 if len(sample.targets.labels) else 0
-        drawn = draw_truth(sample.image, sample.targets, [f"class {k}" for k in range(labels)])
+        # Where colours are changed in training, values may lie outside.
+        image = sample.image.clamp(0, 255).byte()
+        drawn = draw_truth(image, sample.targets, [f"class {k}" for k in range(labels)])
         height, width = sample.image.shape[1:]
         bare(
             axes,

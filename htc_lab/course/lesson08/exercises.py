@@ -6,7 +6,7 @@ from typing import Any
 from htc_lab.course.exercise import Case, Exercise, Mistake
 from htc_lab.course.shared_draws import generator_of, whole
 from htc_lab.schedule import Schedule
-from htc_lab.train.loop import learning_rate
+from htc_lab.train.rates import learning_rate
 
 _WARMUP = 500
 

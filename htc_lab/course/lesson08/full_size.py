@@ -9,14 +9,14 @@ from IPython.display import Markdown
 from torch import nn
 
 from htc_lab.ablation.reproduce import Contestant, Reproduction, at_score_threshold, reproduce
-from htc_lab.checkpoint.files import empty_model
+from htc_lab.checkpoint.filling import empty_model
 from htc_lab.data.coco import read_coco
 from htc_lab.data.dataset import CocoDataset
-from htc_lab.data.layout import Split, find_data, image_folder, require_images
+from htc_lab.data.layout import Split, find_data, find_images
 from htc_lab.model import build_model
 from htc_lab.predictors import ModelPredictor
 from htc_lab.presets import PRESETS
-from htc_lab.wording import signed
+from htc_lab.wording import counted, signed
 
 PAPER_TABLE = (
     ("Cascade Mask R-CNN", "R-50", "cascade_r50_20e", 41.9, 36.5),
@@ -77,8 +77,7 @@ def val_of(root: Path) -> CocoDataset:
     if not annotations.is_file():
         return CocoDataset(find_data(root).val)
     coco = read_coco(annotations)
-    folder = image_folder(Path(root), "val", coco, None)
-    require_images(folder, coco)
+    folder, coco, _ = find_images(Path(root), "val", coco, None)
     return CocoDataset(Split("val", coco, folder, None))
 
 
@@ -104,13 +103,13 @@ def rehearse(dataset: CocoDataset, out: Path, images: int = 4, short: int = 200)
         model = build_model(config, seed=0)
         model.class_names = few.class_names
         predictor = ModelPredictor(at_score_threshold(model, 0.001))
-        contestants.append(Contestant(role, predictor, "random"))
+        contestants.append(Contestant(role, predictor, ("random",)))
     return reproduce(contestants, part, out, progress=False, tell=lambda _: None)
 
 
 def reproduction_table(outcome: Reproduction) -> Markdown:
     """The AP of both models and the gain with its interval."""
-    lines = [f"| {outcome.images} pictures | box AP | mask AP |", "|---|---|---|"]
+    lines = [f"| {counted(outcome.images, 'picture')} | box AP | mask AP |", "|---|---|---|"]
     for role, title in (("cascade", "Cascade Mask R-CNN"), ("htc", "HTC")):
         box, mask = (outcome.statistics[role][kind]["AP"] for kind in ("bbox", "segm"))
         lines.append(f"| {title} | {box:.1f} | {mask:.1f} |")

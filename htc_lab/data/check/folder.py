@@ -20,11 +20,22 @@ from htc_lab.data.coco import (
     category_fault,
     decode_mask,
     image_fault,
+    nested_note,
     read_tree,
     table,
+    with_flat_polygons,
 )
-from htc_lab.data.layout import Split, choose_jsons, image_folder, map_folder, map_name, same_categories
+from htc_lab.data.file_names import renamed_notes
+from htc_lab.data.layout import Split, choose_jsons, find_images, map_folder, map_name, same_categories
+from htc_lab.data.notices import (
+    SOME,
+    corner_notice,
+    left_aside_notice,
+    one_value_notice,
+    picture_notices,
+)
 from htc_lab.errors import InputError
+from htc_lab.wording import listed
 
 _FEW = 200
 """Up to this number of images, starting worker processes costs more than it saves."""
@@ -137,7 +148,10 @@ def check_data(
         _count(report, name, coco)
         with _noted(report, name, "images.folder"):
             if coco.images:
-                folder = image_folder(root, name, coco, images)
+                folder, coco, renamed = find_images(root, name, coco, images, missing_ok=True)
+                for note in renamed_notes([] if renamed is None else [renamed]):
+                    message = note.removeprefix(f"{name}: ")
+                    report.findings.append(Finding("warning", "images.file_name", name, message))
                 found.append(Split(name, coco, folder, map_folder(root, name, coco, semantic)))
     results, inside = _look(found, workers, progress)
     for result in results:
@@ -147,6 +161,7 @@ def check_data(
         report.counts[split.name]["maps"] = sum(result.values is not None for result in own)
         report.counts[split.name]["palette_maps"] = sum(result.palette for result in own)
     report.findings += _leaks(results)
+    report.findings += _notices(root, found, results)
     said, notes = map_findings(root, found, results, inside)
     report.findings += said
     report.notes += notes
@@ -193,12 +208,18 @@ def _read(path: Path, split: str, report: Report) -> CocoData:
             images.append(row)
     sizes = {row["id"]: (row["height"], row["width"]) for row in images}
     annotation_ids: set[int] = set()
+    nested = 0
     for i, row in enumerate(table(path, tree, "annotations")):
+        row, changed = with_flat_polygons(row)
+        nested += changed
         if sound("annotations", row, i, annotation_fault(row, sizes, seen, annotation_ids)):
             annotation_ids.add(row["id"])
             row = {"iscrowd": 0} | row
             row.setdefault("area", int(decode_mask(row, *sizes[row["image_id"]]).sum()))
             by_image[row["image_id"]].append(row)
+    if nested:
+        finding = Finding("warning", "annotations.segmentation", split, nested_note(path, nested))
+        report.findings.append(finding)
     names = tuple(row["name"] for row in categories)
     return CocoData(path, images, by_image, categories, names, {c["id"]: k for k, c in enumerate(categories)})
 
@@ -264,6 +285,19 @@ def _each(jobs: list[ImageJob], workers: int | None) -> Iterator[ImageResult]:
         yield from pool.map(look_at, jobs, chunksize=16)
 
 
+def _notices(root: Path, splits: list[Split], results: list[ImageResult]) -> list[Finding]:
+    """What is no fault of a single image."""
+    own = {split.name: [r for r in results if r.split == split.name] for split in splits}
+    facts = {name: [r.facts for r in part if r.digest] for name, part in own.items()}
+    said = [*picture_notices(facts), corner_notice(splits, SOME)]
+    for split in splits:
+        if split.name == "train" and split.semantic is not None:
+            said.append(one_value_notice(split.semantic, (r.values or b"" for r in own["train"])))
+    if splits and splits[0].name == "train" and not any(split.semantic for split in splits):
+        said.append(left_aside_notice(root, splits))
+    return [Finding("warning", n.code, listed(n.splits), n.message) for n in said if n is not None]
+
+
 def _leaks(results: list[ImageResult]) -> list[Finding]:
     """The same picture twice: an error between splits, a warning within one."""
     first: dict[str, ImageResult] = {}
@@ -273,7 +307,7 @@ def _leaks(results: list[ImageResult]) -> list[Finding]:
             other = first.setdefault(key, result) if key else result
             if other is not result:
                 within = other.split == result.split
-                what = "has the same bytes as" if key == result.digest else "is the same file as"
+                what = "is the same picture as" if key == result.digest else "is the same file as"
                 message = f"{result.path} {what} {other.path} of {other.split}"
                 level, code = ("warning", "twice") if within else ("error", "leak")
                 findings.append(Finding(level, code, result.split, message))

@@ -1,15 +1,14 @@
 """What the linter checks for one image: its file, its map, its annotations. Runs in worker processes."""
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from htc_lab.data.coco import Row, decode_mask
-from htc_lab.data.pictures import read_pixels
+from htc_lab.data.pictures import PictureFacts, digest_of, picture_facts, read_pixels
+from htc_lab.data.rle import extent_of
 from htc_lab.data.semantic import read_semantic_map
 from htc_lab.errors import InputError
 
@@ -62,7 +61,8 @@ class ImageResult:
     Attributes:
         split, image_id, path, map_path: which image it is.
         findings: in the order they were found.
-        digest: digest of the file's bytes; empty if it can't be read.
+        digest: of the pixels; empty if the file can't be read.
+        facts: how its pixels are read.
         values: the values in its map, one byte each; None without a (valid) map.
         inside: category id -> (256,) int64, pixels of each value of the map inside the single objects of that
             category, where no other object overlaps them.
@@ -75,6 +75,7 @@ class ImageResult:
     map_path: Path | None
     findings: list[Finding] = field(default_factory=list)
     digest: str = ""
+    facts: PictureFacts = field(default_factory=PictureFacts)
     values: bytes | None = None
     inside: dict[int, np.ndarray] = field(default_factory=dict)
     palette: bool = False
@@ -88,8 +89,8 @@ def look_at(job: ImageJob) -> ImageResult:
     result = ImageResult(job.split, job.image["id"], job.path, job.map_path)
     height, width = job.image["height"], job.image["width"]
     try:
-        read_pixels(job.path, height, width)
-        result.digest = hashlib.blake2b(job.path.read_bytes(), digest_size=16).hexdigest()
+        result.digest = digest_of(read_pixels(job.path, height, width))
+        result.facts = picture_facts(job.path, height, width)
     except InputError as error:
         result.say("error", "image", str(error))
     masks = [decode_mask(row, height, width) for row in job.rows]
@@ -146,7 +147,7 @@ def _look_at_mask(result: ImageResult, row: Row, mask: np.ndarray, where: str) -
     x, y, w, h = (float(v) for v in row["bbox"])
     limits = np.array([mask.shape[1], mask.shape[0]] * 2, dtype=float)
     box = np.clip([x, y, x + w, y + h], 0, limits)
-    extent = np.clip(_extent(row["segmentation"], mask), 0, limits)
+    extent = np.clip(extent_of(row["segmentation"], mask), 0, limits)
     apart = float(np.abs(box - extent).max())
     if apart > _SLACK:
         grave = _iou(box, extent) < 0.5
@@ -157,15 +158,6 @@ def _look_at_mask(result: ImageResult, row: Row, mask: np.ndarray, where: str) -
     if abs(given - area) > max(_AREA_SLACK * area, _AREA_FEW):
         hint = "; that is the area of its box, so AP by size will be wrong" if abs(given - w * h) < 1 else ""
         result.say("warning", "area", f"{where}: area is {given:g}, but its mask has {area:g} px{hint}")
-
-
-def _extent(segmentation: Any, mask: np.ndarray) -> np.ndarray:
-    """(4,) xyxy px: the extent of the polygons as they were drawn, or else of the pixels."""
-    if isinstance(segmentation, list):
-        points = np.concatenate([np.asarray(part, dtype=float).reshape(-1, 2) for part in segmentation])
-        return np.concatenate([points.min(axis=0), points.max(axis=0)])
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=float)
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

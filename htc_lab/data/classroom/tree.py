@@ -9,11 +9,8 @@ The folder appears whole or not at all: it is written under a temporary name and
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
@@ -27,7 +24,7 @@ from tqdm.auto import tqdm
 
 from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS, Scene, SceneConfig, make_scene
 from htc_lab.errors import InputError
-from htc_lab.files import read_json
+from htc_lab.files import appears_whole, read_json
 
 GENERATOR_VERSION = 3
 """Raised with every change to the pixels or the ground truth of a scene."""
@@ -54,7 +51,7 @@ def _write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def _annotations(scene: Scene) -> list[dict[str, Any]]:
-    """The scene's objects as COCO annotations, without ids as yet."""
+    """The scene's objects as COCO annotations, still without ids."""
     rows = []
     for box, label, mask, attributes in zip(
         scene.boxes, scene.labels, scene.masks, scene.attributes, strict=True
@@ -158,30 +155,6 @@ def _fill(
     _dump(root / "scenes.json", _sidecar(counts, config, seed))
 
 
-@contextmanager
-def _appears_whole(root: Path) -> Iterator[Path]:
-    """A temporary sibling of ``root`` that gets its name once it is complete, and is deleted otherwise."""
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
-    except OSError as error:
-        raise InputError(f"{root}: cannot be created ({error.strerror}); choose another folder") from None
-    try:
-        partial_root.chmod(0o755)
-        yield partial_root
-        if root.exists():
-            root.rmdir()
-        os.replace(partial_root, root)
-    except OSError as error:
-        shutil.rmtree(partial_root, ignore_errors=True)
-        raise InputError(
-            f"{root}: cannot be written ({error.strerror or error}); free space there or choose another place"
-        ) from None
-    except BaseException:
-        shutil.rmtree(partial_root, ignore_errors=True)
-        raise
-
-
 def write_classroom(
     root: Path,
     train: int,
@@ -217,7 +190,7 @@ def write_classroom(
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = 1 if train + val + test <= _FEW else max(1, workers)
-    with _appears_whole(root) as folder:
+    with appears_whole(root) as folder:
         _fill(folder, counts, config, seed, workers, progress)
 
 

@@ -14,6 +14,7 @@ from htc_lab.data.fetch.archive import unpack
 from htc_lab.data.fetch.download import Patience, fetch
 from htc_lab.data.fetch.verify import Digest, require_room
 from htc_lab.errors import InputError
+from htc_lab.wording import counted
 
 OFFICIAL = "http://images.cocodataset.org"
 
@@ -158,8 +159,8 @@ def _complete(root: Path, part: CocoPart, official: bool) -> bool:
             found = sum(1 for path in (root / place).iterdir() if path.suffix in (".jpg", ".png"))
             if found != count:
                 raise InputError(
-                    f"{root / place}: holds {found} pictures, not the {count} of COCO; move it away to get "
-                    "it again (or give --no-official, if it is meant to differ)"
+                    f"{root / place}: holds {counted(found, 'picture')}, not the {count} of COCO; move it "
+                    "away to get it again (or give --no-official, if it is meant to differ)"
                 )
     return len(there) == len(part.counts)
 

@@ -1,4 +1,4 @@
-"""RoIAlign along one axis of a map: which cells each bin takes from, and how much."""
+"""RoIAlign along one axis of a map: which cells each bin is made of, and with which weights."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ class Bins:
     """The bins of n RoIs along one axis.
 
     Attributes:
-        first: (n, bins) int32, the first cell a bin takes from.
-        count: (n, bins) int32, how many it takes from, side by side.
-        weights: (n, bins, longest) float, what it takes of them.
+        first: (n, bins) int32, the first cell of a bin.
+        count: (n, bins) int32, how many cells it has, side by side.
+        weights: (n, bins, longest) float, the weight of each.
     """
 
     first: Int[Tensor, "n bins"]
@@ -24,7 +24,7 @@ class Bins:
     weights: Float[Tensor, "n bins longest"]
 
     def of(self, places: Int[Tensor, " m"]) -> "Bins":
-        """Those of some RoIs."""
+        """The same for some of the RoIs."""
         return Bins(self.first[places], self.count[places], self.weights[places])
 
 

@@ -5,9 +5,9 @@ one in y times one in x. With the channels of a cell as a row, RoIAlign and its 
 
     out = P @ map,    grad of map = P^T @ grad of out,
 
-P having a row for each bin of each RoI and a column for each cell of the map. To add up weighted rows of a
-table is what torch's ``embedding_bag`` does, on all cores: a bag is a row of P, and for the gradient, where
-P's numbers are put in order of their cells, a column.
+where P has a row for each bin of each RoI and a column for each cell of the map. torch's ``embedding_bag``
+adds up weighted rows of a table on all cores: a bag is a row of P or, for the gradient, after P's numbers are
+sorted by their cells, a column.
 """
 
 from functools import partial
@@ -21,12 +21,12 @@ from torch import Tensor
 from htc_lab.layers.cpu.axis_weights import Bins, bins_along
 from htc_lab.structures import RoIs
 
-# Numbers of P worked on at a time, so that what is made for them stays in the cache.
+# How many of P's numbers are processed at a time, so that the work on them stays in the cache.
 _AT_ONCE = 200_000
 
 
 class Numbers(NamedTuple):
-    """The e numbers of some rows of P that can be other than 0, row by row."""
+    """The e numbers of some rows of P that may differ from 0, row by row."""
 
     counts: Int[Tensor, " bins"]
     cell: Int[Tensor, " e"]
@@ -34,7 +34,7 @@ class Numbers(NamedTuple):
 
 
 def _numbers(rows: Bins, columns: Bins, start: Int[Tensor, " n"], width: int) -> Numbers:
-    """Those of some RoIs on a map; ``start`` is the first cell of each RoI's image."""
+    """The numbers for some RoIs on a map; ``start`` is the first cell of each RoI's image."""
     n, bins, tallest = rows.weights.shape
     widest = columns.weights.shape[2]
     line = torch.arange(n * bins, dtype=torch.int).view(n, bins)
@@ -67,7 +67,7 @@ def _add_up(
     rows: Int[Tensor, " e"],
     weight: Float[Tensor, " e"],
 ) -> Float[Tensor, "bags C"]:
-    """For each bag the weighted sum of its rows of the table, which stand side by side in ``rows``."""
+    """For each bag the weighted sum of its rows of the table, which are contiguous in ``rows``."""
     starts = F.pad(counts.cumsum(0, dtype=torch.int), (1, 0))
     return F.embedding_bag(
         rows, table, starts, mode="sum", per_sample_weights=weight, include_last_offset=True
@@ -75,7 +75,7 @@ def _add_up(
 
 
 def _parts(place: Int[Tensor, " m"], rows: Bins, columns: Bins) -> tuple[Tensor, ...]:
-    """RoIs in turns, so many that each turn has some ``_AT_ONCE`` numbers; at least one, perhaps empty."""
+    """RoIs in groups of about ``_AT_ONCE`` numbers each; at least one group, which may be empty."""
     numbers = rows.count[place].sum(dim=1) * columns.count[place].sum(dim=1)
     return place.split(torch.bincount(numbers.cumsum(0) // _AT_ONCE, minlength=1).tolist())
 

@@ -1,11 +1,11 @@
 """A convolution and what follows it in one go, for inference in float32 on a CPU.
 
-The same numbers as :func:`htc_lab.layers.conv.convolve` writes out, sooner, and with nothing to keep for a
+The same numbers as :func:`htc_lab.layers.conv.convolve` gives, but faster, and with nothing kept for a
 backward pass:
 
 * 3x3 convolutions of many channels are done with fewer multiplications (:mod:`htc_lab.layers.cpu.winograd`);
-* the others add, and cut off below 0, while a result is still in the processor's registers; otherwise the map
-  goes from memory and back once more for each.
+* the others add and apply the ReLU while a result is still in the processor's registers; otherwise each of
+  the two would read the map from memory and write it back.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from htc_lab.layers.cpu import winograd
 
-# What torch.compile makes of a convolution and its neighbours; not in every build of torch.
+# The operation that torch.compile makes of a convolution and its neighbours; some builds of torch lack it.
 _FUSED: Any = None
 _FUSED_ONTO: Any = None
 if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise_"):
@@ -31,7 +31,7 @@ _written_out = False
 
 @contextmanager
 def written_out() -> Iterator[None]:
-    """While inside, convolutions take no shorter way: to count multiplications, or to compare."""
+    """While inside, convolutions take no shortcut: for counting multiplications, or for comparing."""
     global _written_out
     before, _written_out = _written_out, True
     try:
@@ -68,8 +68,8 @@ def convolve(
     if (weight.shape[2:], stride, padding, groups) == ((3, 3), (1, 1), (1, 1), 1):
         images, channels, height, width = x.shape
         m = winograd.tile_side(images, height, width, channels, len(weight))
-    if m and bias is not None and onto is None:
-        return winograd.convolve(x, weight, bias, m, relu)
+    if m and onto is None:
+        return winograd.convolve(x, weight, weight.new_zeros(len(weight)) if bias is None else bias, m, relu)
     how = (bias, padding, stride, (1, 1), groups)
     if onto is not None:
         fused: Tensor = _FUSED_ONTO(onto, x, weight, *how, "add", 1.0, "relu" if relu else None, [], None)

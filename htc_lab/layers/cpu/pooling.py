@@ -1,4 +1,4 @@
-"""RoIAlign on a CPU: the quicker of two ways, as torchvision's kernel is slow there, above all backwards."""
+"""RoIAlign on a CPU, by the faster of two methods: torchvision's kernel is slow, above all backwards."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -7,8 +7,8 @@ from htc_lab.layers.cpu.bin_pooling import pool_bins
 from htc_lab.layers.cpu.separable_pooling import pool_levels_separably
 from htc_lab.structures import RoIs
 
-# Numbers in a map, cells times channels, up to which it is quicker to take the whole of it than what lies
-# under each RoI: half a megabyte, which the cache holds.
+# Numbers in a map, cells times channels, up to which using all of it is faster than using only what lies
+# under each RoI: half a megabyte, which fits in the cache.
 _SMALL_MAP = 2**17
 
 

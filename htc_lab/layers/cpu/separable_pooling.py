@@ -5,9 +5,9 @@ of one weight in y and one in x, so the whole operation is: rows, then columns,
 
     out[n, c] = W_y[n] @ feature[c] @ W_x[n]^T,
 
-W_y[n] (size x H) holding what each row of the map gives to each row of the output. Where the map is small
+where W_y[n] (size x H) holds the weight of each row of the map in each row of the output. On a small map
 these products cost less than gathering the samples one by one, above all backwards: there torchvision's CPU
-kernel scatters, while a matrix product stays a matrix product.
+kernel scatters, whereas the gradient of a matrix product is one again.
 """
 
 import torch
@@ -33,8 +33,8 @@ def sample_points(
         sampling_ratio: samples a bin; 0: as many as the bin is cells long, rounded up.
 
     Returns:
-        the points, 0..cells - 1; which of them count; how many samples a bin of each interval is the mean of,
-        those that don't count included.
+        the points, 0..cells - 1; which of them count; the number of samples in a bin of each interval,
+        including those that don't count.
     """
     length = (high - low) / size
     count = torch.full_like(low, sampling_ratio) if sampling_ratio else length.ceil().clamp(min=0)
@@ -61,7 +61,7 @@ def axis_weights(
 ) -> Float[Tensor, "n size longest"]:
     """W of each interval; ``longest`` of ``cells``, other arguments as for ``sample_points``."""
     at, used, count = sample_points(low, high, size, cells, sampling_ratio)
-    # A sample lies between two cells and takes from each the more the nearer it is.
+    # A sample lies between two cells, and the nearer one has the greater weight.
     below = at.floor()
     share = used / count[:, None, None]
     upper = (at - below) * share
@@ -103,7 +103,7 @@ def pool_levels_separably(
     # matrix.
     maps = [one for level in levels for one in level.permute(0, 2, 3, 1).unbind()]
     map_of = which * len(levels[0]) + rois.image
-    # RoIs of one level stand in the order of its maps already.
+    # The RoIs of one level are already in the order of its maps.
     order = map_of.argsort() if len(levels) > 1 else None
     parts = weights if order is None else weights[order]
     pooled: list[Tensor] = []

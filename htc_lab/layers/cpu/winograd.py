@@ -1,4 +1,4 @@
-r"""3x3 convolutions with a quarter of the multiplications, for inference on a CPU (Winograd's way).
+r"""3x3 convolutions with a quarter of the multiplications, for inference on a CPU (Winograd's method).
 
 A row of m outputs of a 3-tap filter needs 3m multiplications one by one, but the output is the product of two
 polynomials, and a product of degree m + 1 is known from its values at m + 2 points:
@@ -24,11 +24,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Finite points of each m, the last one being infinity: by trial, those with the least error for 256 channels.
+# Finite points for each m (the last one is infinity): by trial, those with the least error for 256 channels.
 _POINTS = {4: (0.0, 0.65, -0.65, 1.5, -1.5), 5: (0.3, -0.3, 0.8, -0.8, 1.8, -1.8)}
 
-# Tiles that are worked on at a time: enough for the products over channels to be large, few enough for a
-# tile's way through the three steps to stay in the cache.
+# Tiles that are processed at a time: enough for the products over channels to be large, few enough to stay in
+# the cache through all three steps.
 _TILES_AT_ONCE = 128
 
 # Below these, changing the basis of weights and maps costs more than it saves.
@@ -56,12 +56,12 @@ def bases(m: int) -> Bases:
     points = torch.tensor(_POINTS[m], dtype=torch.float64)
 
     def values(coefficients: int) -> Tensor:
-        """(m + 2, coefficients): from coefficients to values; at infinity, that is the leading one."""
+        """(m + 2, coefficients): from coefficients to values; the value at infinity is the leading one."""
         powers = points[:, None] ** torch.arange(coefficients)
         return torch.cat([powers, torch.eye(coefficients, dtype=powers.dtype)[-1:]])
 
     weights, outputs, inputs = values(3), values(m).T, values(m + 2).inverse().T
-    # Rows of length one, so that no point's products are of another order than the others'.
+    # Rows of length one, so that the products at all points have the same order of magnitude.
     of_weights, of_inputs = weights.norm(dim=1), inputs.norm(dim=1)
     weights, inputs = weights / of_weights[:, None], inputs / of_inputs[:, None]
     outputs = outputs * (of_weights * of_inputs)
@@ -73,7 +73,7 @@ def tile_side(images: int, height: int, width: int, channels_in: int, channels_o
     if min(channels_in, channels_out) < _FEWEST_CHANNELS:
         return 0
     tiles = {m: images * -(-height // m) * -(-width // m) for m in _POINTS}
-    # Wider tiles round worse: they have to save a fifth, as they do on a RoI's 14x14, three tiles wide.
+    # Wider tiles round worse, so they must save a fifth, as on a RoI's 14x14, which is three tiles wide.
     m = 5 if tiles[5] * 7**2 < 0.8 * tiles[4] * 6**2 else 4
     return m if tiles[m] >= _FEWEST_TILES else 0
 

@@ -1,9 +1,9 @@
-// AP on the way; where nothing was measured on the way, AP after the training.
+// AP during training; where nothing was measured then, AP after it.
 
 import { s, setAttribute, setText } from '../common/elements.js';
 import { plural } from '../common/format.js';
 import { axesOf, lineOf, mostSteps, nameEnds, nothingYet } from './axes.js';
-import { meanOf, points } from './figures.js';
+import { evaluatedEvery, meanOf, points } from './figures.js';
 import { rungOf, rungsOf, runColour, runDashes, runInk } from './looks.js';
 
 const TALL_APS = 210;
@@ -14,17 +14,17 @@ export function showAps(board) {
     .map((run, i) => ({ i, found: run.evaluations.filter(each => each[shown.ap] !== null) }))
     .filter(({ found }) => found.length);
   const only = drawn.length > 0 && drawn.every(({ found }) => found.every(each => each.final));
-  const title = only ? 'AP after the training' : 'AP on the way';
+  const title = only ? 'AP after the training' : 'AP during training';
   setText(ui.apPanel.firstChild.firstChild, title);
   setAttribute(ui.apPanel, 'aria-label', title);
   const bars = new Set(drawn.map(({ i }) => rungOf(report.runs[i]))).size;
   const tall = only ? 12 + bars * (bars > 5 ? 26 : 36) : TALL_APS;
   ui.aps.style.height = `${tall}px`;
-  if (only) showFinalAps(board, drawn, tall); else showApsOnTheWay(board, drawn, tall);
+  if (only) showFinalAps(board, drawn, tall); else showApsOverSteps(board, drawn, tall);
 }
 const nameOf = ({ shown }) => (shown.ap === 'mask' ? 'Mask' : 'Box');
 
-function showApsOnTheWay(board, drawn, tall) {
+function showApsOverSteps(board, drawn, tall) {
   const { ui, report, shown } = board, nodes = [], told = [], ends = [];
   const best = Math.max(1, ...drawn.flatMap(({ found }) => found.map(each => each[shown.ap])));
   const place = axesOf(ui.aps, nodes, mostSteps(board), best * 1.08, tall);
@@ -45,14 +45,17 @@ function showApsOnTheWay(board, drawn, tall) {
   }
   nameEnds(board, nodes, ends, tall);
   if (!drawn.length) nodes.push(nothingYet(tall, 'not measured yet'));
-  setText(ui.apNote, noteOf(drawn));
+  setText(ui.apNote, noteOf(report, drawn));
   setAttribute(ui.aps, 'aria-label', `${nameOf(board)} AP over the steps: ${told.join('; ') || 'not measured yet'}`);
   ui.aps.replaceChildren(...nodes);
 }
-function noteOf(drawn) {
-  if (!drawn.length) return 'Train with --eval-every N to measure on the way.';
+function noteOf(report, drawn) {
+  if (!drawn.length) {
+    const every = evaluatedEvery(report.places);
+    return every ? `To be measured ${every}.` : 'A training is measured as it runs if it is started with --eval-every N.';
+  }
   const all = drawn.flatMap(({ found }) => found), way = all.find(each => !each.final), end = all.find(each => each.final);
-  return [way ? `○ on ${plural(way.images, 'val picture')}: so few move by chance` : '',
+  return [way ? `○ on ${plural(way.images, 'val picture')}, few enough for chance to move AP` : '',
     end ? `◆ after the training, on ${plural(end.images, 'test picture')}` : ''].filter(Boolean).join(' · ');
 }
 
@@ -78,7 +81,8 @@ function showFinalAps(board, drawn, tall) {
   });
   const seeds = bars.some(({ values }) => values.length > 1) ? '; mean of the seeds, ○ each seed' : '';
   const pictures = plural(drawn[0].found.at(-1).images, 'test picture');
-  setText(ui.apNote, `After the training, on ${pictures}${seeds}. Curves on the way need --eval-every N.`);
+  const curves = evaluatedEvery(report.places) ? '' : ' Curves over the steps need --eval-every N.';
+  setText(ui.apNote, `After the training, on ${pictures}${seeds}.${curves}`);
   setAttribute(ui.aps, 'viewBox', `0 0 ${w} ${tall}`);
   setAttribute(ui.aps, 'aria-label', `${nameOf(board)} AP after the training: ${told.join('; ')}`);
   ui.aps.replaceChildren(...nodes);

@@ -22,9 +22,9 @@ export function buildBoard(root) {
     picture: h('img', { class: 'sample', alt: '' }),
     sampleName: h('span', { class: 'small' }),
     slider: h('input', { type: 'range', min: '0', step: '1', 'aria-label': 'Step of the sample pictures' }),
-    none: h('p', { class: 'small' }, 'No sample pictures: train with --eval-every N to have some.'),
+    none: note(),
   };
-  ui.apPanel = panel('AP on the way', ui.ap, ui.aps, ui.apNote);
+  ui.apPanel = panel('AP during training', ui.ap, ui.aps, ui.apNote);
   ui.samples = panel('What it finds', ui.sampleName, ui.picture, ui.slider, ui.none);
   root.replaceChildren(
     h('header', { class: 'head' }, h('h2', {}, 'Training Dashboard'), ui.sub), ui.places, ui.said, ui.table,

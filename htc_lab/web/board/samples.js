@@ -1,6 +1,7 @@
 // Sample pictures: the newest of the chosen run, or the one the slider stands at.
 
 import { setAttribute, setText } from '../common/elements.js';
+import { evaluatedEvery } from './figures.js';
 
 const chosenRun = ({ report, shown }) => report.runs.find(run => run.name === shown.run);
 
@@ -9,7 +10,10 @@ export function showSample(board) {
   ui.samples.hidden = !run;
   ui.none.hidden = steps.length > 0;
   ui.picture.hidden = ui.slider.hidden = ui.sampleName.hidden = steps.length === 0;
-  if (!steps.length) return;
+  if (!steps.length) {
+    setText(ui.none, run ? noneYet(evaluatedEvery([board.report.places[run.place]])) : '');
+    return;
+  }
   const step = shown.sample !== null && steps.includes(shown.sample) ? shown.sample : steps.at(-1);
   setAttribute(ui.slider, 'max', steps.length - 1);
   ui.slider.value = String(steps.indexOf(step));
@@ -24,6 +28,8 @@ export function showSample(board) {
     host.send({ kind: 'sample', run: run.name, step });
   }
 }
+const noneYet = every => (every ? `No sample pictures yet: they are made ${every}.`
+  : 'No sample pictures: a training makes them if it is started with --eval-every N.');
 function showPng(board, key, bytes) {
   const { picture } = board.ui;
   if (picture.dataset.key === key) return;

@@ -8,7 +8,7 @@ import { titleOf, withBit } from './words.js';
 export function showWords(view) {
   const { ui, state, pack } = view, bits = currentBits(view), stage = state.stage || pack.last;
   const title = !view.ap ? '' : `Mask AP on this picture, ${ui.names[stage].toLowerCase()}: `
-    + 'with the idea less without it, the other switches as they are';
+    + 'with the idea minus without it, the other switches as they are';
   ui.ideas.forEach(({ node, says, gives }, i) => {
     setText(says, wordsOf(view, bits, i));
     showGain(gives, gainOf(view, bits, i, stage), bits[i] === '1');
@@ -31,7 +31,7 @@ function wordsOf(view, bits, i) {
   return idea.cut || `Cut out of ${modelOf(view, bits).title}, which was trained with it`;
 }
 
-// Mask AP with the idea less that without it; null where one of them is not known.
+// Mask AP with the idea minus that without it; null where one of them is not known.
 function gainOf(view, bits, i, stage) {
   if (!view.ap || !isPossible(view, bits, i)) return null;
   const [withIt, without] = ['1', '0'].map(bit => apOf(view, withBit(bits, i, bit), stage));

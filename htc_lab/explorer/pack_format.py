@@ -2,14 +2,14 @@
 
 ``HTCX``, version and length of the index as little-endian uint32, the index as UTF-8 JSON, then the body.
 The index's ``blocks`` list says of each block where in the inflated body it lies, its kind and its shape.
-Equal blocks are stored once. Blocks start at multiples of four bytes, so that a browser can look at them
-without a copy.
+Equal blocks are stored once. Blocks start at multiples of four bytes, so that a browser can read them without
+copying.
 
-Why not safetensors, deflated: it would do the same, no better. Measured with the pack of one classroom
-scene (338 blocks, 0.8 MB inflated): 356 KB in place of 369 KB, 23 ms in place of 22 to write, 6 in place
-of 4 to read, and in a browser's engine 6 in place of 8. Page and lab would still read the header by hand,
-as the library hands out no metadata from bytes, and the size to which a hostile body may inflate would
-stand inside that body.
+Why not deflated safetensors: they would do the same, but no better. Measured with the pack of one classroom
+scene (338 blocks, 0.8 MB inflated): 356 KB instead of 369 KB, 23 ms instead of 22 to write, 6 instead of 4 to
+read, and in a browser's engine 6 instead of 8. Page and lab would still read the header by hand, since the
+library doesn't return the metadata of bytes, and the size to which a hostile body may inflate would be inside
+that body.
 """
 
 import json
@@ -78,13 +78,13 @@ def read_pack(data: bytes) -> OpenPack:
     """Take a pack apart.
 
     Raises:
-        InputError: no pack, of another version, or cut.
+        InputError: it is not a pack, has another version, or is cut short.
     """
     if len(data) < _HEAD.size or data[:4] != MAGIC:
-        raise InputError("pack: does not begin as a pack of the stage explorer; make it again")
+        raise InputError("pack: does not begin like a pack of the stage explorer; make it again")
     _, version, length = _HEAD.unpack_from(data)
     if version != VERSION:
-        raise InputError(f"pack: is of version {version}, this lab reads {VERSION}; make it again")
+        raise InputError(f"pack: has version {version}, but this lab reads {VERSION}; make it again")
     try:
         index = json.loads(data[_HEAD.size : _HEAD.size + length])
         return OpenPack(index, _blocks(index["blocks"], data[_HEAD.size + length :]))
