@@ -55,7 +55,7 @@ class ImageConfig:
     train_long: Annotated[Side, Doc("greatest length of the long side in training (px)")] = 1333
     train_longs: Annotated[
         tuple[Side, ...],
-        Doc("in training that length is drawn from these (px), on its own; none: `train_long`"),
+        Doc("in training `train_long` is drawn from these (px), on its own; empty: it is fixed"),
     ] = ()
     train_pairs: Annotated[
         tuple[tuple[Side, Side], ...],

@@ -81,9 +81,7 @@ def _imported(path: Path, names: str, source: str) -> tuple[str, ...]:
     found = tuple(name.strip() for name in names.split(",") if name.strip())
     for name in found:
         if not re.fullmatch(_NAME, name):
-            raise JoinError(
-                f"{path}: imports '{name}' from '{source}'; a name can't be changed by its import"
-            )
+            raise JoinError(f"{path}: imports '{name}' from '{source}'; a name can't be changed by it")
     return found
 
 
