@@ -132,7 +132,11 @@ def _backbone(fields: Fields) -> BackboneConfig:
         fields.expect(f"{at}.init_cfg.type", "Pretrained")
         # Of Caffe's weights the lab has none; a training that is to start from them says so.
         if not caffe and not start.startswith(("torchvision://", "open-mmlab://resnext101_")):
-            fields.cannot(f"{at}.init_cfg.checkpoint", "training starts from torchvision's ImageNet weights")
+            fields.tell(
+                f"{at}.init_cfg.checkpoint",
+                "is not followed: a training starts from torchvision's ImageNet weights",
+            )
+            fields.skip(f"{at}.init_cfg.prefix")
     groups = fields.integer(f"{at}.groups", 1)
     group_width = fields.integer(f"{at}.base_width", 4)
     return BackboneConfig(

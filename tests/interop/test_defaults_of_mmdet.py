@@ -174,6 +174,19 @@ def test_weights_to_start_from_are_told_and_refuse_nothing(models, capsys):
     assert found.model == PRESETS["cascade_r50_1x"]
 
 
+def test_another_start_of_the_backbone_is_told(models):
+    start = "dict(type='Pretrained', prefix='backbone.', checkpoint='https://example.org/r50.pth')"
+    found = config_from_mmdet(
+        child(models, "mine", "cascade", f"model = dict(backbone=dict(init_cfg={start}))")
+    )
+    assert found.notes == (
+        "model.backbone.init_cfg.checkpoint='https://example.org/r50.pth' is not followed: a training starts "
+        "from torchvision's ImageNet weights",
+    )
+    assert found.unsupported[0].of_training
+    assert found.model == PRESETS["cascade_r50_1x"]
+
+
 OWN_BATCH = """
 train_dataloader = dict(batch_size=4)
 optim_wrapper = dict(
