@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from htc_lab.errors import InputError
@@ -167,8 +168,32 @@ class MergedPredictor:
         return self._trace(image, per_stage_view=True)
 
     @torch.no_grad()
+    def by_look(self, image: Tensor) -> tuple[StageTrace, dict[str, Float[Tensor, "D side side"]]]:
+        """:meth:`trace`, and what its masks are the mean of.
+
+        Returns:
+            The trace, and by the name of each look its mask probabilities on the detections' boxes.
+
+        Raises:
+            InputError: it is no RGB image.
+        """
+        sizes_of([image])
+        looks = self._looks(image)
+        trace = self._merged(looks, image, per_stage_view=True)
+        names = [str(view) for view in self.views]
+        if len(self.members) > 1:
+            names = [f"model {i + 1}, {name}" for i in range(len(self.members)) for name in names]
+        masks = [look.masks(trace.boxes, trace.labels)[0] for look in looks]
+        return trace, dict(zip(names, masks, strict=True))
+
+    def _looks(self, image: Tensor) -> list[Look]:
+        return [Look.at(image, view, member) for member in self.members for view in self.views]
+
+    @torch.no_grad()
     def _trace(self, image: Tensor, per_stage_view: bool) -> StageTrace:
-        looks = [Look.at(image, view, member) for member in self.members for view in self.views]
+        return self._merged(self._looks(image), image, per_stage_view)
+
+    def _merged(self, looks: list[Look], image: Tensor, per_stage_view: bool) -> StageTrace:
         candidates = _MERGES[self.merge](looks)
         path = [RoIs.of([boxes]) for boxes in candidates.boxes]
         detected, labels, scores = detect(path[-1], candidates.scores, 1, self._cascade)

@@ -39,11 +39,14 @@ from htc_lab.schedule import Schedule
 from htc_lab.toggles import BESIDE_THE_LADDER
 from htc_lab.train.feature_file import features_of
 from htc_lab.train.loop import FEATURES, OnLook, OnStep, TrainOptions, train
+from htc_lab.train.whole_maps import with_frozen_backbone
 
 CLASSROOM_DATA = Path("data/classroom")
 REPORT_DATA = Path("data/classroom_report")
 # Scenes with this seed are for reports only (docs/protocol.md).
 _REPORT_SEED = 2
+# Of a fresh S(x), which is twice as large as the base's P2, to which it is added (docs/protocol.md).
+_SMALL = 0.2
 
 COSTS = "costs.json"
 
@@ -386,13 +389,18 @@ def open_ladder(
 
 
 def _classroom(size: LadderSize, own: bool, short_side: int | None) -> tuple[ModelConfig, Schedule]:
-    config, steps = CLASSROOM, size.steps
+    config, schedule = CLASSROOM, dataclasses.replace(CLASSROOM_SCHEDULE, steps=size.steps)
     if own:
         # Photos contain smaller things than the scenes: use more pixels, and fewer steps for the same time.
-        config, steps = with_short_side(config, 160), size.own_steps
+        config, schedule = with_short_side(config, 160), dataclasses.replace(schedule, steps=size.own_steps)
+    elif size.from_features:
+        semantic = dataclasses.replace(config.semantic, embedding_scale=_SMALL)
+        config = with_frozen_backbone(dataclasses.replace(config, semantic=semantic))
+        schedule = dataclasses.replace(schedule, cached_features=True)
     if short_side is not None:
-        config = with_short_side(config, short_side)
-    return config, dataclasses.replace(CLASSROOM_SCHEDULE, steps=steps)
+        sized = at_one_size if schedule.cached_features else with_short_side
+        config = sized(config, short_side)
+    return config, schedule
 
 
 def _photos(size: LadderSize, short_side: int | None, crop: int | None) -> tuple[ModelConfig, Schedule]:

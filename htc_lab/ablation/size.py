@@ -13,6 +13,8 @@ class LadderSize:
     Attributes:
         scenes: classroom scenes drawn for train, val and test, if no other data is given.
         steps: optimiser steps per rung.
+        from_features: on the scenes, the base's backbone stays as it is and trainings start from its maps,
+            which pays for more steps; and S(x) begins as a small correction.
         own_steps: the same on a user's own data, with the classroom's model.
         photo_steps: the same with the photo model.
         photo_short: short side of photographs, px, which are taken whole; None: the preset's, and its crops.
@@ -28,12 +30,19 @@ class LadderSize:
     photo_short: int | None
     test_images: int | None
     report_scenes: int = 0
+    from_features: bool = False
 
 
 SIZES: dict[str, LadderSize] = {
     "tiny": LadderSize(scenes=(16, 4, 8), steps=3, own_steps=3, photo_steps=3, photo_short=96, test_images=4),
     "quick": LadderSize(
-        scenes=(1000, 200, 500), steps=260, own_steps=200, photo_steps=250, photo_short=320, test_images=200
+        scenes=(1000, 200, 500),
+        steps=600,
+        own_steps=200,
+        photo_steps=250,
+        photo_short=320,
+        test_images=200,
+        from_features=True,
     ),
     "classroom": LadderSize(
         scenes=(1000, 200, 500),

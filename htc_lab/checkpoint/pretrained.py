@@ -1,5 +1,6 @@
 """Weights that a training starts from: ImageNet backbones, or the classroom's own base."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -31,7 +32,9 @@ def pretrained_weights(config: ModelConfig) -> dict[str, Tensor]:
         return _senet_weights(backbone, config.image)
     if isinstance(backbone, TimmBackboneConfig):
         return timm_weights(backbone, config.image)
-    if (backbone, config.fpn) == (CLASSROOM.backbone, CLASSROOM.fpn):
+    # How much of it is trained doesn't matter here.
+    as_preset = replace(backbone, frozen_stages=1, frozen_norm=True)
+    if (as_preset, config.fpn) == (CLASSROOM.backbone, CLASSROOM.fpn):
         weights = load_file(CLASSROOM_BASE)
         return {name: v.float() if v.is_floating_point() else v for name, v in weights.items()}
 

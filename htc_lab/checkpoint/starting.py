@@ -16,11 +16,7 @@ from torch import Tensor
 
 from htc_lab.checkpoint.files import NamedWeights, read_weights
 from htc_lab.checkpoint.filling import kind_of, require_finite
-<<<<<<< HEAD
-from htc_lab.config import BackboneConfig, ModelConfig, TimmBackboneConfig
-=======
 from htc_lab.config import BackboneConfig, ModelConfig, SENetConfig, TimmBackboneConfig
->>>>>>> main
 from htc_lab.errors import InputError
 from htc_lab.files import sha256_of
 from htc_lab.interop.config_text import with_config_text
@@ -160,15 +156,6 @@ def _require_backbone(
     if len(kept) >= _SAME_BACKBONE * len(own):
         return
     backbone = model.config.backbone
-<<<<<<< HEAD
-    named = (
-        backbone.name
-        if isinstance(backbone, TimmBackboneConfig)
-        else f"depth {backbone.depth}, width {backbone.width}"
-        if isinstance(backbone, BackboneConfig)
-        else f"blocks {list(backbone.blocks)}, width {backbone.width}"
-    )
-=======
     match backbone:
         case BackboneConfig():
             named = f"depth {backbone.depth}, width {backbone.width}"
@@ -176,7 +163,6 @@ def _require_backbone(
             named = backbone.name
         case SENetConfig():
             named = "SENet-154"
->>>>>>> main
     example = next((name for name in own if name in given and name not in fitting), None)
     shapes = (
         f"for example {example} {kind_of(given[example])} for {kind_of(wanted[example])}"

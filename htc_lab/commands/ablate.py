@@ -92,7 +92,7 @@ def ablate(
         device: cpu or cuda.
         at_once: how many trainings run side by side, each in a process of its own with its share of the
             cores. Default: as many as there are cores and memory for; with --tiny and on a GPU, one.
-        steps: optimiser steps of every training. Default: 1000; for --quick 260 on the scenes, 250 on
+        steps: optimiser steps of every training. Default: 1000; for --quick 600 on the scenes, 250 on
             photographs.
         short_side: px to which the short side of an image is resized; in training of the classroom preset it
             varies by a tenth either way. Small objects need more. Default: 160; for the photos preset 1024,

@@ -13,6 +13,7 @@ from htc_lab.data.transforms import resize_sample
 from htc_lab.errors import InputError
 from htc_lab.evaluate.identity import Identities
 from htc_lab.evaluate.matching import Comparison, compare_with_truth, follow
+from htc_lab.merged_predictor import MergedPredictor
 from htc_lab.model import HybridTaskCascade
 from htc_lab.plots.drawing import draw_boxes, draw_detections, draw_semantic, draw_truth
 from htc_lab.plots.figure import Picture, row_of_pictures
@@ -153,6 +154,48 @@ def show_stages(
         )
         pictures.append((drawn, title, caption))
     return row_of_pictures(pictures, headline)
+
+
+def show_looks(
+    image: Tensor,
+    predictor: MergedPredictor,
+    targets: Targets | None = None,
+    threshold: float = 0.3,
+) -> Picture:
+    """One row: each look's masks on the boxes of the merged result, and their mean.
+
+    Args:
+        image: (3, H, W) uint8.
+        predictor: of several views or models.
+        targets: the truth of the picture; without it there are no figures.
+        threshold: as in :func:`show_stages`.
+
+    Raises:
+        InputError: it is no RGB image.
+    """
+    trace, masks = predictor.by_look(image)
+    chosen = trace.scores >= threshold
+    views = [
+        dataclasses.replace(trace, mask_probabilities=each).detections().select(chosen)
+        for each in masks.values()
+    ]
+    result = trace.detections().select(chosen)
+    end = None if targets is None else compare_with_truth(result, targets)
+    numbers = _colours(Identities(targets), "", trace.detected[chosen], result, end)
+    pictures = []
+    for title, found in zip([*masks, "Mean"], [*views, result], strict=True):
+        drawn = draw_detections(
+            image,
+            found,
+            predictor.class_names,
+            numbers=numbers,
+            labels=found is result,
+            side=_SIDE,
+            weight=_WEIGHT,
+        )
+        caption = "" if targets is None or end is None else _caption(follow(found, targets, end.truth))
+        pictures.append((drawn, title, caption))
+    return row_of_pictures(pictures, columns=None if len(pictures) < 7 else 5)
 
 
 def show_model(

@@ -35,6 +35,11 @@ class SemanticBranch(nn.Module):
             for i in range(config.convs)
         )
         self.conv_embedding = conv_relu(config.channels, channels, 1, config.norm)
+        # A fresh S(x) is louder than the pretrained features it is added to.
+        with torch.no_grad():
+            for part in self.conv_embedding.modules():
+                if isinstance(part, nn.Conv2d):
+                    part.weight.mul_(config.embedding_scale)
         self.conv_logits = nn.Conv2d(config.channels, config.classes, 1)
         nn.init.normal_(self.conv_logits.weight, std=0.01)
         nn.init.zeros_(self.conv_logits.bias)  # type: ignore[arg-type]

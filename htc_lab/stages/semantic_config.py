@@ -28,6 +28,9 @@ class SemanticConfig:
     mean_over_valid: Annotated[
         bool, Doc("the loss is divided by the labelled pixels alone; the reference divides by all")
     ] = False
+    embedding_scale: Annotated[
+        Weight, Doc("S(x) begins at this share of its usual size; without effect under a norm")
+    ] = 1.0
     norm: Annotated[NormConfig | None, Doc("the norm after each convolution but that of the logits")] = None
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,7 +143,7 @@ def features_of(
                 found = FeatureFile(path)
                 if found.made_for == made_for:
                     return found
-            tqdm.write(f"{path}: is no whole file of these features; it is written again")
+            tqdm.write(f"{path}: is no whole file of these features; it is written again", sys.stderr)
         remove_leftovers(path)
         _write(path, model, dataset, made_for, progress)
     return FeatureFile(path)
@@ -213,11 +214,11 @@ def _write(
     needed, free = 8 + len(header) + end + len(dataset), shutil.disk_usage(path.parent).free
     if needed > free:
         raise InputError(
-            f"{path}: the features take {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free; free some, "
-            "take fewer px, or keep the runs on another disk"
+            f"{path}: the features take {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are free; free "
+            "some, take fewer px, or keep the runs on another disk"
         )
     if progress:
-        tqdm.write(f"{path}: {needed / 1e9:.2f} GB of features, computed once; delete it when you are done")
+        tqdm.write(f"{path}: {needed / 1e6:,.0f} MB of features; delete it when you are done", sys.stderr)
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from htc_lab import RUNGS, InputError
 from htc_lab.ablation.ladder import Ladder, open_ladder
 from htc_lab.ablation.rung_result import RungResult
 from htc_lab.model import build_model
+from htc_lab.presets import CLASSROOM, PHOTOS
 from htc_lab.toggles import BESIDE_THE_LADDER
 from htc_lab.train.batches import BatchOfStep
 from tests.training_fixtures import SCHEDULE
@@ -127,3 +129,24 @@ def test_bad_questions_get_one_line(ladder, data, config):
         Ladder(data, config, SCHEDULE, ladder.out, seeds=())
     with pytest.raises(InputError, match="size 'huge'"):
         open_ladder(data, size="huge")
+
+
+def test_photographs_get_the_photo_model_and_scenes_the_classrooms(data, tmp_path):
+    nuts = Path(__file__).parents[1] / "data" / "nuts_excerpt"
+    quick, whole = (open_ladder(nuts, tmp_path, size=size) for size in ("quick", "classroom"))
+    assert quick.config.backbone == PHOTOS.backbone
+    assert (quick.config.image.short, quick.config.image.train_short) == (320, (320,))
+    assert (quick.schedule.cached_features, quick.schedule.crop, quick.schedule.steps) == (True, 0, 250)
+    assert (whole.config.image, whole.schedule.crop) == (PHOTOS.image, 512)
+    chosen = open_ladder(nuts, tmp_path, size="quick", short_side=640, crop=320, steps=9)
+    assert (chosen.config.image.short, chosen.schedule.crop, chosen.schedule.steps) == (640, 320, 9)
+    assert open_ladder(data, tmp_path).config.backbone == CLASSROOM.backbone
+    assert open_ladder(data, tmp_path, preset="photos").config.backbone == PHOTOS.backbone
+    asked = open_ladder(nuts, tmp_path, preset="classroom")
+    assert (asked.config.backbone, asked.schedule.cached_features) == (CLASSROOM.backbone, False)
+    with pytest.raises(
+        InputError, match=r"--preset htc_r50_1x: the ladder is for classroom and photos; take"
+    ):
+        open_ladder(nuts, tmp_path, preset="htc_r50_1x")
+    with pytest.raises(InputError, match=r"--crop 64: only the photo model takes crops; add --preset photos"):
+        open_ladder(data, tmp_path, crop=64)

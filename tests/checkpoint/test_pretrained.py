@@ -35,3 +35,11 @@ def test_a_shape_without_weights_is_named():
     config = PRESETS["htc_x101_32x4d_20e"]
     with pytest.raises(InputError, match=r"backbone of depth 101, width 64, groups 32: no .*--init"):
         pretrained_weights(config)
+
+
+def test_a_backbone_frozen_otherwise_is_the_same_one():
+    backbone = dataclasses.replace(CLASSROOM.backbone, frozen_stages=4, frozen_norm=False)
+    assert (
+        pretrained_weights(dataclasses.replace(CLASSROOM, backbone=backbone)).keys()
+        == pretrained_weights(CLASSROOM).keys()
+    )

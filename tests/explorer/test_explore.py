@@ -61,7 +61,7 @@ def test_a_state_that_is_none_is_refused(explorer: StageExplorer) -> None:
     with pytest.raises(InputError, match="stage"):
         explorer.state = "stage=9"
     assert explorer.state == before
-    with pytest.raises(InputError, match="no knob"):
+    with pytest.raises(InputError, match="not a knob"):
         StageExplorer(explorer.pack, hide=["everything"])
 
 

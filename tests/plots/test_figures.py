@@ -18,9 +18,11 @@ from htc_lab.data.classroom.samples import classroom_samples
 from htc_lab.data.classroom.scenes import SCENE_STUFF, SCENE_THINGS
 from htc_lab.data.transforms import resize_sample
 from htc_lab.errors import InputError
+from htc_lab.merged_predictor import predictor_of
 from htc_lab.model import build_model
 from htc_lab.plots import (
     compare_rungs,
+    show_looks,
     show_model,
     show_sample,
     show_stages,
@@ -28,6 +30,7 @@ from htc_lab.plots import (
 from htc_lab.plots.palette import OBJECT_COLOURS
 from htc_lab.presets import PRESETS
 from htc_lab.report.ladder_figures import plot_ladder, plot_losses, plot_stage_ap
+from htc_lab.views import parse_views
 from tests.plots.made_trace import CLASS_NAMES, made_sample, made_trace
 
 
@@ -64,6 +67,20 @@ LADDER = {
         result("htc", [34.0, 36.0], [41.0, 43.0]),
     ]
 }
+
+
+def test_each_look_beside_the_mean():
+    model, (sample,) = htc_lab.load("classroom/htc"), classroom_samples(1, "val", 3)
+    predictor = predictor_of([model], parse_views(["own", "96x96", "flip"]), "detections")
+    figure = show_looks(sample.image, predictor, sample.targets)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["own", "own flip", "96x96", "96x96 flip", "Mean"]
+    seen = pictures(figure)
+    assert all(not np.array_equal(each, seen[-1]) for each in seen[:-1])
+    assert any("mask IoU" in text for text in texts(figure))
+    both = show_looks(sample.image, predictor_of([model, model]))
+    assert [axes.get_title(loc="left") for axes in both.axes] == ["model 1, own", "model 2, own", "Mean"]
+    assert not any("IoU" in text for text in texts(both))
 
 
 def test_stages_in_one_row_with_figures_below() -> None:

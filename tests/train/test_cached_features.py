@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from htc_lab import InputError
 from htc_lab.ablation.ladder import train_dataset
+from htc_lab.cli import main
 from htc_lab.data.layout import find_data
 from htc_lab.data.semantic import semantic_classes
 from htc_lab.data.transforms import mirrored_image
@@ -179,7 +180,7 @@ def test_the_file_is_made_once_and_again_where_it_is_spoilt_or_of_something_else
             FeatureFile(made)
         capsys.readouterr()
         assert features_of(model, dataset, tmp_path, False).path.read_bytes() == first
-        assert "it is written again" in capsys.readouterr().out
+        assert "it is written again" in capsys.readouterr().err
     other = build_model(frozen, seed=1)
     assert features_of(other, dataset, tmp_path, False).path != made
     image = dataclasses.replace(frozen.image, train_short=(96,))
@@ -224,7 +225,7 @@ def test_a_picture_that_cannot_be_read_is_skipped_and_named(tmp_path, scenes, fr
 
 def test_a_disk_without_room(tmp_path, frozen, dataset, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
-    with pytest.raises(InputError, match=r"features take .* GB, but 0\.0 GB are free; free some"):
+    with pytest.raises(InputError, match=r"features take .* MB, but 0 MB are free; free some"):
         features_of(build_model(frozen, seed=0), dataset, tmp_path, False)
     assert not list(tmp_path.glob("*.safetensors"))
 
@@ -280,3 +281,31 @@ def test_a_batch_that_stops_the_training_is_kept_as_pixels(tmp_path, frozen, dat
         assert torch.equal(found.targets.masks, sample.targets.masks)
         assert found.image.shape[1:] == (32, 32)
         assert found.image_id == sample.image_id
+
+
+def test_the_command_freezes_the_backbone_of_any_preset(tmp_path, scenes, capsys):
+    given = ["--data", str(scenes), "--run", str(tmp_path / "run"), "--steps", "1", "--batch", "1"]
+    kept = ["--cache-features", "--crop", "96", "--features", str(tmp_path / "kept")]
+    main(["train", *given, *kept])
+    assert "training from cached features of the frozen backbone" in capsys.readouterr().out
+    card = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert card["model"]["backbone"]["frozen_stages"] == 4
+    assert card["schedule"]["cached_features"] is True
+    assert card["schedule"]["crop"] == 96
+    assert len(list((tmp_path / "kept").glob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--crop", "64"], "error: schedule.crop: is 64, but crops are taken of cached features only; set"),
+        (["--cache-features", "--crop", "50"], "error: schedule.crop: is 50; it must be a multiple of 32 px"),
+        (["--crop", "-1"], "error: --crop -1: "),
+    ],
+)
+def test_flags_that_make_no_sense(tmp_path, scenes, capsys, given, message):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--data", str(scenes), "--run", str(tmp_path / "run"), *given])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

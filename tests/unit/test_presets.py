@@ -17,13 +17,9 @@ from htc_lab.preset_table import PAGE, as_markdown, rows
 from htc_lab.presets import PRESET_RECORDS, PRESETS, schedule_of
 from tests.unit.tiny import generator, picture, truth
 
-<<<<<<< HEAD
 # The paper's largest single model is not among the reference's.
 SENET = "htc_senet154_dcn_syncbn_ms_20e"
 OWN = ("classroom", "photos", SENET)
-=======
-OWN = ("classroom", "photos", "htc_senet154_dcn_syncbn_ms_20e")
->>>>>>> main
 FULL_SIZE = [name for name in PRESETS if name not in OWN]
 
 SEMANTIC_BRANCH = 5 * (256 * 256 + 256) + 4 * (9 * 256 * 256 + 256) + (256 * 256 + 256) + (183 * 256 + 183)
