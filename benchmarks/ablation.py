@@ -2,7 +2,8 @@
 
 python -m benchmarks.ablation [--size tiny] [--json]
 
-What ``htc-lab ablate --quick`` does, from drawing the scenes to the written results, rung by rung.
+What ``htc-lab ablate --quick`` does, from drawing the scenes to the written results: the rungs side by side,
+as many as this process has threads.
 """
 
 import contextlib
@@ -14,17 +15,9 @@ from typing import Any, Literal
 import tyro
 
 from benchmarks.figures import peak_gb, seconds_of, show
-from benchmarks.parts import Parts
-from htc_lab.ablation import ladder as ablation_module
-from htc_lab.ablation import run_evaluation
 from htc_lab.ablation.ladder import Ladder, open_ladder
+from htc_lab.ablation.side_by_side import at_once_here, train_side_by_side
 from htc_lab.measured_on import describe_machine
-
-_WATCHED: list[tuple[str, Any, str]] = [
-    ("train", ablation_module, "train"),
-    ("predict", run_evaluation, "predict_split"),
-    ("evaluate", run_evaluation, "average_precision"),
-]
 
 
 @dataclass
@@ -35,6 +28,8 @@ class Options:
     """As for ``htc-lab ablate``; tiny only shows that the benchmark works."""
     device: str = "cpu"
     """cpu or cuda."""
+    at_once: int | None = None
+    """As for ``htc-lab ablate``."""
     json: bool = False
     """Print one JSON object."""
 
@@ -47,30 +42,31 @@ def measure(options: Options) -> dict[str, Any]:
             lambda: opened.append(open_ladder(out=Path("ladder"), size=options.size, device=options.device))
         )
         ladder = opened[0]
-        rungs = {name: _rung(ladder, name) for name in ladder.rungs}
+        runs = [(name, seed) for name in ladder.rungs for seed in ladder.seeds]
+        at_once = options.at_once or (at_once_here(len(runs)) if options.device == "cpu" else 1)
+        trained = seconds_of(lambda: train_side_by_side(ladder, runs, at_once, progress=False))
+        rungs = {name: ladder.run_rung(name, progress=False) for name in ladder.rungs}
         report = seconds_of(ladder.save) + seconds_of(ladder.verdict)
         images = {"train": len(ladder._train), "test": len(ladder.test)}
-    total = scenes + report + sum(rung["seconds"] for rung in rungs.values())
+    total = scenes + trained + report
     return {
         "size": options.size,
         "seconds": round(total, 1),
         "minutes": round(total / 60, 2),
         "vs_torchvision": None,
         "scenes_seconds": round(scenes, 1),
-        "rungs": rungs,
+        "trained_seconds": round(trained, 1),
+        "at_once": at_once,
+        "rungs": {
+            name: {"seconds": round(rung.seconds[0], 2), "mask_ap": rung.mask_ap[0], "box_ap": rung.box_ap[0]}
+            for name, rung in rungs.items()
+        },
         "report_seconds": round(report, 1),
         "images": images,
         "steps": ladder.schedule.steps,
         "peak_gb": peak_gb(options.device),
         "machine": describe_machine(),
     }
-
-
-def _rung(ladder: Ladder, name: str) -> dict[str, Any]:
-    parts = Parts()
-    with parts.watching(_WATCHED):
-        seconds = seconds_of(lambda: ladder.run_rung(name, progress=False))
-    return {"seconds": round(seconds, 2), **parts.shares(1, seconds), "mask_ap": ladder.done[name].mask_ap[0]}
 
 
 if __name__ == "__main__":
