@@ -93,7 +93,7 @@ def train_side_by_side(
                         on_done(finished)
         finally:
             for worker in workers:
-                worker.process.terminate()
+                worker.end()
             for worker in workers:
                 worker.process.join()
     if stop:
@@ -123,6 +123,13 @@ class _Worker:
         # If it has died, listen() says so.
         with suppress(OSError):
             self.pipe.send(run)
+
+    def end(self) -> None:
+        """Let it end: at once if it waits, else after its step."""
+        if self.run is None:
+            self.pipe.close()
+        else:
+            self.process.terminate()
 
     def listen(self) -> tuple[Run | None, int]:
         """Take in what it has said since: the run it has finished, and how many steps it has made.
@@ -158,10 +165,16 @@ def _work(ladder: "Ladder", threads: int, pipe: Connection) -> None:
         os.setpgid(0, 0)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+
+    def tell(step: int, metrics: dict[str, float]) -> None:
+        # When nobody listens any more, the end comes after the checkpoint, not here.
+        with suppress(OSError):
+            pipe.send(1)
+
     while True:
         try:
             name, seed = pipe.recv()
-            ladder.run_seed(name, seed, progress=False, on_step=lambda step, metrics: pipe.send(1))
+            ladder.run_seed(name, seed, progress=False, on_step=tell)
             pipe.send(_DONE)
         except InputError as error:
             pipe.send(error)
