@@ -14,7 +14,7 @@
 #
 # | `size` | steps per rung | test pictures | two cores, no GPU |
 # |---|---|---|---|
-# | `"quick"` | 260 | 200 | five to ten minutes |
+# | `"quick"` | 600 | 200 | six to ten minutes |
 # | `"classroom"` | 1000 | 1000 | about three quarters of an hour |
 #
 # With `data = "path/to/folder"` the same ladder is trained on your own pictures (lesson 07 says what the
@@ -65,9 +65,12 @@ show_sample(sample, test.class_names)
 # ## Start the trainings
 #
 # They run in processes of their own, as many side by side as there are cores, so this notebook stays free.
-# The dashboard shows the losses, the AP reached so far, and sample pictures. *Stop* ends a training after its current step;
-# *Resume* continues it. Closing the notebook stops nothing, and after a restart this cell finds the training
-# again.
+# The dashboard shows the losses, the AP reached so far, and sample pictures. *Stop* ends a training after its
+# current step; *Resume* continues it. Closing the notebook stops nothing, and after a restart this cell finds
+# the training again.
+#
+# To have enough steps in a few minutes, the size `quick` keeps the backbone of the base as it is: its features
+# of every picture are computed once, and all four rungs learn from them. Everything behind it is trained.
 #
 # Read on while it trains. Do you expect the four curves to separate?
 
@@ -306,8 +309,8 @@ plot_seeds(results, kept)
 #
 # - Do all dots lie on the same side of 0? Then nearly any seed would have told the right story.
 # - Does the black line contain 0? Then even all of them together leave the question open.
-# - Is your diamond among the dots? It need not be: 260 steps and 1000 steps are two different questions, and
-#   your own pictures would be a third.
+# - Is your diamond among the dots? It need not be: 600 steps from a frozen backbone and 1000 steps of the whole
+#   network are two different questions, and your own pictures would be a third.
 #
 # ### Exercise 06.4 · The interval over training seeds
 #
