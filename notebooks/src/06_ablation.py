@@ -69,8 +69,9 @@ show_sample(sample, test.class_names)
 # current step; *Resume* continues it. Closing the notebook stops nothing, and after a restart this cell finds
 # the training again.
 #
-# To have enough steps in a few minutes, the size `quick` keeps the backbone of the base as it is: its features
-# of every picture are computed once, and all four rungs learn from them. Everything behind it is trained.
+# To have enough steps in a few minutes, the size `quick` keeps the backbone of the base as it is: its
+# features of every picture are computed once, and all four rungs learn from them. Everything behind it is
+# trained.
 #
 # Read on while it trains. Do you expect the four curves to separate?
 
@@ -309,8 +310,8 @@ plot_seeds(results, kept)
 #
 # - Do all dots lie on the same side of 0? Then nearly any seed would have told the right story.
 # - Does the black line contain 0? Then even all of them together leave the question open.
-# - Is your diamond among the dots? It need not be: 600 steps from a frozen backbone and 1000 steps of the whole
-#   network are two different questions, and your own pictures would be a third.
+# - Is your diamond among the dots? It need not be: 600 steps from a frozen backbone and 1000 steps of the
+#   whole network are two different questions, and your own pictures would be a third.
 #
 # ### Exercise 06.4 · The interval over training seeds
 #
