@@ -103,6 +103,9 @@ def read_run(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
         InputError: the file is broken or has no training state.
     """
     tensors, header = _read(path)
+    # In the file's memory a tensor begins wherever the header's length puts it, and some kernels round
+    # otherwise there than in memory of their own. A resumed run must have the bits of one that never stopped.
+    tensors = {name: value.clone() for name, value in tensors.items()}
     if "step" not in header:
         raise InputError(f"{path}: has a model but no training state; start a new run with --init {path}")
     weights = {n.removeprefix(_WEIGHTS): v for n, v in tensors.items() if n.startswith(_WEIGHTS)}
