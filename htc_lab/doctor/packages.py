@@ -8,6 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
 from htc_lab.doctor.finding import INSTALL, Finding
 from htc_lab.web.export import WEB, browser_files
 from htc_lab.web.joiner import JoinError
@@ -124,10 +127,10 @@ def torch() -> list[Finding]:
             Finding("GPU", "warning", "can't be checked without torch", "fix torch first"),
         ]
     says = f"torch {found['torch']}, torchvision {found['torchvision']}: operators run"
-    pinned = _pin("torch")
+    tested = _range("torch")
     state = Finding("torch", "ok", says)
-    if pinned and found["torch"].split("+")[0] != pinned:
-        state = Finding("torch", "warning", f"{says}; the lab is tested with torch {pinned}", INSTALL)
+    if found["torch"].split("+")[0] not in tested:
+        state = Finding("torch", "warning", f"{says}; the lab is tested with torch {tested}", INSTALL)
     return [state, _gpu(found)]
 
 
@@ -209,11 +212,11 @@ def _version(name: str) -> str:
         return "absent"
 
 
-def _pin(name: str) -> str | None:
-    """The exact version the lab asks for."""
+def _range(name: str) -> SpecifierSet:
+    """The versions the lab asks for; any where it isn't installed."""
     try:
         wanted = metadata.requires("htc-lab") or []
     except metadata.PackageNotFoundError:
-        return None
-    pins = [line.split("==")[1].split(";")[0].strip() for line in wanted if line.startswith(f"{name}==")]
-    return pins[0] if pins else None
+        wanted = []
+    asked = (Requirement(line) for line in wanted)
+    return next((one.specifier for one in asked if one.name == name), SpecifierSet())

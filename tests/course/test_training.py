@@ -46,11 +46,17 @@ def command_of(ladder: Ladder, data: str | None, size: str) -> str:
     return str(board.report["places"][0]["command"])
 
 
-def test_the_process_gets_the_ladders_own_settings(ladder: Ladder, starts: list[Dashboard]) -> None:
+def test_the_process_gets_the_ladders_own_settings(
+    ladder: Ladder, starts: list[Dashboard], monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = "htc-lab ablate --seeds 3 4 --device cpu --eval-every 2 --eval-images 32"
-    assert command_of(ladder, None, "quick") == f"{words} --quick --out {ladder.out}"
-    assert command_of(ladder, "my photos", "classroom") == f"{words} --data my photos --out {ladder.out}"
-    assert len(starts) == 2
+    monkeypatch.setattr(training, "at_once_here", lambda runs: runs - 5)
+    beside = "--at-once 3"
+    assert command_of(ladder, None, "quick") == f"{words} --quick {beside} --out {ladder.out}"
+    photos = f"{words} {beside} --data my photos --out {ladder.out}"
+    assert command_of(ladder, "my photos", "classroom") == photos
+    assert command_of(ladder, None, "tiny") == f"{words} --tiny --out {ladder.out}"
+    assert len(starts) == 3
 
 
 def test_nothing_is_started_where_something_trains_or_all_is_done(

@@ -174,8 +174,9 @@ def test_a_torch_the_lab_is_not_tried_with(probed) -> None:
     assert packages.torch()[0].state == "ok"
     probed(**TORCH | {"torch": "2.11.0+cpu"})
     assert packages.torch()[0].state == "ok"
-    probed(**TORCH | {"torch": "2.4.1"})
-    assert_ill(packages.torch()[0], "tested with torch 2.11.0", "warning")
+    for other in ("2.4.1", "2.12.0"):
+        probed(**TORCH | {"torch": other})
+        assert_ill(packages.torch()[0], "tested with torch <2.12,>=2.8", "warning")
 
 
 def test_a_driver_that_torch_does_not_use(probed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
