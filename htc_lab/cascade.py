@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from htc_lab.config import ModelConfig, Toggles
 from htc_lab.errors import InputError
 from htc_lab.layers.box_head import BoxHead
+from htc_lab.layers.box_moves import moved_as_each_class
 from htc_lab.layers.detection import detect
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.layers.mask_targets import mask_targets
@@ -180,7 +181,8 @@ class Cascade(nn.Module):
         outputs, boxes = self.refine(features, proposals.rois, stages, semantic_box)
         probabilities = plain_cascade.class_probabilities(outputs)
         c = self.config.cascade
-        of_classes = plain_cascade.boxes_of_classes(outputs[-1], c.stages[stages - 1], features.sizes)
+        last, stage = outputs[-1], c.stages[stages - 1]
+        of_classes = moved_as_each_class(last.rois, last.deltas, stage, features.sizes)
         picked = detect(boxes[-1], probabilities, len(features.sizes), c, of_classes)
         found = Found(outputs, boxes, *picked, of_classes)
         return found if choose is None else found.chosen(choose)

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from htc_lab.layers.box_moves import moved_as_each_class
 from htc_lab.layers.detection import detect
 from htc_lab.merging import mean, merged_proposals, one_hot
 from htc_lab.predictors import ModelPredictor
@@ -63,7 +64,7 @@ class Look:
     def of_classes(self, outputs: Sequence[plain_cascade.BoxOutput]) -> Float[Tensor, "N K 4"] | None:
         """The last stage's boxes as each class has them, in the view's pixels; None where they are one."""
         stage = self.member.model.config.cascade.stages[len(outputs) - 1]
-        return plain_cascade.boxes_of_classes(outputs[-1], stage, self.features.sizes)
+        return moved_as_each_class(outputs[-1].rois, outputs[-1].deltas, stage, self.features.sizes)
 
     def masks(
         self, boxes: Float[Tensor, "D 4"], labels: Int[Tensor, " D"]

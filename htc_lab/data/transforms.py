@@ -4,6 +4,7 @@ Built on torchvision.transforms.v2; every random number comes from the generator
 sample depends on nothing but its seed.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -75,30 +76,24 @@ def mirrored_image(image: Shaped[Tensor, "3 H W"]) -> Shaped[Tensor, "3 H W"]:
 
 
 def _mirrored(sample: Sample) -> Sample:
-    """Mirrored left to right."""
+    return _flipped(sample, v2.horizontal_flip, v2.horizontal_flip_bounding_boxes)
+
+
+def _upside_down(sample: Sample) -> Sample:
+    return _flipped(sample, v2.vertical_flip, v2.vertical_flip_bounding_boxes)
+
+
+def _flipped(sample: Sample, flip: Callable[..., Tensor], flip_boxes: Callable[..., Tensor]) -> Sample:
     old = sample.targets
     size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
     # Plain tensors: torchvision's own subclasses would load torch's compiler (htc_lab/light_imports.py).
     targets = Targets(
-        boxes=v2.horizontal_flip_bounding_boxes(old.boxes, tv_tensors.BoundingBoxFormat.XYXY, size),
+        boxes=flip_boxes(old.boxes, tv_tensors.BoundingBoxFormat.XYXY, size),
         labels=old.labels,
-        masks=v2.horizontal_flip(old.masks),
-        semantic=None if old.semantic is None else v2.horizontal_flip(old.semantic),
+        masks=flip(old.masks),
+        semantic=None if old.semantic is None else flip(old.semantic),
     )
-    return Sample(mirrored_image(sample.image), targets, sample.image_id, sample.original_size)
-
-
-def _upside_down(sample: Sample) -> Sample:
-    old = sample.targets
-    size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
-    targets = Targets(
-        boxes=v2.vertical_flip_bounding_boxes(old.boxes, tv_tensors.BoundingBoxFormat.XYXY, size),
-        labels=old.labels,
-        masks=v2.vertical_flip(old.masks),
-        semantic=None if old.semantic is None else v2.vertical_flip(old.semantic),
-    )
-    image = v2.vertical_flip(sample.image)
-    return Sample(image, targets, sample.image_id, sample.original_size)
+    return Sample(flip(sample.image), targets, sample.image_id, sample.original_size)
 
 
 class TrainTransform:

@@ -29,6 +29,7 @@ from htc_lab.layers.rpn import (
     anchor_losses,
     best_of_all_levels,
     best_scores,
+    decoded,
     draw_anchors,
     inside_image,
 )
@@ -168,14 +169,7 @@ class GuidedRPN(nn.Module):
                 cells = torch.nonzero(likely).squeeze(1)
                 score, best = best_scores(level.logits[i][cells].sigmoid(), before)
                 cells = cells[best]
-                box = decode_deltas(
-                    level.anchors[i][cells],
-                    level.deltas[i][cells],
-                    config.stds,
-                    limit.expand(len(cells), 2),
-                    config.means,
-                    config.largest_ratio,
-                )
+                box = decoded(level.anchors[i][cells], level.deltas[i][cells], limit, config)
                 found.append((box, score, torch.full_like(cells, number), torch.full_like(cells, i)))
         return best_of_all_levels(found, len(sizes), after, config)
 

@@ -85,14 +85,7 @@ class RPN(nn.Module):
         for i, limit in enumerate(limits):
             for level, (logits, deltas, anchors) in enumerate(zip(*outputs, strict=True)):
                 score, best = best_scores(logits[i].sigmoid(), before)
-                box = decode_deltas(
-                    anchors[best],
-                    deltas[i][best],
-                    config.stds,
-                    limit.expand(len(best), 2),
-                    config.means,
-                    config.largest_ratio,
-                )
+                box = decoded(anchors[best], deltas[i][best], limit, config)
                 found.append((box, score, torch.full_like(best, level), torch.full_like(best, i)))
         return best_of_all_levels(found, len(sizes), after, config)
 
@@ -108,6 +101,14 @@ class RPN(nn.Module):
         anchors = torch.cat(outputs[2])
         inside = [inside_image(anchors, height, width, self.config.allowed_border) for height, width in sizes]
         return anchor_losses(logits, deltas, [anchors] * len(sizes), inside, targets, self.config, generator)
+
+
+def decoded(
+    anchors: Float[Tensor, "n 4"], deltas: Float[Tensor, "n 4"], limit: Float[Tensor, "2"], config: RPNConfig
+) -> Float[Tensor, "n 4"]:
+    """The anchors of an image, moved by their deltas and clipped to its (width, height) px."""
+    limits = limit.expand(len(anchors), 2)
+    return decode_deltas(anchors, deltas, config.stds, limits, config.means, config.largest_ratio)
 
 
 def best_of_all_levels(

@@ -20,9 +20,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from htc_lab.layers.box_head import BoxHead
-from htc_lab.layers.boxes import decode_deltas, encode_deltas
+from htc_lab.layers.box_moves import deltas_of_class, regression_loss
+from htc_lab.layers.boxes import decode_deltas
 from htc_lab.layers.cascade_config import CascadeConfig, StageConfig
-from htc_lab.layers.iou_loss import iou_loss
 from htc_lab.layers.mask_head import MaskHead
 from htc_lab.layers.sampling import StageSamples
 from htc_lab.shared_work import Run, call
@@ -49,17 +49,8 @@ class BoxOutput:
     features: Float[Tensor, "N C size size"]
 
     def deltas_as(self, labels: Int[Tensor, " N"] | None = None) -> Float[Tensor, "N 4"]:
-        """The deltas of each RoI as an object of its class.
-
-        Args:
-            labels: the class of each; where it is K, and without them everywhere, it is the likeliest one.
-        """
-        if self.deltas.ndim == 2:
-            return self.deltas
-        likeliest = self.class_logits[:, :-1].argmax(dim=1)
-        if labels is not None:
-            likeliest = torch.where(labels < self.deltas.shape[1], labels, likeliest)
-        return self.deltas[torch.arange(len(likeliest), device=likeliest.device), likeliest]
+        """The deltas of each RoI as an object of its class (:func:`deltas_of_class`)."""
+        return deltas_of_class(self.deltas, self.class_logits, labels)
 
 
 def look_at_boxes(head: BoxHead, pool: Pool, rois: RoIs) -> BoxOutput:
@@ -84,38 +75,13 @@ def refine(
     Args:
         output, stage: of one stage.
         sizes: (height, width) px of each image.
-        labels: the class each is moved as, for :meth:`BoxOutput.deltas_as`.
+        labels: the class each is moved as.
     """
-    rois = output.rois
+    rois, deltas = output.rois, output.deltas_as(labels)
+    limits = rois.limits(sizes)
     return rois.with_boxes(
-        decode_deltas(
-            rois.boxes,
-            output.deltas_as(labels),
-            stage.stds,
-            rois.limits(sizes),
-            stage.means,
-            stage.largest_ratio,
-        )
+        decode_deltas(rois.boxes, deltas, stage.stds, limits, stage.means, stage.largest_ratio)
     )
-
-
-@torch.no_grad()
-def boxes_of_classes(
-    output: BoxOutput, stage: StageConfig, sizes: list[tuple[int, int]]
-) -> Float[Tensor, "N K 4"] | None:
-    """The RoIs moved as each class would have it; None where the classes share their deltas."""
-    if output.deltas.ndim == 2:
-        return None
-    rois, classes = output.rois, output.deltas.shape[1]
-    moved = decode_deltas(
-        rois.boxes.repeat_interleave(classes, dim=0),
-        output.deltas.flatten(0, 1),
-        stage.stds,
-        rois.limits(sizes).repeat_interleave(classes, dim=0),
-        stage.means,
-        stage.largest_ratio,
-    )
-    return moved.reshape(len(rois), classes, 4)
 
 
 def run_box_cascade(
@@ -167,21 +133,13 @@ def box_losses(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy over all samples and, over the positives, smooth L1 (L_cls and L_reg of eq. 7).
 
-    Both are divided by the number of samples, so an image with few objects gives a small L_reg. In the place
-    of smooth L1 of the deltas, ``config.box_loss`` may ask for a loss of the boxes that they make.
+    Both are divided by the number of samples, so an image with few objects gives a small L_reg.
     """
     count = max(len(samples.rois), 1)
     cls_loss = F.cross_entropy(output.class_logits, samples.labels, reduction="sum") / count
     positive = samples.places(samples.positive)
-    rois, truth = samples.rois.boxes[positive], samples.boxes[positive]
-    deltas = output.deltas_as(samples.labels)[positive]
-    if config.box_loss == "smooth_l1":
-        wanted = encode_deltas(rois, truth, stage.stds, stage.means)
-        total = F.smooth_l1_loss(deltas, wanted, reduction="sum", beta=config.smooth_l1_beta)
-    else:
-        boxes = decode_deltas(rois, deltas, stage.stds, None, stage.means, stage.largest_ratio)
-        total = iou_loss(boxes, truth, config.box_loss).sum()
-    return cls_loss, total / count
+    boxes, deltas = samples.rois.boxes[positive], output.deltas_as(samples.labels)[positive]
+    return cls_loss, regression_loss(boxes, deltas, samples.boxes[positive], stage, config) / count
 
 
 def mask_loss(logits: Float[Tensor, "p h w"], targets: Float[Tensor, "p h w"]) -> Tensor:

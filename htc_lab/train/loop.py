@@ -38,8 +38,9 @@ from htc_lab.train.batches import BatchOfStep, Share, batches
 from htc_lab.train.feature_crops import FeatureCrops
 from htc_lab.train.feature_file import features_of
 from htc_lab.train.lock import only_here
+from htc_lab.train.optimizer import optimizer_of, remembered, restore
 from htc_lab.train.out_of_memory import memory_explained
-from htc_lab.train.rates import FACTOR, learning_rate, parameter_groups
+from htc_lab.train.rates import FACTOR, learning_rate
 from htc_lab.train.run_folder import (
     RunLog,
     claim,
@@ -55,9 +56,6 @@ from htc_lab.train.whole_maps import require_fit, require_frozen
 
 FEATURES = "features"
 """The folder of cached features, beside the folders of the runs that share them."""
-
-# What SGD and AdamW store for each weight.
-_STATE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
 
 # Called after each step with the step's number (from 1) and its metrics.
 OnStep = Callable[[int, dict[str, float]], None]
@@ -183,8 +181,8 @@ def _train(
         share_norms(model, team.gradients, every=schedule.sync_norm)
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     weights = list(named.values())
-    optimizer = _optimizer(parameter_groups(model, named, schedule), schedule)
-    _restore(optimizer, named, begun.optimizer)
+    optimizer = optimizer_of(model, named, schedule)
+    restore(optimizer, named, begun.optimizer)
     model.train()
     gradients = GradientStep(model, schedule, options.seed, team)
     share = Share(team.rank, team.size, schedule.accumulate)
@@ -221,7 +219,7 @@ def _train(
                     gradients.stop("weights that are not finite", step, batch.samples, metrics, log)
                 if team.first:
                     require_in_place(run)
-                    save_run(run / CHECKPOINT, model, _remembered(optimizer, named), step + 1)
+                    save_run(run / CHECKPOINT, model, remembered(optimizer, named), step + 1)
             if on_step:
                 on_step(step + 1, metrics)
             if stop:
@@ -281,36 +279,10 @@ def _check(
         )
 
 
-def _optimizer(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.Optimizer:
-    if schedule.adaptive:
-        # Fused: one pass over all weights. Otherwise the optimizer takes a tenth of a small model's step.
-        return torch.optim.AdamW(groups, lr=schedule.lr, betas=schedule.betas, fused=True)
-    return torch.optim.SGD(groups, lr=schedule.lr, momentum=schedule.momentum)
-
-
 def _all_numbers(model: nn.Module) -> bool:
     """Whether all values of the model are finite, so that a checkpoint of it is worth keeping."""
     floating = [v for v in model.state_dict().values() if v.is_floating_point()]
     return bool(torch.stack([torch.isfinite(v).all() for v in floating]).all())
-
-
-def _restore(
-    optimizer: torch.optim.Optimizer, named: dict[str, nn.Parameter], kept: dict[str, Tensor]
-) -> None:
-    for name, p in named.items():
-        for key in _STATE:
-            value = kept.get(f"{key}.{name}")
-            if value is not None:
-                optimizer.state[p][key] = value.to(p.device)
-
-
-def _remembered(optimizer: torch.optim.Optimizer, named: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-    return {
-        f"{key}.{name}": optimizer.state[p][key]
-        for name, p in named.items()
-        for key in _STATE
-        if optimizer.state[p].get(key) is not None
-    }
 
 
 def _asked(

@@ -36,16 +36,16 @@ def test_without_a_flip_there_is_none(models):
     assert (found.model.image.train_short, found.model.image.train_long) == ((640,), 640)
 
 
-def test_without_a_resize_it_is_named_and_adding_one_mends_it(models):
+def test_without_a_resize_it_is_named_and_adding_one_is_the_fix(models):
     bare = _pipeline("dict(type='RandomFlip', prob=0.5)")
     text = f"{_fed(bare)}test_dataloader = dict(dataset=dict(pipeline={_pipeline(SQUARE)}))\n"
     path = child(models, "mine", "cascade", text)
     with pytest.raises(InputError, match=r"train_dataloader\.dataset\.pipeline=.*no Resize.*add a Resize"):
         config_from_mmdet(path)
-    mended = text.replace(
+    fixed = text.replace(
         "[dict(type='LoadImageFromFile'), dict(type='RandomFlip'", f"[{SQUARE}, dict(type='RandomFlip'"
     )
-    assert config_from_mmdet(child(models, "mine", "cascade", mended)).model.image.train_long == 640
+    assert config_from_mmdet(child(models, "mine", "cascade", fixed)).model.image.train_long == 640
     text = f"test_dataloader = dict(dataset=dict(pipeline={_pipeline('dict(type=Q)')}))".replace(
         "dict(type=Q), ", ""
     )

@@ -10,7 +10,7 @@ from htc_lab.config_json import schedule_from_dict, to_dict
 from htc_lab.errors import InputError
 from htc_lab.layers.deformable import DeformConv
 from htc_lab.schedule import PartRates, Schedule
-from htc_lab.train.loop import _optimizer
+from htc_lab.train.optimizer import optimizer_of
 from htc_lab.train.rates import learning_rate, parameter_groups
 
 FLAT = Schedule(lr=1.0, lr_batch=16, batch=16, warmup_steps=0, decay_at=())
@@ -112,7 +112,7 @@ def test_the_longest_text_in_a_name_decides_and_nothing_else_counts():
 def test_an_optimiser_takes_the_groups(adaptive):
     model = Small()
     schedule = Schedule(adaptive=adaptive, parts=(PartRates("head", 0.0, 0.0),), lr=0.1)
-    optimizer = _optimizer(parameter_groups(model, dict(model.named_parameters()), schedule), schedule)
+    optimizer = optimizer_of(model, dict(model.named_parameters()), schedule)
     for group in optimizer.param_groups:
         group["lr"] = schedule.lr * group["lr_factor"]
     for weight in model.parameters():

@@ -8,6 +8,7 @@ import torch
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
 from htc_lab.config import CascadeConfig, StageConfig
+from htc_lab.layers.box_moves import moved_as_each_class
 from htc_lab.layers.boxes import decode_deltas, encode_deltas
 from htc_lab.layers.detection import detect
 from htc_lab.layers.iou_loss import iou_loss
@@ -15,7 +16,7 @@ from htc_lab.layers.sampling import StageSamples
 from htc_lab.merged_predictor import MergedPredictor
 from htc_lab.model import build_model, total_loss
 from htc_lab.predictors import ModelPredictor
-from htc_lab.stages.plain_cascade import BoxOutput, box_losses, boxes_of_classes, refine
+from htc_lab.stages.plain_cascade import BoxOutput, box_losses, refine
 from htc_lab.structures import RoIs
 from htc_lab.views import View
 from tests.unit.tiny import TINY, assert_same, batch, generator, lively, near_truth, picture
@@ -174,10 +175,10 @@ def test_each_class_has_deltas_of_its_own():
         assert_same(box_losses(output, drawn, STAGE, config), box_losses(single, drawn, STAGE, config))
     sizes = [(40, 40)]
     assert_same(refine(output, STAGE, sizes, drawn.labels), refine(single, STAGE, sizes))
-    every = boxes_of_classes(output, STAGE, sizes)
+    every = moved_as_each_class(output.rois, output.deltas, STAGE, sizes)
     for k in range(3):
         assert torch.equal(every[:, k], refine(said(deltas[:, k]), STAGE, sizes).boxes)
-    assert boxes_of_classes(single, STAGE, sizes) is None
+    assert moved_as_each_class(single.rois, single.deltas, STAGE, sizes) is None
 
 
 def test_nms_looks_at_the_boxes_of_the_class():
