@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
@@ -41,13 +41,7 @@ def at_once_here(runs: int) -> int:
     return max(1, min(runs, cores, int(memory / _MEMORY)))
 
 
-def train_side_by_side(
-    ladder: "Ladder",
-    runs: Sequence[Run],
-    at_once: int,
-    progress: bool = True,
-    on_done: Callable[[Run], None] = lambda run: None,
-) -> None:
+def train_side_by_side(ladder: "Ladder", runs: Sequence[Run], at_once: int, progress: bool = True) -> None:
     """Train and evaluate runs of a ladder that aren't finished, in order, as many at once as asked for.
 
     The threads of this process are shared out among them. SIGINT or SIGTERM lets each end after its current
@@ -58,21 +52,18 @@ def train_side_by_side(
         runs: which.
         at_once: at most this many.
         progress: show one progress bar over the steps of all.
-        on_done: called for every run when it is finished, in the order in which they finish.
 
     Raises:
         InputError: of one of them, when the others have been stopped.
         KeyboardInterrupt: a signal came, and all have been stopped.
     """
     waiting = [run for run in runs if run[1] not in ladder.finished_seeds(run[0])]
-    for run in runs:
-        if run not in waiting:
-            on_done(run)
+    if not waiting:
+        return
+    # Once, with all threads, instead of in one of the processes while the others wait for it.
+    ladder.compute_features(progress)
     several = min(at_once, len(waiting))
-    if waiting:
-        # Once, with all threads, instead of in one of the processes while the others wait for it.
-        ladder.compute_features(progress)
-    threads = max(1, torch.get_num_threads() // max(1, several))
+    threads = max(1, torch.get_num_threads() // several)
     steps = steps_of(ladder.schedule, ladder.train_images) * len(waiting)
     with (
         stopping_between_steps(True) as stop,
@@ -86,11 +77,9 @@ def train_side_by_side(
                         worker.begin(waiting.pop(0))
                 wait([worker.pipe for worker in workers if worker.run], timeout=_PERIOD)
                 for worker in workers:
-                    finished, made = worker.listen()
+                    made = worker.listen()
                     if made:
                         bar.update(made)
-                    if finished is not None:
-                        on_done(finished)
         finally:
             for worker in workers:
                 worker.end()
@@ -131,20 +120,20 @@ class _Worker:
         else:
             self.process.terminate()
 
-    def listen(self) -> tuple[Run | None, int]:
-        """Take in what it has said since: the run it has finished, and how many steps it has made.
+    def listen(self) -> int:
+        """Take in what it has said since; return how many steps it has made.
 
         Raises:
             InputError: what its run raised, or that its process has ended.
         """
-        made, finished = 0, None
+        made = 0
         try:
-            while finished is None and self.run is not None and self.pipe.poll():
+            while self.run is not None and self.pipe.poll():
                 word = self.pipe.recv()
                 if isinstance(word, BaseException):
                     raise word
                 if word == _DONE:
-                    finished, self.run = self.run, None
+                    self.run = None
                 else:
                     made += word
         except (EOFError, ConnectionError):
@@ -155,7 +144,7 @@ class _Worker:
                 f"{name}, seed {seed}: its process ended with code {self.process.exitcode}; see what it "
                 "printed, and run the command again to continue (with --at-once 1 if memory ran out)"
             ) from None
-        return finished, made
+        return made
 
 
 def _work(ladder: "Ladder", threads: int, pipe: Connection) -> None:
