@@ -10,9 +10,10 @@ from typing import Any
 from benchmarks.figures import wait_for
 from htc_lab import cascade as cascade_module
 from htc_lab import trace as trace_module
+from htc_lab.layers import box_moves
 from htc_lab.layers import rpn as rpn_module
 from htc_lab.model import HybridTaskCascade
-from htc_lab.stages import interleaved, plain_cascade
+from htc_lab.stages import interleaved
 from htc_lab.structures import Features
 
 MATCHING = "matching, sampling, targets"
@@ -95,7 +96,7 @@ def parts_of(model: HybridTaskCascade) -> list[tuple[str, Any, str]]:
         (MATCHING, rpn_module, "encode_deltas"),
         (MATCHING, cascade_module, "sample_rois"),
         (MATCHING, interleaved, "sample_rois"),
-        (MATCHING, plain_cascade, "encode_deltas"),
+        (MATCHING, box_moves, "encode_deltas"),
         (MATCHING, cascade_module, "mask_targets"),
     ]
     if head.semantic_head is not None:
